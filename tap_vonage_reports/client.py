@@ -1,0 +1,354 @@
+"""ReportsClient: the only module that speaks HTTP. One method per endpoint.
+
+Authentication is HTTP Basic, nothing else [confirmed]. Limits of 10 requests a second for synchronous
+queries and 5 for the rest [confirmed; their scope is unknown] are kept on this side, over all threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import backoff
+import msgspec
+import requests
+import urllib3
+from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate
+from requests.auth import HTTPBasicAuth
+
+from tap_vonage_reports.errors import (
+    ApiError,
+    BrokenAnswerError,
+    ConnectionFailedError,
+    CredentialsError,
+    NotAvailable,
+    NotInThePast,
+    RateLimitedError,
+    Refusal,
+    Unauthorized,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+    from typing import TypeAlias
+
+    from backoff.types import Details
+
+    Check: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+logger = logging.getLogger(__name__)
+
+SYNC_RATE = Rate(10, Duration.SECOND)
+ASYNC_RATE = Rate(5, Duration.SECOND)
+MAX_TRIES = 8
+MAX_WAIT_SECONDS = 60.0
+RETRY_BUDGET_SECONDS = 900.0
+"""How long one request is retried in all, waits that the API asks for included."""
+BODY_TIMEOUTS = 5
+"""A body may take this many read timeouts in all, so that one that only drips cannot hold a run for ever."""
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+class VonageClock:
+    """Vonage's clock, as far as the `Date` headers of its answers have told it."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
+        self.known = False
+
+    def now(self) -> datetime:
+        """The time on Vonage's clock, in UTC; on ours before the first answer."""
+        return datetime.now(timezone.utc) + self._ahead
+
+    def learn(self, date: str | None) -> datetime:
+        """Take the time from a `Date` header; return the time of that answer."""
+        answered_at = _http_date(date)
+        if answered_at is None:
+            return self.now()
+        self._ahead = answered_at - datetime.now(timezone.utc)
+        self.known = True
+        return answered_at
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the API said: the body of a 200, and when it was said on Vonage's clock."""
+
+    body: dict[str, Any]
+    at: datetime
+
+
+class Refused(NamedTuple):
+    """What is kept of a 4xx: see `Refusal`."""
+
+    status: int
+    title: str
+    parameters: list[str]
+    at: datetime
+
+
+class ReportsClient:
+    """The Reports API as methods, with authentication, limits, retries and deadlines.
+
+    Safe to use from several threads; each has its own connections.
+    """
+
+    def __init__(  # noqa: PLR0913 - an address, its credentials, and how to behave
+        self, api_url: str, api_key: str, api_secret: str, *, timeout_seconds: float, user_agent: str, pace: float = 1
+    ) -> None:
+        """Set up a client; nothing is sent yet.
+
+        Args:
+            api_url: Base address without a path. Credentials go to it and nowhere else.
+            api_key: The primary account's key; any characters.
+            api_secret: Its secret; any characters.
+            timeout_seconds: How long to wait for a connection, and for each part of an answer.
+            user_agent: What the API sees as the client's name.
+            pace: Scale of the waits between tries; the tests run at 0.
+        """
+        self.clock = VonageClock()
+        self._api_url = api_url.rstrip("/")
+        self._api_key = api_key
+        # Encoded here because requests would use Latin-1, in which not every secret can be written.
+        self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
+        self._timeout = timeout_seconds
+        self._user_agent = user_agent
+        self._pace = pace
+        self._sync_limit = _limiter(SYNC_RATE)
+        self._accepted = False
+        self._threads = threading.local()
+
+    def records(self, query: Mapping[str, str]) -> Answer:
+        """One page of records: ``GET /v2/reports/records``.
+
+        Args:
+            query: The query's parameters by name.
+
+        Returns:
+            The answer's body: `records`, `request_status`, `cursor`, `iv`, `_links`, ... [confirmed; no
+            key is marked required]. Numbers with a fraction are `Decimal`.
+
+        Raises:
+            CredentialsError: The key or the secret is wrong.
+            Refusal: The API will not serve this query.
+            BrokenAnswerError: No usable answer, also after retries.
+            UnreachableError: No answer at all, also after retries.
+        """
+        return self._get("/v2/reports/records", query, self._sync_limit, _check_records)
+
+    def subaccounts(self) -> list[str]:
+        """The API keys of the primary account's sub-accounts: ``GET /accounts/{api_key}/subaccounts``.
+
+        Raises:
+            ApiError: As for `records`; also when the answer lists no sub-accounts in the known place.
+        """
+        answer = self._get(f"/accounts/{quote(self._api_key, safe='')}/subaccounts", {}, self._async_limit)
+        try:
+            return [str(subaccount["api_key"]) for subaccount in answer.body["_embedded"]["subaccounts"]]
+        except (KeyError, TypeError):
+            msg = (
+                "The Subaccounts API answered without a list of sub-accounts. "
+                "Name the accounts in account_ids instead of include_subaccounts."
+            )
+            raise ApiError(msg) from None
+
+    @cached_property
+    def _async_limit(self) -> Limiter:
+        return _limiter(ASYNC_RATE)
+
+    @property
+    def _session(self) -> requests.Session:
+        if not hasattr(self._threads, "session"):
+            session = requests.Session()
+            session.auth = self._auth
+            session.headers["User-Agent"] = self._user_agent
+            session.headers["Accept"] = "application/json"
+            # A proxy from the environment would get the credentials of a plain-http address in clear.
+            session.trust_env = urlsplit(self._api_url).hostname not in LOOPBACK
+            self._threads.session = session
+        session_of_thread: requests.Session = self._threads.session
+        return session_of_thread
+
+    def _get(self, path: str, query: Mapping[str, str], limit: Limiter, check: Check | None = None) -> Answer:
+        attempt = backoff.on_exception(
+            _waits,
+            BrokenAnswerError,
+            max_tries=MAX_TRIES,
+            max_time=RETRY_BUDGET_SECONDS,
+            giveup=lambda error: getattr(error, "retry_after", 0) > RETRY_BUDGET_SECONDS,
+            jitter=lambda seconds: (backoff.random_jitter(seconds) if seconds else 0) * self._pace,
+            on_backoff=_log_retry,
+            logger=None,
+        )(self._attempt)
+        try:
+            return attempt(path, query, limit, check)
+        except ConnectionFailedError as error:
+            msg = f"{error.what}: the API cannot be reached. Check api_url and the network."
+            raise UnreachableError(msg) from error
+
+    def _attempt(self, path: str, query: Mapping[str, str], limit: Limiter, check: Check | None) -> Answer:
+        limit.try_acquire("request")
+        try:
+            # Redirects are not followed: the credentials are for api_url only.
+            with self._session.get(
+                self._api_url + path, params=query, timeout=self._timeout, allow_redirects=False, stream=True
+            ) as response:
+                at = self.clock.learn(response.headers.get("Date"))
+                body = self._body(response)
+        # No error is chained below: its text repeats the address with all parameters.
+        except (requests.exceptions.InvalidURL, requests.exceptions.SSLError) as error:
+            msg = f"api_url cannot be asked ({type(error).__name__}). Check the address and its certificate."
+            raise UnreachableError(msg) from None
+        except (requests.RequestException, OSError) as error:
+            connected = not (error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError))
+            msg = f"The connection {'broke' if connected else 'failed'} ({type(error).__name__})"
+            raise (BrokenAnswerError if connected else ConnectionFailedError)(msg) from None
+        if response.status_code == requests.codes.ok:
+            answer = Answer(_decode(body), at)
+            if check:
+                check(answer.body)
+            self._accepted = True
+            return answer
+        raise self._error(response, body, at)
+
+    def _body(self, response: requests.Response) -> bytes:
+        deadline = time.monotonic() + BODY_TIMEOUTS * self._timeout
+        chunks = []
+        for chunk in response.iter_content(1 << 16):
+            chunks.append(chunk)
+            if time.monotonic() > deadline:
+                raise requests.exceptions.ReadTimeout
+        return b"".join(chunks)
+
+    def _error(self, response: requests.Response, body: bytes, at: datetime) -> ApiError:
+        status = response.status_code
+        problem = _problem(body)
+        title = _words(problem.get("title")) or response.reason or "without a title"
+        retry_after = _retry_after(response.headers.get("Retry-After"), at)
+        if status == requests.codes.too_many_requests:
+            return RateLimitedError(f"HTTP 429 {title}: the key's rate limit is used up", retry_after=retry_after)
+        if status >= requests.codes.internal_server_error:
+            return BrokenAnswerError(f"HTTP {status} {title}", retry_after=retry_after)
+        return self._refusal(Refused(status, title, _parameters(problem), at), " ".join(_texts(problem)).lower())
+
+    def _refusal(self, refused: Refused, said: str) -> ApiError:
+        """What a 4xx means: its kind is told by its status, the parameters it blames, and a phrase."""
+        kind: type[Refusal] = Refusal
+        if refused.status == requests.codes.unauthorized and "provision" not in said:
+            if not self._accepted:
+                return CredentialsError(
+                    "The API does not accept api_key and api_secret (HTTP 401). "
+                    "Check both in the Vonage dashboard; the key is the primary account's."
+                )
+            kind = Unauthorized
+        elif refused.status in (requests.codes.unauthorized, requests.codes.forbidden):
+            kind = NotAvailable
+        elif refused.status == requests.codes.unprocessable_entity:
+            if "in the past" in said:
+                kind = NotInThePast
+            elif "product" in refused.parameters:
+                kind = NotAvailable
+        self._accepted = True
+        return kind(*refused)
+
+
+def _limiter(rate: Rate) -> Limiter:
+    # The bucket is given because the library announces the one it would make itself.
+    return Limiter(InMemoryBucket([rate]))
+
+
+def _waits() -> Generator[float, Any, None]:
+    """Seconds to wait before each further try: 1, 2, 4, ... 60, or what the API asks for when that is longer."""
+    error = yield 0
+    for seconds in backoff.expo(max_value=MAX_WAIT_SECONDS):
+        if seconds:
+            error = yield max(seconds, getattr(error, "retry_after", 0))
+
+
+def _log_retry(details: Details) -> None:
+    error = details.get("exception")
+    what = error.what if isinstance(error, BrokenAnswerError) else ""
+    logger.warning("%s. Try %d of %d in %.1f s", what, details["tries"] + 1, MAX_TRIES, details.get("wait", 0))
+
+
+def _check_records(body: Mapping[str, Any]) -> None:
+    """Refuse a page that cannot be whole. `items_count` counts the rows of this page [confirmed]."""
+    records = body.get("records")
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        msg = "The API answered 200 without a list of records"
+        raise BrokenAnswerError(msg)
+    count = body.get("items_count")
+    if isinstance(count, int) and count != len(records):
+        msg = f"The API announced {count} records on a page and sent {len(records)}"
+        raise BrokenAnswerError(msg)
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        msg = "The API answered 200 with a body that is not a JSON object"
+        raise BrokenAnswerError(msg) from None
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    """The body of an error as a problem (RFC 7807); empty when it is something else, such as a gateway's page."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+
+
+def _parameters(problem: Mapping[str, Any]) -> list[str]:
+    invalid = problem.get("invalid_parameters")
+    if not isinstance(invalid, list):
+        return []
+    names = (_words(item.get("name")) for item in invalid if isinstance(item, dict))
+    return [name for name in names if name]
+
+
+def _texts(value: object) -> Iterable[str]:
+    """All texts in a problem, to look for a phrase in; the API's `type` is not to be relied on [confirmed]."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+
+
+def _words(text: object, longest: int = 80) -> str:
+    """A title or a name that is safe to show: short, printable, and without digits that may be a number."""
+    if not isinstance(text, str) or sum(character.isdigit() for character in text) > 4:  # noqa: PLR2004 - a phone number has more
+        return ""
+    return "".join(character for character in text if character.isprintable())[:longest]
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        time = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return time.astimezone(timezone.utc) if time else None
+
+
+def _retry_after(text: str | None, now: datetime) -> float:
+    """Seconds from a `Retry-After` header, which may be a number (documented) or an HTTP date; 0 if neither."""
+    if not text:
+        return 0
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        until = _http_date(text)
+        return max(0.0, (until - now).total_seconds()) if until else 0

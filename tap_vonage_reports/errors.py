@@ -1,0 +1,127 @@
+"""What can go wrong, as types; each message says what failed, why, and what to do.
+
+No message carries a secret, a phone number, a body or the value of a setting. What the API says of an
+error is quoted by its title and the names of the parameters it blames, never by its free text, which may
+repeat a value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+
+class TapError(Exception):
+    """Something the user can act on: the message is one line and complete without a traceback."""
+
+
+class SettingsError(TapError):
+    """The settings cannot be used. `problems` holds one line for each thing that is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class StateError(TapError):
+    """The state given with --state is not one that this tap, or a tap like it, has written."""
+
+
+class CatalogError(TapError):
+    """The catalog given with --catalog does not fit this tap."""
+
+
+class RunFailed(TapError):  # noqa: N818 - the run failed; it is no error of its own
+    """At least one stream or partition could not be read; the summary before it says which and why."""
+
+
+class ApiError(TapError):
+    """The API did not give what it was asked for."""
+
+
+class CredentialsError(ApiError):
+    """The API knows no such key and secret: 401 before any request has succeeded."""
+
+
+class UnreachableError(ApiError):
+    """The API gave no answer at all, also after retries: the run cannot go on."""
+
+
+class Refusal(ApiError):  # noqa: N818 - the API refuses; the word of the design
+    """The API understood a request and will not serve it: a 4xx that no retry changes.
+
+    Attributes:
+        status: The HTTP status.
+        title: The title of the API's problem body, or the reason phrase where there is none.
+        parameters: The names of the parameters that the API blames.
+        answered_at: Vonage's time of the answer, from its `Date` header.
+    """
+
+    advice = "Check the setting that the parameter comes from; if it is right, the API's rules have changed."
+
+    def __init__(
+        self, status: int, title: str, parameters: Sequence[str] = (), answered_at: datetime | None = None
+    ) -> None:
+        self.status = status
+        self.title = title
+        self.parameters = tuple(parameters)
+        self.answered_at = answered_at
+        blamed = f" (parameters: {', '.join(self.parameters)})" if self.parameters else ""
+        super().__init__(f"HTTP {status} {title}{blamed}. {self.advice}")
+
+
+class NotAvailable(Refusal):
+    """The product is not there for this account: 401 not provisioned, 403, or 422 unknown product."""
+
+    advice = (
+        "The account may not have this product, or the key may not read this account: "
+        "deselect the stream, or ask Vonage to enable it."
+    )
+
+
+class Unauthorized(Refusal):
+    """401 although the same credentials were accepted before, and not for want of a product."""
+
+    advice = "The credentials may have been changed or revoked during the run: check api_key and api_secret."
+
+
+class NotInThePast(Refusal):
+    """The API found a bound of the window at or after its own clock."""
+
+    advice = "Set end_date further back."
+
+
+class BrokenAnswerError(ApiError):
+    """The API answered, but not usably: 5xx, 429, a cut or non-JSON body. Retried before it is raised.
+
+    Attributes:
+        what: What was wrong with the answer.
+        retry_after: Seconds the API asked to wait, from `Retry-After`; 0 where it said nothing.
+    """
+
+    def __init__(self, what: str, *, retry_after: float = 0) -> None:
+        super().__init__(
+            f"{what}. The window stays open and the next run reads it again; "
+            "if this lasts, ask Vonage support with the time of this message."
+        )
+        self.what = what
+        self.retry_after = retry_after
+
+
+class RateLimitedError(BrokenAnswerError):
+    """HTTP 429, also after waiting: somebody else may use up the key's rate."""
+
+
+class ConnectionFailedError(BrokenAnswerError):
+    """A connection was refused, cut, or timed out."""
+
+
+class PagingError(ApiError):
+    """The pages of a window do not add up (no cursor, a repeated cursor), so it may not count as read."""
+
+
+class RecordError(ApiError):
+    """A record cannot be keyed: it came without its id."""

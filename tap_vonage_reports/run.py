@@ -1,0 +1,221 @@
+"""What the streams of one run share: the API, the accounts, the dates, and what became of each partition."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.client import ReportsClient
+from tap_vonage_reports.errors import ApiError, BrokenAnswerError, Refusal, RunFailed, SettingsError
+from tap_vonage_reports.pages import HOLD_BACK
+from tap_vonage_reports.products import FREE_PRODUCT
+from tap_vonage_reports.times import months_before, to_query
+
+if TYPE_CHECKING:
+    from tap_vonage_reports.products import Product, Retention
+    from tap_vonage_reports.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_RANGE = timedelta(days=7)
+PACKAGE = "tap-vonage-reports"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One account, and one direction where the product has them, of one product."""
+
+    product: Product
+    account_id: str
+    direction: str | None
+    primary: bool
+
+    def __str__(self) -> str:
+        """The partition for a log line. The primary account is not named: its name is the API key."""
+        parts = [
+            self.product.stream,
+            self.direction,
+            "primary account" if self.primary else f"account {self.account_id}",
+        ]
+        return ", ".join(part for part in parts if part)
+
+
+class Result(Enum):
+    """What became of a partition."""
+
+    READ = "read"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass
+class Outcome:
+    """One partition's line in the summary."""
+
+    partition: Partition
+    rows: int = 0
+    windows: int = 0
+    seconds: float = 0
+    result: Result = Result.FAILED
+    why: str = "not finished"
+
+
+class Run:
+    """One run of the tap, from the first request on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.pace: float = 1
+        """Scale of the pauses between tries of one request."""
+        self.outcomes: list[Outcome] = []
+        self._clamped: set[Retention] = set()
+
+    @cached_property
+    def client(self) -> ReportsClient:
+        """The API, with Vonage's clock known and the credentials tried.
+
+        Raises:
+            CredentialsError: The key or the secret is wrong.
+            UnreachableError: The API does not answer.
+            SettingsError: A date is in the future on Vonage's clock.
+        """
+        settings = self.settings
+        client = ReportsClient(
+            settings.api_url,
+            settings.api_key,
+            settings.api_secret,
+            timeout_seconds=settings.request_timeout_seconds,
+            user_agent=f"{PACKAGE}/{version(PACKAGE)}",
+            pace=self.pace,
+        )
+        self._ask_the_time(client)
+        for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
+            if date and date > client.clock.now():
+                raise SettingsError([f"The setting {name} is in the future. Nothing has happened then yet."])
+        return client
+
+    @cached_property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts to report on, each once, in order."""
+        accounts = list(self.settings.account_ids)
+        if self.settings.include_subaccounts:
+            try:
+                accounts += self.client.subaccounts()
+            except Refusal as refusal:
+                msg = f"The sub-accounts could not be listed: {refusal} Or name them in account_ids."
+                raise ApiError(msg) from refusal
+        return tuple(dict.fromkeys(accounts))
+
+    def partitions(self, product: Product) -> list[Partition]:
+        """The partitions of a product's stream."""
+        return [
+            self.partition(product, account, direction)
+            for account in self.accounts
+            for direction in self._directions(product)
+        ]
+
+    def partition(self, product: Product, account_id: str, direction: str | None) -> Partition:
+        """One partition of a product's stream."""
+        return Partition(product, account_id, direction, primary=account_id == self.settings.api_key)
+
+    def end(self) -> datetime:
+        """Until when to read, to the second: end_date, or now on Vonage's clock, held back."""
+        return self.settings.end_date or (self.client.clock.now() - HOLD_BACK).replace(microsecond=0)
+
+    def earliest(self, product: Product) -> datetime:
+        """The oldest time of which Vonage still has records of a product."""
+        now = self.client.clock.now().replace(microsecond=0)
+        return months_before(now, product.retention.months) - timedelta(days=product.retention.days)
+
+    def start(self, product: Product) -> datetime:
+        """From when to read on a first run: start_date, or 7 days ago; not earlier than there are records."""
+        earliest = self.earliest(product)
+        start = self.settings.start_date or self.end() - DEFAULT_RANGE
+        if start >= earliest:
+            return start
+        if product.retention not in self._clamped:
+            self._clamped.add(product.retention)
+            logger.warning(
+                "start_date is earlier than Vonage keeps records of %s (%s): reading from %s",
+                product.stream,
+                product.retention,
+                earliest.date(),
+            )
+        return earliest
+
+    def conclude(self) -> None:
+        """Log the summary of the run.
+
+        Raises:
+            RunFailed: A partition failed, or the API refused every selected stream.
+        """
+        if not self.outcomes:
+            return
+        for line in summary(self.outcomes):
+            logger.info("%s", line)
+        failed = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
+        if failed:
+            names = "; ".join(f"{outcome.partition}: {outcome.why}" for outcome in failed)
+            msg = f"{len(failed)} of {len(self.outcomes)} partitions could not be read. {names}"
+            raise RunFailed(msg)
+        if all(outcome.result is Result.SKIPPED for outcome in self.outcomes):
+            msg = (
+                "The API refused every selected stream, so nothing was read. Check that the account has these "
+                "products, and that the key may read the accounts in account_ids."
+            )
+            raise RunFailed(msg)
+
+    def _directions(self, product: Product) -> tuple[str | None, ...]:
+        return self.settings.directions_of(product) or (None,)
+
+    def _ask_the_time(self, client: ReportsClient) -> None:
+        """Send the first request: it tries the credentials, and its answer's `Date` header tells Vonage's time.
+
+        One minute of the product that is free of charge [confirmed]. Whether the API serves it is of no account.
+        """
+        end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
+        query = {
+            "product": FREE_PRODUCT.name,
+            "account_id": self.settings.api_key,
+            "date_start": to_query(end - timedelta(minutes=1)),
+            "date_end": to_query(end),
+        }
+        try:
+            client.records(query)
+        except (Refusal, BrokenAnswerError) as error:
+            logger.debug("The first request was not served: %s", error)
+
+
+def summary(outcomes: list[Outcome]) -> list[str]:
+    """The table at the end of a run, a line each."""
+    head = ("stream", "direction", "account", "rows", "windows", "seconds", "result")
+    rows = [head, *(_cells(outcome) for outcome in outcomes)]
+    total = sum(outcome.rows for outcome in outcomes)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    right = {"rows", "windows", "seconds"}
+    lines = [
+        "  ".join(
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(head, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return [*lines, f"{total:,} rows in all"]
+
+
+def _cells(outcome: Outcome) -> tuple[str, ...]:
+    partition = outcome.partition
+    return (
+        partition.product.stream,
+        partition.direction or "-",
+        "primary" if partition.primary else partition.account_id,
+        f"{outcome.rows:,}",
+        str(outcome.windows),
+        f"{outcome.seconds:.1f}",
+        outcome.result.value,
+    )

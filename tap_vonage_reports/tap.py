@@ -1,0 +1,234 @@
+"""TapVonageReports: the settings, the list of streams, and how a run ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from copy import deepcopy
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+from dotenv import find_dotenv, load_dotenv
+from singer_sdk import Tap
+from singer_sdk.exceptions import MappingError
+from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.singerlib import Catalog
+from singer_sdk.tap_base import CliTestOptionValue
+
+from tap_vonage_reports.bookmarks import check_state
+from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError
+from tap_vonage_reports.messages import Interrupted, MessageWriter
+from tap_vonage_reports.privacy import basic_token, redact_logs
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.run import PACKAGE, Run
+from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
+from tap_vonage_reports.streams import ReportStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import click
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+
+class TapVonageReports(Tap):
+    """Singer tap for the Vonage Reports API: the call and message records of 19 products."""
+
+    name = PACKAGE
+    package_name = PACKAGE
+    config_jsonschema: ClassVar[dict[str, Any]] = deepcopy(CONFIG_JSONSCHEMA)
+    message_writer_class = MessageWriter
+    # BATCH is not among them yet, and ACTIVATE_VERSION never: it would make targets delete what Vonage has forgotten.
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    def __init__(
+        self,
+        *,
+        config: Mapping[str, Any] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+        **kwargs: Any,  # noqa: ANN401 - handed on to the SDK
+    ) -> None:
+        """Set up the tap; nothing is asked of the API yet.
+
+        Args:
+            config: The settings.
+            parse_env_config: Whether variables of the environment go before `config`.
+            validate_config: Whether the settings have to be complete and right; `--discover` does without.
+            kwargs: As for the SDK's `Tap`.
+
+        Raises:
+            SettingsError: The settings cannot be used.
+            StateError: The state is not one of this tap.
+            CatalogError: The catalog names a stream that the tap does not have.
+        """
+        self._run: Run | None = None
+        jsonschema = deepcopy(CONFIG_JSONSCHEMA)
+        self.append_builtin_config(jsonschema)
+        given = dict(config or {})
+        if parse_env_config:
+            load_dotenv(find_dotenv(usecwd=True))
+            given |= from_environment(os.environ, jsonschema)
+        if validate_config:
+            settings = Settings.from_config(given, jsonschema)
+            redact_logs(
+                [
+                    settings.api_key,
+                    settings.api_secret,
+                    basic_token(settings.api_key, settings.api_secret),
+                    str(given.get("personal_data_salt") or ""),
+                ]
+            )
+            self._run = Run(settings)
+        try:
+            # A setting that is null is one that was not set.
+            super().__init__(
+                config={name: value for name, value in given.items() if value is not None},
+                validate_config=validate_config,
+                **kwargs,
+            )
+        except MappingError as error:
+            # Not the error's own words: they repeat the expression.
+            raise SettingsError([f"The setting stream_maps cannot be used ({type(error).__name__})."]) from None
+        if "SINGER_SDK_LOG_CONFIG" not in os.environ:
+            # They would drown the run's own lines. Who configures logging gets them.
+            self.metrics_logger.setLevel(logging.WARNING)
+        self._refuse_foreign_catalog()
+
+    @property
+    def run(self) -> Run:
+        """What the streams of this run share.
+
+        Raises:
+            SettingsError: The tap was set up without valid settings.
+        """
+        if self._run is None:
+            self._run = Run(Settings.from_config(self.config, self.config_jsonschema))
+        return self._run
+
+    def discover_streams(self) -> Sequence[ReportStream]:
+        """One stream per product."""
+        return [ReportStream(self, product) for product in PRODUCTS.values()]
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the state of an earlier run, if it is one.
+
+        Raises:
+            StateError: The state is not one of this tap.
+        """
+        check_state(state, PRODUCTS)
+        super().load_state(deepcopy(state))
+
+    def run_to_end(self, sync: Callable[[], object]) -> None:
+        """Run a sync, from the first request to the summary.
+
+        Args:
+            sync: What to do once the API has answered and accepted the credentials.
+
+        Raises:
+            RunFailed: A partition failed, or every selected stream was refused.
+            Interrupted: A signal came; the state is written.
+        """
+        if isinstance(self.message_writer, MessageWriter):
+            self.message_writer.take_signals()
+        try:
+            _ = self.run.client, self.run.accounts
+            sync()
+        except Interrupted:
+            self.logger.warning("Interrupted. The state is written; the next run goes on from there")
+            self.state_writer.write_state(self.state)
+            raise
+        self.run.conclude()
+
+    @classmethod
+    def invoke(  # type: ignore[override] # as the SDK's own Tap does: these are all that its command passes
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,  # noqa: ANN401 - what the SDK's command makes of --config
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+    ) -> None:
+        """Run the tap's command: a sync, unless --about asks for something else."""
+        if about:
+            super().invoke(about=about, about_format=about_format)
+        cls.print_version(print_fn=cls.logger.info)
+        tap = cls(
+            config=config.config,
+            parse_env_config=config.parse_env,
+            state=_read_json(state, StateError, "state"),
+            catalog=_read_catalog(catalog),
+        )
+        tap.run_to_end(tap.sync_all)
+
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - the SDK's own
+        """Read the configuration files.
+
+        Raises:
+            SettingsError: A file is not there, or no JSON object.
+        """
+        try:
+            return super().cb_config(ctx, param, value)
+        except OSError as error:
+            raise SettingsError(
+                [f"The configuration file cannot be read: {error.strerror or type(error).__name__}."]
+            ) from None
+        except (ValueError, TypeError):
+            raise SettingsError(["The configuration file is not a JSON object."]) from None
+
+    @classmethod
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        """Test the connection: read until a first record of every stream.
+
+        Raises:
+            RunFailed: A stream could not be read.
+        """
+        if value == CliTestOptionValue.All.value:
+            config = ctx.params["config"]
+            tap = cls(config=config.config, parse_env_config=config.parse_env)
+            tap.run_to_end(tap.run_connection_test)
+            ctx.exit()
+        super().cb_test(ctx, param, value)
+
+    def _refuse_foreign_catalog(self) -> None:
+        if self.input_catalog and (foreign := sorted(set(self.input_catalog) - set(PRODUCTS))):
+            msg = (
+                f"The catalog names streams that this tap does not have: {', '.join(foreign)}. "
+                "Make a new one with --discover."
+            )
+            raise CatalogError(msg)
+
+
+def _read_catalog(file: IO[str] | None) -> Catalog | None:
+    content = _read_json(file, CatalogError, "catalog")
+    if content is None:
+        return None
+    try:
+        return Catalog.from_dict({"streams": content["streams"]})
+    except (KeyError, TypeError, AttributeError, ValueError):
+        msg = "The catalog file is no Singer catalog. Make a new one with --discover."
+        raise CatalogError(msg) from None
+
+
+def _read_json(file: IO[str] | None, error: type[TapError], what: str) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    try:
+        content = json.load(file)
+    except ValueError:
+        msg = f"The {what} file is not JSON."
+        raise error(msg) from None
+    if not isinstance(content, dict):
+        msg = f"The {what} file is not a JSON object."
+        raise error(msg)
+    return content

@@ -1,0 +1,212 @@
+"""Bad settings get one clear line each, which never repeats a value."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
+from tap_vonage_reports.tap import TapVonageReports
+from tests.harness import run_main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = {"api_key": "abcd1234", "api_secret": "S3cr3t-value"}
+LEAK = "LEAKED-VALUE"
+
+
+def problems(**settings: Any) -> list[str]:
+    try:
+        Settings.from_config({**GOOD, **settings}, CONFIG_JSONSCHEMA)
+    except SettingsError as error:
+        return list(error.problems)
+    return []
+
+
+def test_the_credentials_are_all_that_is_required() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"api_key": ""}, "api_key"),
+        ({"api_secret": "  "}, "api_secret"),
+        ({"api_secret": 5}, "api_secret"),
+        ({LEAK[:3]: LEAK}, LEAK[:3]),
+        ({"start_date": LEAK}, "start_date"),
+        ({"end_date": "2026-13-01"}, "end_date"),
+        ({"start_date": "2026-02-01", "end_date": "2026-01-01"}, "start_date is after end_date"),
+        ({"account_ids": ["a", "b", "a"]}, "account_ids"),
+        ({"account_ids": LEAK}, "account_ids"),
+        ({"api_url": f"http://{LEAK}.example.com"}, "plain http"),
+        ({"api_url": LEAK}, "api_url"),
+        ({"api_url": f"https://user:{LEAK}@example.com"}, "api_url"),
+        ({"api_url": "http://[::1"}, "api_url"),
+        ({"sync_window_hours": 25}, "sync_window_hours must be at most 24"),
+        ({"sync_window_hours": 0}, "sync_window_hours must be more than 0"),
+        ({"lookback_hours": -1}, "lookback_hours must be at least 0"),
+        ({"lookback_hours": LEAK}, "lookback_hours must be of type number"),
+        ({"fetch_mode": LEAK}, "fetch_mode must be one of auto, sync, async"),
+        ({"request_timeout_seconds": 0}, "request_timeout_seconds"),
+        ({"stream_options": {"smss": {}}}, "unknown stream smss. Known: sms,"),
+        ({"stream_options": {"sms": {"filter": {}}}}, "stream_options.sms.filter is unknown"),
+        ({"stream_options": {"sms": {"filters": {"provider": LEAK}}}}, "The API takes status, from, to"),
+        ({"stream_options": {"amd": {"filters": {"direction": "inbound"}}}}, "The API takes call_id"),
+        ({"stream_options": {"reports_usage": {"filters": {"to": LEAK}}}}, "The API takes none"),
+        ({"stream_options": {"sms": {"filters": {"direction": LEAK}}}}, "inbound or outbound"),
+        ({"stream_options": {"sms": {"filters": {"include_message": "true"}}}}, "setting of its own"),
+        ({"stream_options": {"sms": {"filters": {"to": ""}}}}, "must not be empty"),
+        ({"stream_options": {"sms": {"filters": {"to": 44}}}}, "stream_options.sms.filters.to"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(settings: dict[str, Any], named: str) -> None:
+    (problem,) = problems(**settings)
+    assert named in problem
+    assert LEAK not in problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fetch_mode": "async"},
+        {"stream_options": {"sms": {"fetch_mode": "async"}}},
+        {"max_concurrent_reports": 3},
+        {"report_window_days": 7},
+        {"report_timeout_minutes": 5},
+        {"backfill_days": 1},
+        {"personal_data": "hash"},
+        {"personal_data": "drop"},
+        {"personal_data_salt": "salt"},
+        {"batch_config": {}},
+    ],
+    ids=str,
+)
+def test_what_is_not_there_yet_says_so_and_is_never_ignored(settings: dict[str, Any]) -> None:
+    (problem,) = problems(**settings)
+    assert "not available yet" in problem
+
+
+def test_settings_that_need_nothing_later_are_taken() -> None:
+    defaults = {name: spec["default"] for name, spec in CONFIG_JSONSCHEMA["properties"].items() if "default" in spec}
+    assert problems(**defaults, account_ids=[], start_date="2026-01-01", end_date=None) == []
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS.keys())
+def test_every_filter_that_the_api_takes_is_accepted(product: Any) -> None:
+    filters = dict.fromkeys(product.sync_filters, "x")
+    if product.directions:
+        filters["direction"] = "inbound"
+    assert problems(stream_options={product.stream: {"filters": filters}}) == []
+
+
+def test_all_problems_are_told_at_once() -> None:
+    assert len(problems(start_date="x", end_date="y", api_url="z")) == 3
+
+
+def test_missing_credentials_are_each_told_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_config({}, CONFIG_JSONSCHEMA)
+    assert len(caught.value.problems) == 2
+
+
+def test_an_option_of_a_stream_goes_before_the_setting_and_that_before_the_product() -> None:
+    settings = Settings.from_config(
+        {**GOOD, "lookback_hours": 5, "stream_options": {"sms": {"lookback_hours": 0}}}, CONFIG_JSONSCHEMA
+    )
+    assert settings.lookback_of(PRODUCTS["sms"]).total_seconds() == 0
+    assert settings.lookback_of(PRODUCTS["asr"]).total_seconds() == 5 * 3600
+    plain = Settings.from_config(GOOD, CONFIG_JSONSCHEMA)
+    assert plain.lookback_of(PRODUCTS["sms"]).total_seconds() == 72 * 3600
+
+
+def test_the_environment_speaks_for_every_setting() -> None:
+    environment = {
+        "TAP_VONAGE_REPORTS_API_KEY": "abcd1234",
+        "TAP_VONAGE_REPORTS_LOOKBACK_HOURS": "1.5",
+        "TAP_VONAGE_REPORTS_INCLUDE_MESSAGE": "true",
+        "TAP_VONAGE_REPORTS_ACCOUNT_IDS": "a, b",
+        "TAP_VONAGE_REPORTS_STREAM_OPTIONS": '{"sms": {"lookback_hours": 1}}',
+        "TAP_VONAGE_REPORTS_END_DATE": "",
+    }
+    assert from_environment(environment, CONFIG_JSONSCHEMA) == {
+        "api_key": "abcd1234",
+        "lookback_hours": 1.5,
+        "include_message": True,
+        "account_ids": ["a", "b"],
+        "stream_options": {"sms": {"lookback_hours": 1}},
+    }
+
+
+@pytest.mark.parametrize("name", ["LOOKBACK_HOURS", "INCLUDE_MESSAGE", "STREAM_OPTIONS", "REQUEST_TIMEOUT_SECONDS"])
+def test_a_variable_of_the_wrong_kind_is_named_without_its_value(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"TAP_VONAGE_REPORTS_{name}") as caught:
+        from_environment({f"TAP_VONAGE_REPORTS_{name}": LEAK}, CONFIG_JSONSCHEMA)
+    assert LEAK not in str(caught.value)
+
+
+def test_every_setting_is_described() -> None:
+    for spec in CONFIG_JSONSCHEMA["properties"].values():
+        assert spec["title"]
+        assert spec["description"].endswith(".")
+    secrets = {name for name, spec in CONFIG_JSONSCHEMA["properties"].items() if spec.get("secret")}
+    assert secrets == {"api_key", "api_secret", "personal_data_salt"}
+
+
+def file_with(folder: Path, content: object) -> Path:
+    path = folder / "file.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", {}], "api_key is missing"),
+        (["--config", {**GOOD, "foo": LEAK}], "The setting foo is unknown"),
+        (["--config", {**GOOD, "start_date": LEAK}], "start_date"),
+        (["--config", "not json"], "not a JSON object"),
+        (["--config", [1]], "not a JSON object"),
+        (["--config", "/no/such/file"], "cannot be read"),
+        (["--no-such-option"], "--no-such-option"),
+        (["--state", "/no/such/file"], "/no/such/file"),
+        (["--state", "not json"], "The state file is not JSON"),
+        (["--state", []], "not a JSON object"),
+        (["--state", {"type": "STATE", "value": {}}], "no object 'bookmarks'"),
+        (["--state", {"bookmarks": {"issues": {"since": LEAK}}}], "no stream of this tap"),
+        (["--state", {"bookmarks": {"sms": {"partitions": "x"}}}], "malformed"),
+        (["--state", {"bookmarks": {"sms": {"partitions": [{"context": {}, "covered": [[LEAK]]}]}}}], "malformed"),
+        (["--catalog", "not json"], "The catalog file is not JSON"),
+        (["--catalog", {"streams": [{"tap_stream_id": "issues", "schema": {}, "metadata": []}]}], "issues"),
+        (["--catalog", {"strange": []}], "catalog"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_bad_input_ends_with_one_clear_line_and_nothing_on_stdout(
+    tmp_path: Path, arguments: list[Any], said: str
+) -> None:
+    option, *content = arguments
+    if content and not (isinstance(content[0], str) and content[0].startswith("/")):
+        content = [file_with(tmp_path, content[0])]
+    with_settings = [] if option == "--config" else ["--config", tmp_path / "good.json"]
+    (tmp_path / "good.json").write_text(json.dumps({**GOOD, "api_url": "http://127.0.0.1:9"}))
+    output = run_main(*with_settings, option, *content)
+    errors = [line for line in output.log.splitlines() if "ERROR" in line]
+    assert output.code == 1
+    assert output.lines == []
+    assert "Traceback" not in output.log
+    assert LEAK not in output.log
+    assert len(errors) == (2 if content and said == "api_key is missing" else 1)
+    assert said in errors[0]
+
+
+def test_an_expression_that_cannot_be_parsed_is_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="stream_maps") as caught:
+        TapVonageReports(config={**GOOD, "stream_maps": {"sms": {"a": f"{LEAK} +"}}})
+    assert LEAK not in str(caught.value)

@@ -1,0 +1,84 @@
+"""Times are read in every form that has been seen, and written in one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_vonage_reports.times import canonical_time, months_before, parse_time, to_query, to_text
+
+
+@pytest.mark.parametrize(
+    ("wire", "canonical"),
+    [
+        ("2024-02-02T13:50:00+00:00", "2024-02-02T13:50:00+00:00"),
+        ("2024-02-02T13:50:00+0000", "2024-02-02T13:50:00+00:00"),
+        ("2024-02-02T13:50:00Z", "2024-02-02T13:50:00+00:00"),
+        ("2024-02-02T13:50:00.123Z", "2024-02-02T13:50:00.123+00:00"),
+        ("2024-02-02T13:50:00.000Z", "2024-02-02T13:50:00.000+00:00"),
+        ("2024-02-02T13:50:00.123456789Z", "2024-02-02T13:50:00.123456789+00:00"),
+        ("2024-3-22 11:24:05+00:00", "2024-03-22T11:24:05+00:00"),
+        ("2024-02-02 13:50:00", "2024-02-02T13:50:00+00:00"),
+        ("2024-02-02T01:30:00+02:00", "2024-02-01T23:30:00+00:00"),
+        ("2024-02-02T23:30:00-0130", "2024-02-03T01:00:00+00:00"),
+    ],
+)
+def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canonical: str) -> None:
+    assert canonical_time(wire) == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2024-13-01T00:00:00+00:00",
+        "2024-02-30T00:00:00Z",
+        "2024-02-02",
+        "1706881800",
+        "0001-01-01T00:00:00+02:00",
+    ],
+)
+def test_what_is_no_time_is_not_made_one(text: str) -> None:
+    assert canonical_time(text) is None
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1)))  # noqa: DTZ001 - the zone is added below
+def test_a_written_time_reads_as_the_same(naive: datetime) -> None:
+    time = naive.replace(tzinfo=timezone.utc)
+    assert parse_time(to_text(time)) == time
+    assert abs(parse_time(to_query(time)) - time) < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-10-01", "2026-10-01T00:00:00+00:00"),
+        ("2026-10-01T02:00:00+02:00", "2026-10-01T00:00:00+00:00"),
+        ("2026-10-01 10:00", "2026-10-01T10:00:00+00:00"),
+    ],
+)
+def test_users_may_write_dates_as_they_are_used_to(text: str, expected: str) -> None:
+    assert to_text(parse_time(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "now", "10:00", "2026", "2026-99-01", "01.10.2026", "2026-10-01/2026-10-02", "P1D"]
+)
+def test_malformed_dates_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is the caller's to make
+        parse_time(text)
+
+
+def test_a_query_carries_no_plus_sign() -> None:
+    assert to_query(datetime(2026, 10, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-09-30T22:00:00Z"
+    assert to_query(datetime(2026, 10, 1, 0, 0, 0, 500000, tzinfo=timezone.utc)) == "2026-10-01T00:00:00.500Z"
+
+
+def test_thirteen_months_before_the_end_of_march_is_the_end_of_february() -> None:
+    assert months_before(datetime(2026, 3, 31, 12, tzinfo=timezone.utc), 13) == datetime(
+        2025, 2, 28, 12, tzinfo=timezone.utc
+    )

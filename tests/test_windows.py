@@ -1,0 +1,100 @@
+"""What is read: every instant that is wanted and not covered, once, in windows of the allowed length."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import portion
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_vonage_reports.windows import Window, cut, plan, resumable, spans, to_read, windows_of
+
+ORIGIN = datetime(2026, 10, 1, tzinfo=timezone.utc)
+
+
+def at(hours: float) -> datetime:
+    return ORIGIN + timedelta(hours=hours)
+
+
+def hours(start: float, end: float) -> Window:
+    return Window(at(start), at(end))
+
+
+windows = st.tuples(st.integers(0, 500), st.integers(0, 500)).map(lambda pair: hours(min(pair), max(pair)))
+some_windows = st.lists(windows, max_size=6)
+
+
+def inside(time: portion.Interval, hour: int) -> bool:
+    return at(hour) in time
+
+
+@given(windows, some_windows, st.integers(0, 100))
+def test_everything_wanted_and_not_covered_is_read(wanted: Window, covered: list[Window], lookback: int) -> None:
+    need = to_read(wanted, spans(covered), timedelta(hours=lookback))
+    for hour in range(-1, 502):
+        is_wanted = wanted.start <= at(hour) < wanted.end
+        is_covered = any(window.start <= at(hour) < window.end for window in covered)
+        if is_wanted and not is_covered:
+            assert inside(need, hour)
+        if not is_wanted:
+            assert not inside(need, hour)
+
+
+@given(windows, some_windows, st.integers(0, 100))
+def test_what_is_covered_is_read_again_only_within_the_lookback(
+    wanted: Window, covered: list[Window], lookback: int
+) -> None:
+    need = to_read(wanted, spans(covered), timedelta(hours=lookback))
+    ends = [part.end for part in windows_of(spans(covered))]
+    starts = [part.start for part in windows_of(spans(covered))]
+    for hour in range(502):
+        part_end = next((e for s, e in zip(starts, ends, strict=True) if s <= at(hour) < e), None)
+        if part_end is not None and wanted.start <= at(hour) < wanted.end:
+            assert inside(need, hour) == (at(hour) >= part_end - timedelta(hours=lookback))
+
+
+@given(some_windows, st.integers(1, 48))
+def test_windows_meet_without_gap_or_overlap_and_none_is_too_long(pieces: list[Window], longest: int) -> None:
+    need = spans(pieces)
+    cuts = cut(need, timedelta(hours=longest))
+    assert spans(cuts) == need
+    assert all(timedelta(0) < window.end - window.start <= timedelta(hours=longest) for window in cuts)
+    assert all(before.end <= after.start for before, after in zip(cuts, cuts[1:], strict=False))
+
+
+@given(some_windows, windows, st.integers(1, 48))
+def test_a_window_that_was_begun_keeps_its_bounds(pieces: list[Window], opened: Window, longest: int) -> None:
+    need = spans(pieces)
+    planned = plan(need, timedelta(hours=longest), opened)
+    assert spans(planned) == need
+    assert planned == sorted(planned)
+    assert (opened in planned) or not resumable(opened, need)
+
+
+def test_a_first_run_has_no_lookback() -> None:
+    assert list(windows_of(to_read(hours(0, 48), spans([]), timedelta(hours=72)))) == [hours(0, 48)]
+
+
+def test_a_later_run_reads_from_the_lookback_before_the_bookmark() -> None:
+    need = to_read(hours(0, 240), spans([hours(0, 200)]), timedelta(hours=72))
+    assert list(windows_of(need)) == [hours(128, 240)]
+
+
+def test_a_start_date_moved_back_fills_the_gap_and_no_more() -> None:
+    need = to_read(hours(0, 200), spans([hours(100, 200)]), timedelta(0))
+    assert list(windows_of(need)) == [hours(0, 100)]
+
+
+def test_rows_that_were_final_when_they_were_read_are_not_read_again() -> None:
+    need = to_read(hours(0, 240), spans([hours(0, 100)]), timedelta(hours=72), settled=at(500))
+    assert list(windows_of(need)) == [hours(100, 240)]
+
+
+def test_rows_that_were_partly_final_are_read_again_from_there() -> None:
+    need = to_read(hours(0, 240), spans([hours(0, 100)]), timedelta(hours=72), settled=at(150))
+    assert list(windows_of(need)) == [hours(78, 240)]
+
+
+def test_an_empty_range_needs_nothing() -> None:
+    assert cut(to_read(hours(5, 5), spans([]), timedelta(hours=1)), timedelta(hours=24)) == []
