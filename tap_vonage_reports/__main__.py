@@ -10,7 +10,7 @@ import click
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_vonage_reports.errors import SettingsError, TapError
-from tap_vonage_reports.messages import Interrupted, discard_output
+from tap_vonage_reports.messages import Interrupted
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
@@ -46,11 +46,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         logger.error("%s", error.format_message())
     except click.Abort:
         return 130
+    except SystemExit as done:  # the SDK's way out of --about
+        return int(done.code or 0)
     except Interrupted as interrupted:
         return interrupted.exit_code
-    except BrokenPipeError:
-        logger.error("The target has closed the pipe. Its own log says why; the next run goes on from its last state.")
-        discard_output()
     else:
         return code or 0
     return 1

@@ -38,6 +38,10 @@ class RunFailed(TapError):  # noqa: N818 - the run failed; it is no error of its
     """At least one stream or partition could not be read; the summary before it says which and why."""
 
 
+class TargetGoneError(TapError):
+    """The target has closed the pipe."""
+
+
 class ApiError(TapError):
     """The API did not give what it was asked for."""
 

@@ -46,9 +46,12 @@ def basic_token(key: str, secret: str) -> str:
 def redact_logs(secrets: Iterable[str]) -> None:
     """Redact secrets by value in every handler that the root logger has now.
 
+    The HTTP library's own lines, which repeat addresses with all their parameters, do not appear at any level.
+
     Args:
         secrets: The values to take out. Empty ones are ignored.
     """
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
     needles = spellings(secrets)
     for handler in logging.getLogger().handlers:
         inner = handler.formatter or logging.Formatter()

@@ -68,10 +68,11 @@ class Outcome:
 class Run:
     """One run of the tap, from the first request on."""
 
+    pace: float = 1
+    """Scale of the pauses between tries and requests."""
+
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pace: float = 1
-        """Scale of the pauses between tries of one request."""
         self.outcomes: list[Outcome] = []
         self._clamped: set[Retention] = set()
 
@@ -123,9 +124,13 @@ class Run:
         """One partition of a product's stream."""
         return Partition(product, account_id, direction, primary=account_id == self.settings.api_key)
 
+    def now(self) -> datetime:
+        """Up to when a query may reach, to the second: now on Vonage's clock, held back."""
+        return (self.client.clock.now() - HOLD_BACK).replace(microsecond=0)
+
     def end(self) -> datetime:
-        """Until when to read, to the second: end_date, or now on Vonage's clock, held back."""
-        return self.settings.end_date or (self.client.clock.now() - HOLD_BACK).replace(microsecond=0)
+        """Until when to read: end_date, or now."""
+        return self.settings.end_date or self.now()
 
     def earliest(self, product: Product) -> datetime:
         """The oldest time of which Vonage still has records of a product."""

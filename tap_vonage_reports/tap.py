@@ -16,10 +16,11 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.bookmarks import check_state
-from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError
-from tap_vonage_reports.messages import Interrupted, MessageWriter
+from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError, TargetGoneError
+from tap_vonage_reports.messages import Interrupted, MessageWriter, discard_output
 from tap_vonage_reports.privacy import basic_token, redact_logs
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.records import KEY
 from tap_vonage_reports.run import PACKAGE, Run
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
 from tap_vonage_reports.streams import ReportStream
@@ -53,6 +54,7 @@ class TapVonageReports(Tap):
         self,
         *,
         config: Mapping[str, Any] | None = None,
+        catalog: Catalog | dict[str, Any] | None = None,
         parse_env_config: bool = False,
         validate_config: bool = True,
         **kwargs: Any,  # noqa: ANN401 - handed on to the SDK
@@ -61,6 +63,7 @@ class TapVonageReports(Tap):
 
         Args:
             config: The settings.
+            catalog: What is selected.
             parse_env_config: Whether variables of the environment go before `config`.
             validate_config: Whether the settings have to be complete and right; `--discover` does without.
             kwargs: As for the SDK's `Tap`.
@@ -92,6 +95,7 @@ class TapVonageReports(Tap):
             # A setting that is null is one that was not set.
             super().__init__(
                 config={name: value for name, value in given.items() if value is not None},
+                catalog=_known_catalog(catalog) if catalog else None,
                 validate_config=validate_config,
                 **kwargs,
             )
@@ -101,7 +105,6 @@ class TapVonageReports(Tap):
         if "SINGER_SDK_LOG_CONFIG" not in os.environ:
             # They would drown the run's own lines. Who configures logging gets them.
             self.metrics_logger.setLevel(logging.WARNING)
-        self._refuse_foreign_catalog()
 
     @property
     def run(self) -> Run:
@@ -135,6 +138,7 @@ class TapVonageReports(Tap):
 
         Raises:
             RunFailed: A partition failed, or every selected stream was refused.
+            TargetGoneError: Nobody reads standard output any more.
             Interrupted: A signal came; the state is written.
         """
         if isinstance(self.message_writer, MessageWriter):
@@ -146,6 +150,10 @@ class TapVonageReports(Tap):
             self.logger.warning("Interrupted. The state is written; the next run goes on from there")
             self.state_writer.write_state(self.state)
             raise
+        except BrokenPipeError:
+            discard_output()
+            msg = "The target has closed the pipe; its own log says why. The next run goes on from its last state."
+            raise TargetGoneError(msg) from None
         self.run.conclude()
 
     @classmethod
@@ -166,7 +174,7 @@ class TapVonageReports(Tap):
             config=config.config,
             parse_env_config=config.parse_env,
             state=_read_json(state, StateError, "state"),
-            catalog=_read_catalog(catalog),
+            catalog=_read_json(catalog, CatalogError, "catalog"),
         )
         tap.run_to_end(tap.sync_all)
 
@@ -200,24 +208,27 @@ class TapVonageReports(Tap):
             ctx.exit()
         super().cb_test(ctx, param, value)
 
-    def _refuse_foreign_catalog(self) -> None:
-        if self.input_catalog and (foreign := sorted(set(self.input_catalog) - set(PRODUCTS))):
-            msg = (
-                f"The catalog names streams that this tap does not have: {', '.join(foreign)}. "
-                "Make a new one with --discover."
-            )
-            raise CatalogError(msg)
 
-
-def _read_catalog(file: IO[str] | None) -> Catalog | None:
-    content = _read_json(file, CatalogError, "catalog")
-    if content is None:
-        return None
+def _known_catalog(content: Catalog | dict[str, Any]) -> Catalog:
+    """A catalog for the tap's own streams, with the keys that they have, whatever an old one says."""
     try:
-        return Catalog.from_dict({"streams": content["streams"]})
+        if not isinstance(content, Catalog):
+            # The SDK takes a file without "streams" for an empty catalog.
+            streams: Any = content["streams"]
+            content = Catalog.from_dict({"streams": streams})
     except (KeyError, TypeError, AttributeError, ValueError):
         msg = "The catalog file is no Singer catalog. Make a new one with --discover."
         raise CatalogError(msg) from None
+    if foreign := sorted(set(content) - set(PRODUCTS)):
+        msg = (
+            f"The catalog names streams that this tap does not have: {', '.join(foreign)}. "
+            "Make a new one with --discover."
+        )
+        raise CatalogError(msg)
+    for name, entry in content.items():
+        entry.key_properties = [KEY]
+        entry.replication_key = PRODUCTS[name].date_field
+    return content
 
 
 def _read_json(file: IO[str] | None, error: type[TapError], what: str) -> dict[str, Any] | None:

@@ -13,13 +13,14 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tap_vonage_reports.__main__ import run as main
 from tap_vonage_reports.errors import TapError
 from tap_vonage_reports.messages import MessageWriter
+from tap_vonage_reports.run import Run
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
@@ -102,9 +103,14 @@ def settings_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
     }
 
 
+@cache
+def _discovered() -> str:
+    return TapVonageReports(config={}, validate_config=False).catalog_json_text
+
+
 def catalog_of(streams: Iterable[str]) -> dict[str, Any]:
     """A catalog in which only these streams are selected."""
-    catalog = TapVonageReports(config={}, validate_config=False).catalog_dict
+    catalog: dict[str, Any] = json.loads(_discovered())
     wanted = set(streams)
     for entry in catalog["streams"]:
         for metadata in entry["metadata"]:
@@ -117,7 +123,7 @@ def run_tap(
     settings: Mapping[str, Any],
     streams: Iterable[str] | None = None,
     state: Mapping[str, Any] | None = None,
-    catalog: Mapping[str, Any] | None = None,
+    catalog: dict[str, Any] | None = None,
 ) -> Output:
     """Run the tap inside this process, without its pauses between tries.
 
@@ -134,7 +140,10 @@ def run_tap(
     output = Output(writer.lines)
     records: list[str] = []
     handler = _ListHandler(records)
-    logging.getLogger().addHandler(handler)
+    root = logging.getLogger()
+    level, formatters = root.level, [(other, other.formatter) for other in root.handlers]
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
     try:
         tap = TapVonageReports(
             config=dict(settings),
@@ -147,7 +156,10 @@ def run_tap(
     except TapError as error:
         output.error, output.code = error, 1
     finally:
-        logging.getLogger().removeHandler(handler)
+        root.removeHandler(handler)
+        root.setLevel(level)
+        for other, formatter in formatters:
+            other.setFormatter(formatter)
     output.log = "\n".join(records)
     return output
 
@@ -159,6 +171,7 @@ def run_main(*arguments: str | Path, environment: Mapping[str, str] | None = Non
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with (
+            mock.patch.object(Run, "pace", 0),
             mock.patch.dict(os.environ, _environment(environment), clear=True),
             contextlib.redirect_stdout(stdout),
             contextlib.redirect_stderr(stderr),

@@ -191,18 +191,20 @@ def file_with(folder: Path, content: object) -> Path:
 def test_bad_input_ends_with_one_clear_line_and_nothing_on_stdout(
     tmp_path: Path, arguments: list[Any], said: str
 ) -> None:
-    option, *content = arguments
-    if content and not (isinstance(content[0], str) and content[0].startswith("/")):
-        content = [file_with(tmp_path, content[0])]
-    with_settings = [] if option == "--config" else ["--config", tmp_path / "good.json"]
+    option, *contents = arguments
+    files = [
+        content if isinstance(content, str) and content.startswith("/") else file_with(tmp_path, content)
+        for content in contents
+    ]
     (tmp_path / "good.json").write_text(json.dumps({**GOOD, "api_url": "http://127.0.0.1:9"}))
-    output = run_main(*with_settings, option, *content)
+    with_settings: list[str | Path] = [] if option == "--config" else ["--config", tmp_path / "good.json"]
+    output = run_main(*with_settings, option, *files)
     errors = [line for line in output.log.splitlines() if "ERROR" in line]
     assert output.code == 1
     assert output.lines == []
     assert "Traceback" not in output.log
     assert LEAK not in output.log
-    assert len(errors) == (2 if content and said == "api_key is missing" else 1)
+    assert len(errors) == (2 if said == "api_key is missing" else 1)
     assert said in errors[0]
 
 

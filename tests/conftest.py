@@ -1,0 +1,31 @@
+"""A sandbox for every test that asks for one; nothing of a test outlives it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tap_vonage_reports.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NOW = "2026-11-20T12:00:00Z"
+
+
+@pytest.fixture
+def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
+    """Makes sandboxes whose clock stands still at NOW and that count requests without limiting them."""
+    opened: list[Sandbox] = []
+
+    def make(**options: object) -> Sandbox:
+        faults = [*options.pop("faults", ()), "no-rate-limit"]  # type: ignore[misc] # whatever the test gives
+        rows = {"*": 0, **options.pop("rows", {})}  # type: ignore[dict-item] # likewise
+        sandbox = Sandbox(**{"clock": NOW, **options, "rows": rows, "faults": faults})  # type: ignore[arg-type] # likewise
+        opened.append(sandbox.__enter__())
+        return sandbox
+
+    yield make
+    for sandbox in opened:
+        sandbox.__exit__(None, None, None)

@@ -1,0 +1,328 @@
+"""The bookmark moves over what was read, and over nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_vonage_reports.bookmarks import Bookmark, OpenPage
+from tap_vonage_reports.errors import StateError
+from tap_vonage_reports.sandbox import Sandbox, Within
+from tap_vonage_reports.times import parse_time, to_text
+from tap_vonage_reports.windows import Window, spans, windows_of
+from tests.harness import Output, catalog_of, run_tap, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ORIGIN = datetime(2026, 10, 1, tzinfo=timezone.utc)
+KEY = "abcd1234"
+
+
+def at(hours: float) -> datetime:
+    return ORIGIN + timedelta(hours=hours)
+
+
+def asked(sandbox: Sandbox, product: str, **only: str) -> list[tuple[str, str]]:
+    """The windows that were asked for, without their seconds, first pages only."""
+    return [
+        (entry.date_start[:16], entry.date_end[:16])
+        for entry in sandbox.requests.log
+        if entry.product == product
+        and not entry.cursor
+        and all(getattr(entry, name) == value for name, value in only.items())
+    ]
+
+
+def bookmark(state: dict[str, Any], query: str = "") -> Bookmark:
+    return Bookmark(state, stream="sms", replication_key="date_received", query=query, since=ORIGIN)
+
+
+spans_of_hours = st.lists(
+    st.tuples(st.integers(0, 300), st.integers(1, 100)).map(lambda pair: Window(at(pair[0]), at(pair[0] + pair[1]))),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(spans_of_hours)
+def test_coverage_survives_being_written_and_read(windows: list[Window]) -> None:
+    state: dict[str, Any] = {}
+    first = bookmark(state)
+    for window in windows:
+        first.cover(window, at(500))
+    again = bookmark(dict(state))
+    assert again.covered == spans(windows)
+    assert state["replication_key_value"] == to_text(max(window.end for window in windows))
+    assert [[parse_time(start), parse_time(end)] for start, end in state["covered"]] == [
+        [part.start, part.end] for part in windows_of(spans(windows))
+    ]
+
+
+def test_an_open_page_survives_being_written_and_read() -> None:
+    state: dict[str, Any] = {}
+    page = OpenPage(Window(at(0), at(24)), "cursor", "iv", "query")
+    bookmark(state).turn_page(page)
+    assert bookmark(state).page == page
+    done = bookmark(state)
+    done.cover(Window(at(0), at(24)), at(30))
+    assert "page" not in state
+    assert bookmark(state).page is None
+
+
+def test_a_first_run_reads_from_the_start_date_and_the_bookmark_reaches_now(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox()
+    output = run_tap(settings_for(sandbox, start_date="2026-11-18T12:00:00Z"), ["amd"])
+    assert asked(sandbox, "AMD") == [("2026-11-18T12:00", "2026-11-19T12:00"), ("2026-11-19T12:00", "2026-11-20T11:59")]
+    assert output.bookmark("amd") == {
+        "context": {"account_id": KEY},
+        "replication_key": "start_time",
+        "replication_key_value": "2026-11-20T11:59:00+00:00",
+        "covered": [["2026-11-18T12:00:00+00:00", "2026-11-20T11:59:00+00:00"]],
+        "read_at": "2026-11-20T11:59:00+00:00",
+    }
+
+
+def test_empty_windows_move_the_bookmark(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    first = run_tap(settings_for(sandbox, start_date="2026-11-19T12:00:00Z"), ["amd"])
+    sandbox.clock.advance(hours=5)
+    second = run_tap(settings_for(sandbox, start_date="2026-11-19T12:00:00Z"), ["amd"], first.state)
+    assert first.records == second.records == {}
+    assert second.bookmark("amd")["replication_key_value"] == "2026-11-20T16:59:00+00:00"
+
+
+def test_without_a_start_date_seven_days_are_read(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    run_tap(settings_for(sandbox), ["amd"])
+    assert asked(sandbox, "AMD")[0][0] == "2026-11-13T11:59"
+
+
+def test_without_a_start_date_a_long_pause_leaves_no_gap(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    first = run_tap(settings_for(sandbox), ["amd"])
+    sandbox.clock.advance(days=20)
+    second = run_tap(settings_for(sandbox), ["amd"], first.state)
+    assert second.bookmark("amd")["covered"] == [["2026-11-13T11:59:00+00:00", "2026-12-10T11:59:00+00:00"]]
+
+
+def test_the_lookback_reads_again_what_may_have_changed(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"sms/outbound": 200})
+    settings = settings_for(sandbox, start_date="2026-11-18T00:00:00Z")
+    first = run_tap(settings, ["sms"])
+    sandbox.clock.advance(days=4)
+    sandbox.requests.reset()
+    second = run_tap(settings, ["sms"], first.state)
+    assert asked(sandbox, "SMS", direction="outbound")[0][0] == "2026-11-18T00:00"  # 72 hours, but not before the start
+    sandbox.clock.advance(days=4)
+    sandbox.requests.reset()
+    run_tap(settings, ["sms"], second.state)
+    assert asked(sandbox, "SMS", direction="outbound")[0][0] == "2026-11-21T11:59"
+    before = {record["id"]: record for record in first.records["sms"]}
+    changed = [record for record in second.records["sms"] if before.get(record["id"], record) != record]
+    assert changed, "no status became final in four days"
+    truth = sandbox.expected("sms", KEY, "outbound", parse_time("2026-11-18"), parse_time("2026-11-20T11:59:00Z"))
+    latest = {**before, **{record["id"]: record for record in second.records["sms"]}}
+    final = {row["id"]: row["status"] for row in truth}
+    assert {key: latest[key]["status"] for key in final} == final
+
+
+@pytest.mark.parametrize(("settings", "start"), [({"lookback_hours": 0}, "11:59"), ({"lookback_hours": 2}, "09:59")])
+def test_the_lookback_can_be_set(make_sandbox: Callable[..., Sandbox], settings: dict[str, Any], start: str) -> None:
+    sandbox = make_sandbox()
+    first = run_tap(settings_for(sandbox, start_date="2026-11-18", **settings), ["amd"])
+    sandbox.clock.advance(hours=3)
+    sandbox.requests.reset()
+    run_tap(settings_for(sandbox, start_date="2026-11-18", **settings), ["amd"], first.state)
+    assert asked(sandbox, "AMD") == [(f"2026-11-20T{start}", "2026-11-20T14:59")]
+
+
+def test_a_start_date_moved_back_fills_exactly_the_gap(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 100})
+    first = run_tap(settings_for(sandbox, start_date="2026-11-18", lookback_hours=0), ["amd"])
+    sandbox.requests.reset()
+    second = run_tap(settings_for(sandbox, start_date="2026-11-15", lookback_hours=0), ["amd"], first.state)
+    assert asked(sandbox, "AMD") == [
+        ("2026-11-15T00:00", "2026-11-16T00:00"),
+        ("2026-11-16T00:00", "2026-11-17T00:00"),
+        ("2026-11-17T00:00", "2026-11-18T00:00"),
+    ]
+    assert not set(first.ids("amd")) & set(second.ids("amd"))
+    assert len(second.ids("amd")) == 300
+    assert second.bookmark("amd")["covered"] == [["2026-11-15T00:00:00+00:00", "2026-11-20T11:59:00+00:00"]]
+
+
+def test_a_start_date_moved_forward_and_back_leaves_nothing_stale(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    first = run_tap(settings_for(sandbox, start_date="2026-11-19", lookback_hours=6), ["amd"])
+    sandbox.clock.advance(days=10)
+    second = run_tap(settings_for(sandbox, start_date="2026-11-28", lookback_hours=6), ["amd"], first.state)
+    assert len(second.bookmark("amd")["covered"]) == 2
+    sandbox.requests.reset()
+    third = run_tap(settings_for(sandbox, start_date="2026-11-19", lookback_hours=6), ["amd"], second.state)
+    assert asked(sandbox, "AMD")[0][0] == "2026-11-20T05:59"  # the lookback before the end of the first part, too
+    assert third.bookmark("amd")["covered"] == [["2026-11-19T00:00:00+00:00", "2026-11-30T11:59:00+00:00"]]
+
+
+def test_an_end_date_is_exclusive_and_the_next_run_goes_on_there(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": Within(500, at(0), at(48))})
+    settings = settings_for(sandbox, start_date="2026-10-01", lookback_hours=0)
+    first = run_tap({**settings, "end_date": "2026-10-01T07:13:21Z"}, ["amd"])
+    second = run_tap({**settings, "end_date": "2026-10-03"}, ["amd"], first.state)
+    both = first.ids("amd") + second.ids("amd")
+    assert len(both) == len(set(both)) == 500
+
+
+def test_a_resumed_backfill_does_not_pay_for_final_rows_again(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"sms/outbound": 50})
+    settings = settings_for(sandbox, start_date="2026-10-01")
+    first = run_tap({**settings, "end_date": "2026-10-10"}, ["sms"])
+    sandbox.requests.reset()
+    run_tap({**settings, "end_date": "2026-10-12"}, ["sms"], first.state)
+    assert asked(sandbox, "SMS", direction="outbound")[0][0] == "2026-10-10T00:00"
+
+
+def test_accounts_with_different_histories_never_share_a_bookmark(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 24}, subaccount_keys=["sub00001", "sub00002"])
+    early = run_tap(settings_for(sandbox, start_date="2026-11-10", end_date="2026-11-15"), ["amd"])
+    three = settings_for(sandbox, start_date="2026-11-10", end_date="2026-11-16", lookback_hours=0)
+    output = run_tap({**three, "include_subaccounts": True}, ["amd"], early.state)
+    by_account = {
+        account: [record for record in output.records["amd"] if record["account_id"] == account]
+        for account in (KEY, "sub00001", "sub00002")
+    }
+    assert {account: len(records) for account, records in by_account.items()} == {
+        KEY: 24,
+        "sub00001": 144,
+        "sub00002": 144,
+    }
+    covered = {account: output.bookmark("amd", account_id=account)["covered"] for account in by_account}
+    assert set(map(str, covered.values())) == {"[['2026-11-10T00:00:00+00:00', '2026-11-16T00:00:00+00:00']]"}
+
+
+def test_changed_filters_read_from_the_start_again(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    settings = settings_for(sandbox, start_date="2026-11-18", lookback_hours=0)
+    first = run_tap(settings, ["messages"])
+    narrow = {**settings, "stream_options": {"messages": {"filters": {"provider": "sms"}}}}
+    sandbox.requests.reset()
+    second = run_tap(narrow, ["messages"], first.state)
+    assert asked(sandbox, "MESSAGES", direction="inbound")[0][0] == "2026-11-18T00:00"
+    assert "filters have changed" in second.log
+    sandbox.requests.reset()
+    third = run_tap(narrow, ["messages"], second.state)
+    assert asked(sandbox, "MESSAGES") == []
+    assert "nothing to read" in third.log
+
+
+@pytest.mark.parametrize("stream", ["amd", "sms"])
+def test_state_of_another_tap_is_read_without_loss(make_sandbox: Callable[..., Sandbox], stream: str) -> None:
+    sandbox = make_sandbox()
+    state = {"bookmarks": {stream: {"replication_key": "x", "replication_key_value": "2026-11-19T00:00:00Z"}}}
+    output = run_tap(settings_for(sandbox, start_date="2026-11-17", lookback_hours=1), [stream], state)
+    first = asked(sandbox, stream.upper())[0][0]
+    # One partition: the bookmark can only speak of it. Two: nobody knows of which, so all is read.
+    assert first == ("2026-11-18T23:00" if stream == "amd" else "2026-11-17T00:00")
+    assert ("not known of which" in output.log) == (stream == "sms")
+    assert "replication_key_value" not in (output.state or {})["bookmarks"][stream]
+
+
+def test_a_partition_bookmark_without_coverage_is_read_without_loss(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    old = {"context": {"account_id": KEY}, "replication_key_value": "2026-10-19T00:00:00+00:00"}
+    run_tap(settings_for(sandbox, lookback_hours=1), ["amd"], {"bookmarks": {"amd": {"partitions": [old]}}})
+    assert asked(sandbox, "AMD")[0][0] == "2026-10-18T23:00"
+
+
+def test_a_bookmark_in_the_future_does_not_stop_the_tap(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    old = {"context": {"account_id": KEY}, "replication_key_value": "2030-01-01T00:00:00+00:00"}
+    output = run_tap(
+        settings_for(sandbox, start_date="2026-11-01"), ["amd"], {"bookmarks": {"amd": {"partitions": [old]}}}
+    )
+    assert "read again" in output.log
+    assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T11:59:00+00:00"
+    assert asked(sandbox, "AMD")[0][0] == "2026-11-19T11:59"
+
+
+def test_other_streams_in_the_state_are_left_alone(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    first = run_tap(settings_for(sandbox, start_date="2026-11-18"), ["amd"])
+    second = run_tap(settings_for(sandbox, start_date="2026-11-18"), ["asr"], first.state)
+    assert second.bookmark("amd") == first.bookmark("amd")
+
+
+def test_full_table_reads_all_again(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    settings = settings_for(sandbox, start_date="2026-11-18", lookback_hours=0)
+    first = run_tap(settings, ["amd"])
+    catalog = catalog_of(["amd"])
+    for entry in catalog["streams"]:
+        entry["replication_method"] = "FULL_TABLE"
+    sandbox.requests.reset()
+    output = run_tap(settings, state=first.state, catalog=catalog)
+    assert len(asked(sandbox, "AMD")) == 3
+    assert output.bookmark("amd")["covered"] == first.bookmark("amd")["covered"]
+
+
+def test_state_is_written_after_every_window(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 10})
+    output = run_tap(settings_for(sandbox, start_date="2026-11-10", end_date="2026-11-15"), ["amd"])
+    assert [reach(value) for value in output.states] == [f"2026-11-{day}T00:00:00+00:00" for day in range(11, 16)]
+
+
+def reach(state: dict[str, Any]) -> str:
+    value: str = state["bookmarks"]["amd"]["partitions"][0]["replication_key_value"]
+    return value
+
+
+def test_state_never_speaks_of_records_that_are_not_out(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 25}, page_size=10)
+    output = run_tap(settings_for(sandbox, start_date="2026-11-10", end_date="2026-11-15"), ["amd"])
+    out: set[str] = set()
+    for message in output.messages:
+        if message["type"] == "RECORD":
+            out.add(message["record"]["id"])
+        if message["type"] == "STATE":
+            _, end = message["value"]["bookmarks"]["amd"]["partitions"][0]["covered"][-1]
+            rows = sandbox.expected("amd", KEY, None, parse_time("2026-11-10"), parse_time(end))
+            assert {row["id"] for row in rows} <= out
+
+
+def test_the_sdk_leaves_no_marks_in_the_state(make_sandbox: Callable[..., Sandbox]) -> None:
+    output: Output = run_tap(settings_for(make_sandbox(rows={"amd": 10}), start_date="2026-11-18"), ["amd"])
+    marks = ("progress_markers", "starting_replication_value", "signpost")
+    assert not [mark for mark in marks if mark in str(output.states)]
+    assert "resumable" not in output.log
+
+
+@pytest.mark.parametrize(
+    "partition",
+    [
+        {"covered": "2026"},
+        {"covered": [["2026-01-01"]]},
+        {"covered": [["2026-01-02", "2026-01-01"]]},
+        {"covered": [["x", "y"]]},
+        {"page": {"date_start": "2026-01-01"}},
+        {"page": "x"},
+        {"replication_key_value": "last tuesday"},
+        {"read_at": "x"},
+    ],
+    ids=str,
+)
+def test_malformed_state_is_an_error_before_anything_is_read(
+    make_sandbox: Callable[..., Sandbox], partition: dict[str, Any]
+) -> None:
+    sandbox = make_sandbox()
+    state = {"bookmarks": {"amd": {"partitions": [{"context": {"account_id": KEY}, **partition}]}}}
+    output = run_tap(settings_for(sandbox), ["amd"], state)
+    assert isinstance(output.error, StateError)
+    assert "amd" in str(output.error)
+    assert "tuesday" not in str(output.error)
+    assert sandbox.requests.total == 0

@@ -1,0 +1,190 @@
+"""The client is a good guest: it authenticates, waits when it is told to, and sends the secret nowhere else."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+
+from tap_vonage_reports.client import MAX_TRIES, ReportsClient
+from tap_vonage_reports.errors import (
+    BrokenAnswerError,
+    CredentialsError,
+    NotAvailable,
+    NotInThePast,
+    RateLimitedError,
+    Refusal,
+    UnreachableError,
+)
+from tap_vonage_reports.sandbox import Fault, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUERY = {
+    "product": "AMD",
+    "account_id": "abcd1234",
+    "date_start": "2026-11-18T00:00:00Z",
+    "date_end": "2026-11-19T00:00:00Z",
+}
+
+
+def client_of(sandbox: Sandbox, **options: Any) -> ReportsClient:
+    settings = {"timeout_seconds": 5, "user_agent": "test", "pace": 0, **options}
+    return ReportsClient(sandbox.url, sandbox.api_key, sandbox.api_secret, **settings)
+
+
+@pytest.mark.parametrize("secret", ["a:b:c", "pass word", "päss✓", "a/b+c=d@e", "'\"\\", "%41"])
+def test_a_secret_may_have_any_characters(make_sandbox: Callable[..., Sandbox], secret: str) -> None:
+    sandbox = make_sandbox(api_secret=secret, subaccount_keys=["sub00001"])
+    client = client_of(sandbox)
+    assert client.records(QUERY).body["request_status"] == "SUCCESS"
+    assert client.subaccounts() == ["sub00001"]
+
+
+def test_a_netrc_or_proxy_of_the_machine_changes_nothing(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert client_of(make_sandbox()).records(QUERY).body["records"] == []
+
+
+@pytest.fixture
+def waits() -> Any:
+    """The pauses that the client makes, without making them."""
+    with mock.patch("time.sleep") as sleep:
+        yield lambda: [call.args[0] for call in sleep.call_args_list if call.args[0] >= 1]
+
+
+def test_retry_after_is_honoured(make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]) -> None:
+    sandbox = make_sandbox()
+    sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 17, first=2)
+    client_of(sandbox, pace=1).records(QUERY)
+    assert len(waits()) == 2
+    assert all(17 <= seconds <= 18 for seconds in waits())
+
+
+def test_without_retry_after_the_pauses_grow(
+    make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]
+) -> None:
+    sandbox = make_sandbox()
+    sandbox.faults.on(Fault.SERVER_ERROR)
+    with pytest.raises(BrokenAnswerError):
+        client_of(sandbox, pace=1).records(QUERY)
+    assert [int(seconds) for seconds in waits()] == pytest.approx([1, 2, 4, 8, 16, 32, 60], abs=1)
+    assert sandbox.requests.total == MAX_TRIES
+
+
+def test_a_retry_after_of_hours_is_not_waited_for(
+    make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]
+) -> None:
+    sandbox = make_sandbox()
+    sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 7200)
+    with pytest.raises(RateLimitedError):
+        client_of(sandbox, pace=1).records(QUERY)
+    assert waits() == []
+
+
+def test_a_retry_after_may_be_a_date() -> None:
+    from tap_vonage_reports.client import _retry_after  # noqa: PLC0415 - the sandbox gives seconds only
+
+    now = datetime(2026, 11, 20, tzinfo=timezone.utc)
+    assert _retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30
+    assert _retry_after("soon", now) == 0
+    assert _retry_after("-5", now) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault.REVOKED, CredentialsError),
+        (Fault.UNPROVISIONED, NotAvailable),
+        (Fault.FORBIDDEN, NotAvailable),
+        (Fault.UNKNOWN_PRODUCT, NotAvailable),
+        (Fault.REDIRECT, Refusal),
+    ],
+)
+def test_refusals_are_not_tried_again(
+    make_sandbox: Callable[..., Sandbox], fault: Fault, kind: type[Exception]
+) -> None:
+    sandbox = make_sandbox()
+    sandbox.faults.on(fault)
+    with pytest.raises(kind):
+        client_of(sandbox).records(QUERY)
+    assert sandbox.requests.total == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "parameters"),
+    [
+        ({"direction": "inbound"}, Refusal, ("direction",)),
+        ({"product": "NO-SUCH"}, NotAvailable, ("product",)),
+        ({"date_end": "2026-11-20T13:00:00Z", "date_start": "2026-11-20T01:00:00Z"}, NotInThePast, ("date_end",)),
+        ({"status": "x"}, Refusal, ("status",)),
+        ({"account_id": "foreign1"}, NotAvailable, ()),
+    ],
+)
+def test_a_refusal_names_the_parameters_that_the_api_blames(
+    make_sandbox: Callable[..., Sandbox], change: dict[str, str], kind: type[Refusal], parameters: tuple[str, ...]
+) -> None:
+    with pytest.raises(kind) as caught:
+        client_of(make_sandbox()).records({**QUERY, **change})
+    assert caught.value.parameters == parameters
+
+
+def test_redirects_are_not_followed(make_sandbox: Callable[..., Sandbox]) -> None:
+    elsewhere, sandbox = make_sandbox(), make_sandbox()
+    sandbox.faults.on(Fault.REDIRECT, elsewhere.url)
+    with pytest.raises(Refusal):
+        client_of(sandbox).records(QUERY)
+    assert elsewhere.requests.total == 0
+
+
+def test_a_next_link_to_another_host_is_not_contacted(make_sandbox: Callable[..., Sandbox]) -> None:
+    from tests.harness import run_tap, settings_for  # noqa: PLC0415
+
+    elsewhere, sandbox = make_sandbox(), make_sandbox(rows={"amd": 50}, page_size=10)
+    sandbox.faults.on(Fault.NEXT_LINK_ELSEWHERE, elsewhere.url)
+    output = run_tap(settings_for(sandbox, start_date="2026-11-19", end_date="2026-11-20"), ["amd"])
+    assert len(output.ids("amd")) == 50
+    assert elsewhere.requests.total == 0
+
+
+def test_a_body_that_only_drips_is_given_up(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 500})
+    sandbox.faults.on(Fault.SLOW_BODY, 0.02, first=1)
+    client = client_of(sandbox, timeout_seconds=0.01)
+    with mock.patch("tap_vonage_reports.client.BODY_TIMEOUTS", 0), pytest.raises(BrokenAnswerError):
+        client.records(QUERY)
+
+
+def test_an_address_where_nobody_answers_is_unreachable() -> None:
+    client = ReportsClient("http://127.0.0.1:9", "k", "s", timeout_seconds=1, user_agent="test", pace=0)
+    with pytest.raises(UnreachableError, match="api_url"):
+        client.records(QUERY)
+
+
+def test_the_limit_of_ten_a_second_is_kept_over_all_threads(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    sandbox.faults.off(Fault.NO_RATE_LIMIT)
+    client = client_of(sandbox, pace=1)
+    workers = [threading.Thread(target=lambda: [client.records(QUERY) for _ in range(5)]) for _ in range(5)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sandbox.requests.total == 25
+    assert sandbox.requests.peak <= 10
+    assert {entry.status for entry in sandbox.requests.log} == {200}
+
+
+def test_vonages_clock_is_learned_from_the_date_header(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(clock="2031-01-01T00:00:00Z")
+    client = client_of(sandbox)
+    client.records({**QUERY, "date_start": "2030-12-30T00:00:00Z", "date_end": "2030-12-30T01:00:00Z"})
+    assert abs(client.clock.now() - datetime(2031, 1, 1, tzinfo=timezone.utc)) < timedelta(seconds=5)

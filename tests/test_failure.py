@@ -1,0 +1,235 @@
+"""What fails is named and told what to do; what does not is read all the same; nothing is short and silent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.errors import (
+    CredentialsError,
+    RunFailed,
+    SettingsError,
+    UnreachableError,
+)
+from tap_vonage_reports.sandbox import Fault, Sandbox
+from tap_vonage_reports.times import parse_time
+from tests.harness import Output, run_tap, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DATES = {"start_date": "2026-11-18", "end_date": "2026-11-20", "lookback_hours": 0}
+STREAM = "voice_call"
+ROWS = 35
+COMPLETE = ROWS * 2 * 2  # two days, two directions
+
+HARMLESS = {
+    Fault.NEXT_LINK_WITHOUT_DATES: {},
+    Fault.NEXT_LINK_WITHOUT_IV: {},
+    Fault.NEXT_LINK_BARE: {},
+    Fault.NEXT_LINK_ELSEWHERE: {},
+    Fault.NEXT_LINK_PRODUCT_PATH: {},
+    Fault.CURSOR_ONLY_IN_LINK: {},
+    Fault.ROWS_REPEATED: {},
+    Fault.ROWS_SHUFFLED: {},
+    Fault.NO_CHANGES: {},
+    Fault.NO_WINDOW_LIMIT: {},
+    Fault.FUTURE_ACCEPTED: {},
+    Fault.DATES_DEFAULTED: {},
+    Fault.DIRECTION_IGNORED: {},
+    Fault.CURRENCY_BLANK: {},
+    Fault.NO_RATE_LIMIT: {},
+    Fault.CLOCK_SKEW: {},
+    Fault.EXTRA_COLUMNS: {},
+    Fault.MOVED_COLUMNS: {},
+    Fault.MISSING_COLUMNS: {},
+    Fault.UNFIT_VALUES: {},
+    Fault.REDACTED: {},
+    Fault.SLOW_BODY: {"value": 0.001},
+}
+"""Faults that cost nothing."""
+
+PASSING = {
+    Fault.TOO_MANY_REQUESTS: {"value": 0, "every": 2},
+    Fault.SERVER_ERROR: {"every": 2},
+    Fault.UNAVAILABLE: {"every": 2},
+    Fault.CUT: {"every": 2},
+    Fault.CUT_BODY: {"every": 2},
+    Fault.NOT_JSON: {"every": 2},
+    Fault.JSON_CUT: {"every": 2},
+    Fault.EMPTY_BODY: {"every": 2},
+    Fault.ITEMS_COUNT_WRONG: {"every": 2},
+    Fault.CURSOR_REFUSED: {"first": 1},
+    Fault.CURSOR_REPEATED: {"first": 0},
+}
+"""Faults that a retry gets past."""
+
+LASTING = {
+    Fault.TOO_MANY_REQUESTS: (0, "429", RunFailed),
+    Fault.SERVER_ERROR: (None, "HTTP 500", RunFailed),
+    Fault.UNAVAILABLE: (None, "HTTP 503", RunFailed),
+    Fault.CUT: (None, "connection broke", RunFailed),
+    Fault.CUT_BODY: (None, "connection broke", RunFailed),
+    Fault.NOT_JSON: (None, "not a JSON object", RunFailed),
+    Fault.JSON_CUT: (None, "not a JSON object", RunFailed),
+    Fault.EMPTY_BODY: (None, "not a JSON object", RunFailed),
+    Fault.ITEMS_COUNT_WRONG: (None, "announced", RunFailed),
+    Fault.CURSOR_MISSING: (None, "no cursor", RunFailed),
+    Fault.CURSOR_REPEATED: (None, "same cursor twice", RunFailed),
+    Fault.CURSOR_REFUSED: (None, "HTTP 422", RunFailed),
+    Fault.REDIRECT: (None, "HTTP 302", RunFailed),
+    Fault.REVOKED: (None, "api_key and api_secret", CredentialsError),
+    Fault.UNPROVISIONED: (None, "HTTP 401", RunFailed),
+    Fault.FORBIDDEN: (None, "HTTP 403", RunFailed),
+    Fault.UNKNOWN_PRODUCT: (None, "HTTP 422", RunFailed),
+}
+"""Faults that nothing gets past, and what the error names."""
+
+
+def read(
+    sandbox: Sandbox, state: dict[str, Any] | None = None, streams: tuple[str, ...] = (STREAM,), **more: Any
+) -> Output:
+    return run_tap(settings_for(sandbox, **{**DATES, **more}), streams, state)
+
+
+@pytest.fixture
+def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
+    # A later clock, so that the rows are final and listed whatever the skew.
+    return make_sandbox(rows={"voice_call": ROWS, "amd": ROWS}, page_size=10, clock="2026-11-25T00:00:00Z")
+
+
+def test_every_fault_of_the_sandbox_is_tried() -> None:
+    assert set(Fault) - set(HARMLESS) - set(PASSING) - set(LASTING) == {
+        Fault.LATE_ROWS
+    }  # see the tests of the lookback
+
+
+@pytest.mark.parametrize("fault", [*HARMLESS, *PASSING], ids=lambda fault: str(fault.value))
+def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> None:
+    sandbox.faults.on(fault, **{**HARMLESS, **PASSING}[fault])  # type: ignore[arg-type] # a table of mixed values
+    output = read(sandbox)
+    assert output.code == 0, output.log
+    assert len(set(output.ids(STREAM))) == COMPLETE
+    if fault is not Fault.CURSOR_REFUSED:  # which starts the window over
+        assert len(output.ids(STREAM)) == COMPLETE
+
+
+@pytest.mark.parametrize("fault", LASTING, ids=lambda fault: str(fault.value))
+def test_a_fault_that_lasts_ends_with_an_error_that_names_it(sandbox: Sandbox, fault: Fault) -> None:
+    value, named, kind = LASTING[fault]
+    sandbox.faults.on(fault, value)
+    output = read(sandbox)
+    assert output.code == 1
+    assert isinstance(output.error, kind), output.error
+    assert named in output.log + str(output.error)
+    sandbox.faults.off(fault)
+    resumed = read(sandbox, output.state)
+    assert resumed.code == 0
+    assert len(set(output.ids(STREAM) + resumed.ids(STREAM))) == COMPLETE
+
+
+def test_rows_that_are_listed_late_arrive_through_the_lookback(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"voice_call": 48}, faults=["late-rows"])
+    settings = settings_for(sandbox, start_date="2026-11-20")
+    output, ids = None, set()
+    for _ in range(8):
+        output = run_tap(settings, [STREAM], output.state if output else None)
+        ids |= set(output.ids(STREAM))
+        sandbox.clock.advance(hours=6)
+    bounds = parse_time("2026-11-20"), parse_time("2026-11-21")
+    truth = {
+        row["id"] for direction in ("inbound", "outbound") for row in sandbox.expected(STREAM, None, direction, *bounds)
+    }
+    assert truth
+    assert truth <= ids
+
+
+@pytest.mark.parametrize("fault", [Fault.UNPROVISIONED, Fault.FORBIDDEN, Fault.UNKNOWN_PRODUCT])
+def test_a_product_that_the_account_lacks_is_skipped_with_a_warning(sandbox: Sandbox, fault: Fault) -> None:
+    sandbox.faults.on(fault, products=["AMD"])
+    output = read(sandbox, streams=("amd", STREAM))
+    assert output.code == 0
+    assert len(output.ids(STREAM)) == COMPLETE
+    assert [line for line in output.log.splitlines() if "amd" in line and "skipped" in line]
+
+
+def test_a_product_that_was_read_before_and_is_refused_now_fails_the_run(sandbox: Sandbox) -> None:
+    first = read(sandbox, streams=("amd", STREAM))
+    sandbox.faults.on(Fault.FORBIDDEN, products=["AMD"])
+    output = read(sandbox, first.state, streams=("amd", STREAM), end_date="2026-11-21")
+    assert isinstance(output.error, RunFailed)
+    assert "amd" in str(output.error)
+    assert "403" in str(output.error)
+    assert len(output.ids(STREAM)) == ROWS * 2
+    assert output.bookmark("amd") == first.bookmark("amd")
+
+
+def test_one_account_that_is_refused_does_not_stop_the_others(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": ROWS}, subaccount_keys=["sub00001"])
+    output = read(sandbox, streams=("amd",), account_ids=["foreign1", sandbox.api_key, "sub00001"])
+    assert output.code == 0
+    assert len(output.ids("amd")) == 4 * ROWS
+    assert "account foreign1: skipped" in output.log
+
+
+def test_when_every_stream_is_refused_the_run_fails(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.FORBIDDEN)
+    output = read(sandbox)
+    assert isinstance(output.error, RunFailed)
+    assert "every selected stream" in str(output.error)
+
+
+def test_wrong_credentials_end_the_run_with_the_first_request(sandbox: Sandbox) -> None:
+    output = run_tap({**settings_for(sandbox), "api_secret": "wrong"})
+    assert isinstance(output.error, CredentialsError)
+    assert sandbox.requests.total == 1
+    assert output.lines == []
+
+
+def test_credentials_that_are_revoked_during_a_run_skip_nothing(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.REVOKED, after=3)
+    output = read(sandbox, streams=("amd", STREAM))
+    assert isinstance(output.error, RunFailed)
+    assert "skipped" not in output.log
+    assert "revoked" in str(output.error)
+
+
+def test_an_api_that_does_not_answer_is_an_error_that_says_so() -> None:
+    output = run_tap({"api_url": "http://127.0.0.1:9", "api_key": "k", "api_secret": "s"})
+    assert isinstance(output.error, UnreachableError)
+    assert "api_url" in str(output.error)
+
+
+def test_a_certificate_that_cannot_be_trusted_is_not_tried_again(sandbox: Sandbox) -> None:
+    output = run_tap({**settings_for(sandbox), "api_url": sandbox.url.replace("http:", "https:")})
+    assert isinstance(output.error, UnreachableError)
+    assert "Try 3" not in output.log
+
+
+@pytest.mark.parametrize("name", ["start_date", "end_date"])
+def test_dates_in_the_future_are_an_error_before_anything_is_read(sandbox: Sandbox, name: str) -> None:
+    output = run_tap(settings_for(sandbox, **{name: "2027-01-01"}))
+    assert isinstance(output.error, SettingsError)
+    assert f"{name} is in the future" in str(output.error)
+    assert output.lines == []
+
+
+def test_subaccounts_that_cannot_be_listed_are_an_error(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.FORBIDDEN, endpoints=["subaccounts"])
+    output = read(sandbox, include_subaccounts=True)
+    assert "sub-accounts could not be listed" in str(output.error)
+    assert output.lines == []
+
+
+def test_a_start_before_the_retention_is_cut_with_a_warning(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    settings = settings_for(sandbox, start_date="2020-01-01", end_date="2025-10-21")
+    output = run_tap(settings, ["amd"])
+    windows = [entry.date_start for entry in sandbox.requests.log if entry.product == "AMD"]
+    assert windows[0] == "2025-10-20T12:00:00Z"
+    assert "13 months" in output.log
+    video = make_sandbox()
+    run_tap(settings_for(video, start_date="2020-01-01", end_date="2026-08-23"), ["video_api"])
+    windows = [entry.date_start for entry in video.requests.log if entry.product == "VIDEO-API"]
+    assert windows[0] == "2026-08-22T12:00:00Z"

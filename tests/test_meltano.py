@@ -1,0 +1,145 @@
+"""meltano.yml offers what the tap has: every setting, its kind, its words, its default, and every capability."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.settings import CONFIG_JSONSCHEMA
+from tap_vonage_reports.tap import TapVonageReports
+
+PROJECT = yaml.safe_load((Path(__file__).parent.parent / "meltano.yml").read_text(encoding="utf-8"))
+PLUGINS = {plugin["name"]: plugin for plugins in PROJECT["plugins"].values() for plugin in plugins}
+ENVIRONMENTS = {environment["name"]: environment for environment in PROJECT["environments"]}
+TAP = PLUGINS["tap-vonage-reports"]
+OFFERED = {setting["name"]: setting for setting in TAP["settings"]}
+# Meltano 4.4 fails on a decimal that comes from the environment, and leaves fractions in meltano.yml as they are.
+KINDS = {"number": "integer"}
+
+
+def _all_settings() -> dict[str, dict[str, Any]]:
+    schema = deepcopy(CONFIG_JSONSCHEMA)
+    TapVonageReports.append_builtin_config(schema)
+    properties: dict[str, dict[str, Any]] = schema["properties"]
+    return properties
+
+
+SETTINGS = _all_settings()
+OWN = list(CONFIG_JSONSCHEMA["properties"])
+
+
+def _kind(spec: dict[str, Any]) -> str:
+    if "enum" in spec:
+        return "options"
+    if spec.get("format") == "date-time":
+        return "date_iso8601"
+    kind: str
+    (kind,) = set(spec["type"]) - {"null"}
+    return KINDS.get(kind, kind)
+
+
+def _configured(environment: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    plugins = environment["config"]["plugins"]
+    return {plugin["name"]: plugin["config"] for kind in plugins.values() for plugin in kind}
+
+
+def test_every_setting_of_the_tap_is_offered_and_no_other() -> None:
+    assert list(OFFERED) == list(SETTINGS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_has_the_kind_of_the_taps(name: str) -> None:
+    assert OFFERED[name]["kind"] == _kind(SETTINGS[name])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_is_sensitive_where_the_taps_is_secret(name: str) -> None:
+    assert OFFERED[name].get("sensitive", False) == SETTINGS[name].get("secret", False)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_has_the_default_of_the_taps(name: str) -> None:
+    assert OFFERED[name].get("value") == SETTINGS[name].get("default")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_offers_the_values_that_the_tap_takes(name: str) -> None:
+    assert [option["value"] for option in OFFERED[name].get("options", [])] == [*SETTINGS[name].get("enum", [])]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_setting_is_called_and_described_as_by_the_tap(name: str) -> None:
+    assert OFFERED[name]["label"] == SETTINGS[name]["title"]
+    assert OFFERED[name]["description"] == SETTINGS[name]["description"]
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_every_setting_of_a_plugin_has_a_label_and_a_description(plugin: str) -> None:
+    for setting in PLUGINS[plugin]["settings"]:
+        assert setting["label"]
+        assert setting["description"]
+
+
+def test_the_settings_that_the_tap_requires_are_required() -> None:
+    assert TAP["settings_group_validation"] == [CONFIG_JSONSCHEMA["required"]]
+
+
+def test_every_capability_of_the_tap_is_named_and_no_other() -> None:
+    assert TAP["capabilities"] == [capability.value for capability in TapVonageReports.capabilities]
+
+
+def test_the_same_streams_are_selected_as_by_the_tap_itself() -> None:
+    left_out = [f"!{stream}.*" for stream, product in PRODUCTS.items() if not product.selected]
+    assert TAP["select"] == ["*.*", *left_out]
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_no_plugin_needs_to_be_looked_up_in_the_hub(plugin: str) -> None:
+    assert {"namespace", "pip_url", "executable"} <= set(PLUGINS[plugin])
+
+
+def test_the_loaders_are_json_lines_by_default_and_postgres() -> None:
+    assert [loader["name"] for loader in PROJECT["plugins"]["loaders"]] == ["target-jsonl", "target-postgres"]
+
+
+def test_postgres_keeps_one_row_for_each_id() -> None:
+    (method,) = (setting for setting in PLUGINS["target-postgres"]["settings"] if setting["name"] == "load_method")
+    assert method["value"] == "upsert"
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_no_secret_stands_in_an_environment(environment: str) -> None:
+    for plugin, config in _configured(ENVIRONMENTS[environment]).items():
+        secrets = {setting["name"] for setting in PLUGINS[plugin]["settings"] if setting.get("sensitive")}
+        assert not secrets & set(config)
+        assert set(config) <= {setting["name"] for setting in PLUGINS[plugin]["settings"]}
+
+
+def test_the_default_environment_never_reaches_the_real_api() -> None:
+    config = _configured(ENVIRONMENTS[PROJECT["default_environment"]])["tap-vonage-reports"]
+    assert ip_address(urlsplit(config["api_url"]).hostname or "").is_loopback
+
+
+def test_the_production_environment_reaches_the_real_api() -> None:
+    assert _configured(ENVIRONMENTS["prod"])["tap-vonage-reports"]["api_url"] == SETTINGS["api_url"]["default"]
+
+
+def test_a_job_of_plugins_that_are_there_runs_daily() -> None:
+    jobs = {job["name"]: job["tasks"] for job in PROJECT["jobs"]}
+    for tasks in jobs.values():
+        assert {plugin for task in tasks for plugin in task.split()} <= set(PLUGINS)
+    (schedule,) = PROJECT["schedules"]
+    assert schedule["job"] in jobs
+    assert schedule["interval"] == "@daily"
+
+
+def test_nothing_is_sent_to_meltano_and_it_has_no_reason_to_rewrite_the_file() -> None:
+    assert PROJECT["send_anonymous_usage_stats"] is False
+    assert PROJECT["project_id"]

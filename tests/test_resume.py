@@ -1,0 +1,239 @@
+"""It resumes: killed at any instant, the next run goes on where the last one stopped, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.sandbox import Fault, Sandbox, Within
+from tests.harness import COMMAND, Output, run_tap, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to kill with")
+
+START = datetime(2026, 11, 1, tzinfo=timezone.utc)
+PAGE_SIZE = 20
+AHEAD = 6
+"""Pages that may be fetched and not yet be out: those in the spool, one in the worker, one in the consumer."""
+
+
+def child(settings: dict[str, Any], output: int) -> None:
+    """Run the tap with its standard output on a pipe; in a process of its own, which is going to be killed."""
+    os.dup2(output, 1)
+    sys.stdout = os.fdopen(1, "w")
+    from tap_vonage_reports.tap import TapVonageReports  # noqa: PLC0415 - after stdout is what it should be
+    from tests.harness import catalog_of  # noqa: PLC0415
+
+    tap = TapVonageReports(config=settings, catalog=catalog_of(["amd"]))
+    tap.run.pace = 0
+    tap.run_to_end(tap.sync_all)
+
+
+def killed_after(size: int, settings: dict[str, Any]) -> Output:
+    """What a run wrote that was killed when it had written some bytes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.harness"])
+    receiver, sender = os.pipe()
+    from multiprocessing.reduction import DupFd  # noqa: PLC0415 - not there on Windows
+
+    process = context.Process(target=_child, args=(settings, DupFd(sender)))
+    process.start()
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as pipe:
+        seen = pipe.read(size)
+        process.kill()
+        seen += pipe.read()
+    process.join()
+    return Output([line for line in seen.splitlines(keepends=True) if line.endswith(b"\n")])
+
+
+def _child(settings: dict[str, Any], output: Any) -> None:
+    child(settings, output.detach())
+
+
+def pages_of_runs(sandbox: Sandbox) -> list[int]:
+    """How many pages each run has asked for; a run begins with the request that learns the time."""
+    counts: list[int] = []
+    for entry in sandbox.requests.log:
+        if entry.product == "REPORTS-USAGE":
+            counts.append(0)
+        else:
+            counts[-1] += 1
+    return counts
+
+
+def records_before_the_last_state(output: Output) -> int:
+    last = max((number for number, message in enumerate(output.messages) if message["type"] == "STATE"), default=0)
+    return sum(message["type"] == "RECORD" for message in output.messages[:last])
+
+
+@pytest.mark.parametrize(("days", "pages", "kills"), [(5, 5, 50), (1, 40, 25)], ids=["5 windows x 5 pages", "1 x 40"])
+def test_killed_at_random_instants_it_loses_nothing_and_reads_no_page_behind_the_state_again(
+    make_sandbox: Callable[..., Sandbox], days: int, pages: int, kills: int
+) -> None:
+    rows, end = days * pages * PAGE_SIZE, START + timedelta(days=days)
+    sandbox = make_sandbox(rows={"amd": Within(rows, START, end)}, page_size=PAGE_SIZE)
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    whole = run_tap(settings, ["amd"])
+    size = sum(map(len, whole.lines))
+    every_id = set(whole.ids("amd"))
+    assert len(every_id) == rows
+    assert pages_of_runs(sandbox) == [rows // PAGE_SIZE]
+    chance = random.Random(20261101)
+    interrupted = 0
+    for _ in range(kills):
+        sandbox.requests.reset()
+        first = killed_after(chance.randrange(size), settings)
+        second = run_tap(settings, ["amd"], first.state)
+        interrupted += len(first.ids("amd")) < rows
+        behind = records_before_the_last_state(first)
+        assert set(first.ids("amd")) | set(second.ids("amd")) == every_id
+        *pulled, again = pages_of_runs(sandbox)  # none before, when it was killed before its first request
+        assert again == (rows - behind) // PAGE_SIZE
+        since_state = (len(first.ids("amd")) - behind) // PAGE_SIZE
+        assert sum(pulled) <= behind // PAGE_SIZE + since_state + AHEAD
+    assert interrupted > kills // 2, "hardly any run was killed before its end"
+
+
+def test_a_page_of_a_window_is_resumed_by_its_cursor(make_sandbox: Callable[..., Sandbox]) -> None:
+    end = START + timedelta(days=1)
+    sandbox = make_sandbox(rows={"amd": Within(800, START, end)}, page_size=20)
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["AMD"])
+    first = run_tap(settings, ["amd"])
+    assert first.code == 1
+    assert first.bookmark("amd")["page"]["cursor"]
+    assert "covered" not in first.bookmark("amd")
+    sandbox.faults.off(Fault.FORBIDDEN)
+    sandbox.requests.reset()
+    second = run_tap(settings, ["amd"], first.state)
+    assert all(entry.cursor for entry in sandbox.requests.log if entry.product == "AMD")
+    assert len(set(first.ids("amd") + second.ids("amd"))) == 800
+    assert len(first.ids("amd")) + len(second.ids("amd")) == 800
+    assert "page" not in second.bookmark("amd")
+
+
+def test_an_open_page_of_another_query_is_not_resumed(make_sandbox: Callable[..., Sandbox]) -> None:
+    end = START + timedelta(days=1)
+    sandbox = make_sandbox(rows={"sms": 0, "sms/outbound": Within(600, START, end)}, page_size=20)
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["SMS"])
+    first = run_tap(settings, ["sms"])
+    sandbox.faults.off(Fault.FORBIDDEN)
+    second = run_tap({**settings, "include_message": True}, ["sms"], first.state)
+    assert len(second.ids("sms")) == 600
+    assert any(record["message_body"] for record in second.records["sms"])
+
+
+def test_an_old_cursor_that_is_refused_starts_its_window_over(make_sandbox: Callable[..., Sandbox]) -> None:
+    end = START + timedelta(days=1)
+    sandbox = make_sandbox(rows={"amd": Within(800, START, end)}, page_size=20)
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["AMD"])
+    first = run_tap(settings, ["amd"])
+    sandbox.faults.off(Fault.FORBIDDEN)
+    sandbox.faults.on(Fault.CURSOR_REFUSED, first=1)
+    second = run_tap(settings, ["amd"], first.state)
+    assert second.code == 0
+    assert len(set(second.ids("amd"))) == 800
+    assert "from its first page" in second.log
+
+
+def start(settings: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
+    (folder / "config.json").write_text(json.dumps(settings))
+    return subprocess.Popen(  # noqa: S603 - our own command
+        # Unbuffered, so that what is read line by line is not lost to communicate().
+        [*COMMAND, "--config", str(folder / "config.json")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+
+
+def end_of(process: subprocess.Popen[bytes], number: int) -> tuple[bytes, str, float]:
+    """Send a signal; what came out after it, the log, and how long it took."""
+    sent = time.monotonic()
+    process.send_signal(number)
+    output, log = process.communicate(timeout=30)
+    return output, log.decode(), time.monotonic() - sent
+
+
+def lines_until(pipe: IO[bytes], count: int) -> list[bytes]:
+    return [pipe.readline() for _ in range(count)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_run_within_two_seconds_with_its_state_written(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, number: int, code: int
+) -> None:
+    end = START + timedelta(days=15)
+    sandbox = make_sandbox(rows={"amd": Within(8000, START, end)}, page_size=20)
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    process = start(settings, tmp_path)
+    assert process.stdout is not None
+    before = lines_until(process.stdout, 500)
+    rest, log, seconds = end_of(process, number)
+    first = Output([*before, *rest.splitlines(keepends=True)])
+    assert process.returncode == code, log
+    assert seconds < 2
+    assert "Interrupted" in log
+    assert "Traceback" not in log
+    assert first.messages[-1]["type"] == "STATE"
+    assert first.state is not None
+    second = run_tap(settings, ["amd"], first.state)
+    assert len(set(first.ids("amd") + second.ids("amd"))) == 8000
+
+
+def test_a_signal_ends_a_wait_for_the_api(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
+    sandbox = make_sandbox(rows={"amd": 100})
+    sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 300, products=["AMD"])
+    process = start(settings_for(sandbox, start_date="2026-11-19"), tmp_path)
+    assert process.stderr is not None
+    while b"Try 2 of" not in process.stderr.readline():
+        assert process.poll() is None
+    _, _, seconds = end_of(process, signal.SIGTERM)
+    assert process.returncode == 143
+    assert seconds < 2
+
+
+def test_a_signal_ends_the_run_even_when_nobody_reads_its_output(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 20000})
+    process = start(settings_for(sandbox, start_date="2026-11-15"), tmp_path)
+    assert process.stdout is not None
+    lines_until(process.stdout, 10)
+    sent = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+    assert time.monotonic() - sent < 2.5
+    process.communicate()
+
+
+def test_a_target_that_dies_ends_the_run_with_one_clear_line(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 20000})
+    process = start(settings_for(sandbox, start_date="2026-11-15"), tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines_until(process.stdout, 10)
+    process.stdout.close()
+    log = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 1
+    assert "The target has closed the pipe" in log
+    assert "Traceback" not in log
