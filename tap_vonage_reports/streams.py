@@ -161,11 +161,12 @@ class ReportStream(Stream):
             )
         if self.replication_method != "INCREMENTAL":
             bookmark.forget()
-        if bookmark.clip(end):
+        began = run.now()
+        if bookmark.clip(max(began, end)):
             self.logger.warning(
-                "%s: the state claims that the time after %s was read; it is read again", partition, end
+                "%s: the state claims that the time after %s was read; it is read again", partition, began
             )
-        return _Reading(partition, bookmark, query, run.now(), end, Outcome(partition))
+        return _Reading(partition, bookmark, query, began, end, Outcome(partition))
 
     def _read(self, reading: _Reading) -> Iterator[dict[str, Any]]:
         bookmark = reading.bookmark

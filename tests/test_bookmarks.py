@@ -251,6 +251,28 @@ def test_a_bookmark_in_the_future_does_not_stop_the_tap(make_sandbox: Callable[.
     assert asked(sandbox, "AMD")[0][0] == "2026-11-19T11:59"
 
 
+def test_an_end_date_before_the_bookmark_takes_nothing_back(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    settings = settings_for(sandbox, start_date="2026-11-15", lookback_hours=0)
+    first = run_tap(settings, ["amd"])
+    second = run_tap({**settings, "start_date": "2026-11-14", "end_date": "2026-11-17"}, ["amd"], first.state)
+    assert second.bookmark("amd")["covered"] == [["2026-11-14T00:00:00+00:00", "2026-11-20T11:59:00+00:00"]]
+    assert "read again" not in second.log
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["2026-11-18", "2026-11-18T00", "2026-11-18 00:00Z", "2026-11-18T02:00:00+0200", "2026-11-18T00:00:00.000000Z"],
+)
+def test_every_form_of_date_that_is_accepted_works_with_state(make_sandbox: Callable[..., Sandbox], start: str) -> None:
+    sandbox = make_sandbox()
+    settings = settings_for(sandbox, start_date=start, lookback_hours=0)
+    first = run_tap(settings, ["amd"])
+    assert asked(sandbox, "AMD")[0][0] == "2026-11-18T00:00"
+    sandbox.clock.advance(hours=1)
+    assert run_tap(settings, ["amd"], first.state).code == 0
+
+
 def test_other_streams_in_the_state_are_left_alone(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     first = run_tap(settings_for(sandbox, start_date="2026-11-18"), ["amd"])

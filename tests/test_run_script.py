@@ -126,6 +126,7 @@ def test_a_command_without_arguments_refuses_them(fake_uv: FakeUv) -> None:
 
 def test_a_new_environment_has_the_python_that_runs_it(fake_uv: FakeUv, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UV_PYTHON", raising=False)
+    monkeypatch.delenv("UV_PROJECT_ENVIRONMENT", raising=False)
     fresh = fake_uv.folder / "checkout"
     fresh.mkdir()
     shutil.copy(RUN, fresh)
