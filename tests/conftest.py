@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,10 +19,11 @@ def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
     """Makes sandboxes whose clock stands still at NOW and that count requests without limiting them."""
     opened: list[Sandbox] = []
 
-    def make(**options: object) -> Sandbox:
-        faults = [*options.pop("faults", ()), "no-rate-limit"]  # type: ignore[misc] # whatever the test gives
-        rows = {"*": 0, **options.pop("rows", {})}  # type: ignore[dict-item] # likewise
-        sandbox = Sandbox(**{"clock": NOW, **options, "rows": rows, "faults": faults})  # type: ignore[arg-type] # likewise
+    def make(**options: Any) -> Sandbox:
+        options["faults"] = [*options.get("faults", ()), "no-rate-limit"]
+        options["rows"] = {"*": 0, **options.get("rows", {})}
+        options.setdefault("clock", NOW)
+        sandbox = Sandbox(**options)
         opened.append(sandbox.__enter__())
         return sandbox
 

@@ -24,7 +24,7 @@ STREAM = "voice_call"
 ROWS = 35
 COMPLETE = ROWS * 2 * 2  # two days, two directions
 
-HARMLESS = {
+HARMLESS: dict[Fault, dict[str, Any]] = {
     Fault.NEXT_LINK_WITHOUT_DATES: {},
     Fault.NEXT_LINK_WITHOUT_IV: {},
     Fault.NEXT_LINK_BARE: {},
@@ -50,7 +50,7 @@ HARMLESS = {
 }
 """Faults that cost nothing."""
 
-PASSING = {
+PASSING: dict[Fault, dict[str, Any]] = {
     Fault.TOO_MANY_REQUESTS: {"value": 0, "every": 2},
     Fault.SERVER_ERROR: {"every": 2},
     Fault.UNAVAILABLE: {"every": 2},
@@ -107,7 +107,7 @@ def test_every_fault_of_the_sandbox_is_tried() -> None:
 
 @pytest.mark.parametrize("fault", [*HARMLESS, *PASSING], ids=lambda fault: str(fault.value))
 def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> None:
-    sandbox.faults.on(fault, **{**HARMLESS, **PASSING}[fault])  # type: ignore[arg-type] # a table of mixed values
+    sandbox.faults.on(fault, **{**HARMLESS, **PASSING}[fault])
     output = read(sandbox)
     assert output.code == 0, output.log
     assert len(set(output.ids(STREAM))) == COMPLETE

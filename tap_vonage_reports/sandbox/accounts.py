@@ -1,0 +1,78 @@
+"""The accounts of the sandbox: one primary account with credentials, and its sub-accounts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEMO_KEY = "abcd1234"
+DEMO_SECRET = "sandbox-Secret:1"  # noqa: S105 - the sandbox's own; it opens nothing but the sandbox
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account.
+
+    Attributes:
+        key: API key, the `account_id` of its rows.
+        name: What people call it.
+        currency: Currency of its prices.
+        scale: Its traffic as a share of the default volume.
+        suspended: Whether it is suspended; a suspended account keeps its records.
+        created_at: When it was opened, as the Subaccounts API writes it.
+    """
+
+    key: str
+    name: str = "Primary"
+    currency: str = "EUR"
+    scale: float = 1.0
+    suspended: bool = False
+    created_at: str = "2024-03-02T16:34:49Z"
+
+
+def subaccounts(*keys: str) -> tuple[Account, ...]:
+    """Sub-accounts by their keys, with currencies and volumes that differ."""
+    currencies = ("EUR", "USD", "GBP")
+    return tuple(
+        Account(key, f"Sub-account {number}", currencies[number % 3], scale=0.6 / number, suspended=number % 5 == 0)
+        for number, key in enumerate(keys, start=1)
+    )
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The primary account, its secret and its sub-accounts."""
+
+    primary: Account = field(default_factory=lambda: Account(DEMO_KEY))
+    secret: str = field(default=DEMO_SECRET, repr=False)
+    subaccounts: tuple[Account, ...] = ()
+
+    def __iter__(self) -> Iterator[Account]:
+        """The primary account first."""
+        yield self.primary
+        yield from self.subaccounts
+
+    def find(self, key: str) -> Account | None:
+        """The account of a key, if it is the primary one or one of its own."""
+        return next((account for account in self if account.key == key), None)
+
+    def opened_by(self, authorization: str | None) -> bool:
+        """Whether an Authorization header carries the primary account's credentials.
+
+        HTTP Basic in standard Base64 (confirmed; the URL-safe unpadded alphabet of one Go client is
+        refused), the text in UTF-8, the secret free to hold any character, colons too.
+        """
+        scheme, _, encoded = (authorization or "").partition(" ")
+        if scheme.lower() != "basic":
+            return False
+        try:
+            given = base64.b64decode(encoded.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return hmac.compare_digest(given, f"{self.primary.key}:{self.secret}".encode())

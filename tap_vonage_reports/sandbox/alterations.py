@@ -1,0 +1,101 @@
+"""Ways in which the rows themselves can differ from the documented ones, as faults switch them on.
+
+Each alteration takes a row and gives another one. None of them touches the key or the date that the
+window selects on, so that a client can be asked for every row in spite of them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox.catalogue import REDACTED_FIELDS
+from tap_vonage_reports.sandbox.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tap_vonage_reports.sandbox.rows import Row
+
+KEPT = 2
+"""How many of each three columns stay where columns are missing."""
+
+
+class Alteration(NamedTuple):
+    """An alteration that is switched on: its fault, every how manieth row, and its value."""
+
+    fault: Fault
+    every: int
+    value: str | float
+
+
+@cache
+def _protected(stream: str) -> frozenset[str]:
+    """The columns that no alteration touches."""
+    return frozenset({"id", PRODUCTS[stream].date_field})
+
+
+@cache
+def _unfit(stream: str) -> dict[str, str]:
+    """For each column with a type, a text that does not fit it."""
+    words = {"number": "n/a", "integer": "abc", "boolean": "maybe", "object": "[not an object"}
+    columns: dict[str, str] = {}
+    for name, schema in PRODUCTS[stream].schema["properties"].items():
+        kind = schema["type"][0] if isinstance(schema["type"], list) else schema["type"]
+        if name in _protected(stream) or name == "_extra":
+            continue
+        if schema.get("format") == "date-time":
+            columns[name] = "the day before yesterday"
+        elif kind in words:
+            columns[name] = words[kind]
+    return columns
+
+
+def _extra_columns(row: Row, _stream: str, _direction: str, _value: str | float, /) -> Row:
+    return {"carrier_fee": "0.00120000", **row, "rcs_agent": None, "surcharges": [{"kind": "tax", "rate": 19}]}
+
+
+def _moved_columns(row: Row, _stream: str, _direction: str, _value: str | float, /) -> Row:
+    return dict(sorted(row.items(), reverse=True))
+
+
+def _missing_columns(row: Row, stream: str, _direction: str, _value: str | float, /) -> Row:
+    kept = _protected(stream)
+    return {name: cell for number, (name, cell) in enumerate(row.items()) if name in kept or number % 3 < KEPT}
+
+
+def _unfit_values(row: Row, stream: str, _direction: str, _value: str | float, /) -> Row:
+    unfit = _unfit(stream)
+    return {name: unfit.get(name, cell) for name, cell in row.items()}
+
+
+def _redacted(row: Row, stream: str, direction: str, value: str | float, /) -> Row:
+    fields = REDACTED_FIELDS.get(f"{stream}/{direction}", ())
+    return row | {name: value for name in fields if name in row}
+
+
+ALTERATIONS: Mapping[Fault, Callable[[Row, str, str, Any], Row]] = {
+    Fault.REDACTED: _redacted,
+    Fault.UNFIT_VALUES: _unfit_values,
+    Fault.MISSING_COLUMNS: _missing_columns,
+    Fault.EXTRA_COLUMNS: _extra_columns,
+    Fault.MOVED_COLUMNS: _moved_columns,
+}
+"""What each fault does to a row, in the order in which they are done."""
+
+
+def altered(row: Row, stream: str, direction: str, number: int, alterations: tuple[Alteration, ...]) -> Row:
+    """The row after all alterations that hit it.
+
+    Args:
+        row: The row as documented.
+        stream: Name of its stream.
+        direction: Its direction, or "".
+        number: Its number within its hour, which decides whether an alteration hits it.
+        alterations: The alterations that are switched on.
+    """
+    for alteration in alterations:
+        if number % alteration.every == 0:
+            row = ALTERATIONS[alteration.fault](row, stream, direction, alteration.value)
+    return row

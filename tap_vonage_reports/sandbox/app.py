@@ -1,0 +1,483 @@
+"""The API as an ASGI application: its endpoints, and the order in which a request meets rules and faults."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tap_vonage_reports.sandbox import problems
+from tap_vonage_reports.sandbox.answers import GATEWAY_PAGE, CutAnswer, Cutter, HalfAnswer, SlowAnswer
+from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
+from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
+from tap_vonage_reports.sandbox.journal import Entry, Journal, SlidingSecond
+from tap_vonage_reports.sandbox.problems import InvalidParameter, Refusal
+from tap_vonage_reports.sandbox.query import Position, Query, Rules, moment, parameters, parsed
+from tap_vonage_reports.sandbox.world import Wanted, World, micros, utc
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+
+    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
+
+    from tap_vonage_reports.sandbox.accounts import Account
+
+RECORDS_PATH = "/v2/reports/records"
+PRODUCT_PATH = "/v2/reports/sms/records"
+"""The path of the links in the specification's examples (likely a slip; it works like the other one)."""
+
+SYNC_LIMIT = 10
+"""Synchronous requests in a second (confirmed)."""
+PAGE_SIZE = 1000
+"""Most rows of a page (confirmed)."""
+
+AT_ONCE = "1"
+"""Retry-After of a refusal by the rate limit: a full second brings a full budget."""
+
+_REMEMBERED_CURSORS = 10_000
+
+
+@dataclass
+class Options:
+    """What may be changed while the sandbox runs, beside its faults and its clock.
+
+    Attributes:
+        page_size: Most rows of a page.
+        latency: Seconds that each answer takes longer.
+    """
+
+    page_size: int = PAGE_SIZE
+    latency: float = 0.0
+
+
+@dataclass
+class Exchange:
+    """A request on its way through the sandbox.
+
+    Attributes:
+        request: The request.
+        endpoint: The endpoint that it met.
+        identifier: What `X-Request-Id` says.
+        given: Its parameters.
+        product: The stream of the product that it asks for, if there is one of that name.
+        account: The account that it asks for.
+        rows: Rows of the answer.
+        fault: The fault that hit it.
+    """
+
+    request: Request
+    endpoint: str
+    identifier: str = field(default_factory=lambda: str(uuid.uuid4()))
+    given: Mapping[str, str] = field(default_factory=dict)
+    product: str = ""
+    account: str = ""
+    rows: int = 0
+    fault: str = ""
+
+
+class Api:
+    """The endpoints over a world."""
+
+    def __init__(self, world: World, *, seed: str, cut: Cutter, options: Options | None = None) -> None:
+        """Set up the endpoints.
+
+        Args:
+            world: The traffic.
+            seed: What the keys of cursors are made of.
+            cut: Cuts the connection of a request.
+            options: What may be changed while it runs.
+        """
+        self.world = world
+        self.options = options or Options()
+        self.journal = Journal()
+        self._cut = cut
+        self._cursors = CursorCodec(Position, seed)
+        self._recent = SlidingSecond()
+        self._seen_cursors: OrderedDict[str, None] = OrderedDict()
+        self.app = Starlette(
+            routes=[
+                Route(RECORDS_PATH, self._endpoint("records", self._records), methods=["GET"]),
+                Route("/v2/reports/{product}/records", self._endpoint("records", self._records), methods=["GET"]),
+                Route(
+                    "/accounts/{api_key}/subaccounts", self._endpoint("subaccounts", self._subaccounts), methods=["GET"]
+                ),
+                Route("/__sandbox/requests", self._requests, methods=["GET", "DELETE"]),
+                Route("/__sandbox/summary", self._summary, methods=["GET"]),
+            ],
+            exception_handlers={HTTPException: self._no_endpoint, Refusal: self._refused},
+        )
+        self.app.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application."""
+        await self.app(scope, receive, send)
+
+    @property
+    def faults(self) -> Faults:
+        """The faults that are switched on."""
+        return self.world.faults
+
+    # The way of a request
+
+    def _endpoint(self, name: str, handle: Callable[[Exchange], Response]) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint of the API: arrival, rules, faults, answer, log."""
+
+        async def endpoint(request: Request) -> Response:
+            self.journal.arrived()
+            if self.options.latency:
+                await asyncio.sleep(self.options.latency)
+            started = time.perf_counter()
+            exchange = Exchange(request, name)
+            try:
+                answer = self._guarded(exchange, handle)
+            except Refusal as refusal:
+                answer = self._problem(refusal, exchange.identifier)
+            answer.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+            answer.headers["X-Request-Id"] = exchange.identifier
+            broken = self._broken(exchange, answer)
+            self._log(exchange, 0 if isinstance(broken, CutAnswer) else answer.status_code, started)
+            return broken
+
+        return endpoint
+
+    def _guarded(self, exchange: Exchange, handle: Callable[[Exchange], Response]) -> Response:
+        """The answer of an endpoint, unless a fault or a rule comes before it."""
+        request = exchange.request
+        try:
+            exchange.given = parameters(request.url.query)
+        finally:
+            exchange.product = exchange.given.get("product", "").lower().replace("-", "_")
+            exchange.account = exchange.given.get("account_id", request.path_params.get("api_key", ""))
+        if self._strike(Fault.CUT, exchange):
+            return CutAnswer(self._cut)
+        if rule := self._strike(Fault.REDIRECT, exchange):
+            target = f"{rule.value}{request.url.path}?{request.url.query}"
+            return Response(status_code=302, headers={"Location": target})
+        if self._strike(Fault.SERVER_ERROR, exchange):
+            raise problems.internal_error()
+        if rule := self._strike(Fault.UNAVAILABLE, exchange):
+            pause = _retry_after(rule)
+            headers = {} if pause is None else {"Retry-After": pause}
+            return Response(GATEWAY_PAGE, 503, headers, media_type="text/html")
+        authorization = request.headers.get("Authorization")
+        if not self.world.accounts.opened_by(authorization) or self._strike(Fault.REVOKED, exchange):
+            raise problems.unauthorized()
+        if exchange.endpoint == "records":
+            self._limit(exchange)
+        return handle(exchange)
+
+    def _limit(self, exchange: Exchange) -> None:
+        """Refuse what goes beyond ten requests in any second; refused ones do not count."""
+        if rule := self._strike(Fault.TOO_MANY_REQUESTS, exchange):
+            raise problems.rate_limited(_retry_after(rule))
+        if self.faults.rule(Fault.NO_RATE_LIMIT) is None:
+            if self._recent.count() >= SYNC_LIMIT:
+                raise problems.rate_limited(AT_ONCE)
+            self._recent.add()
+
+    def _broken(self, exchange: Exchange, answer: Response) -> Response:
+        """A good answer as faults break it."""
+        if answer.status_code != 200 or isinstance(answer, CutAnswer):  # noqa: PLR2004 - OK
+            return answer
+        if self._strike(Fault.CUT_BODY, exchange):
+            return HalfAnswer(answer, self._cut)
+        body = bytes(answer.body)
+        for fault, content, media_type in (
+            (Fault.NOT_JSON, GATEWAY_PAGE, "text/html"),
+            (Fault.JSON_CUT, body[: len(body) // 2], "application/json"),
+            (Fault.EMPTY_BODY, b"", "application/json"),
+        ):
+            if self._strike(fault, exchange):
+                exchange.rows = 0
+                kept = {name: answer.headers[name] for name in ("Date", "X-Request-Id")}
+                return Response(content, 200, kept, media_type=media_type)
+        slow = self._strike(Fault.SLOW_BODY, exchange)
+        return SlowAnswer(answer, float(slow.value)) if slow else answer
+
+    def _strike(self, fault: Fault, exchange: Exchange) -> Rule | None:
+        """How the fault is on if it hits the request; None if it does not."""
+        rule = self.faults.strike(fault, exchange.endpoint, exchange.product, exchange.account)
+        if rule is not None:
+            exchange.fault = fault.value
+        return rule
+
+    def _log(self, exchange: Exchange, status: int, started: float) -> None:
+        request, given = exchange.request, exchange.given
+        self.journal.add(
+            Entry(
+                at=self.world.now().isoformat(),
+                method=request.method,
+                path=request.url.path,
+                endpoint=exchange.endpoint,
+                status=status,
+                product=given.get("product", ""),
+                account=exchange.account,
+                direction=given.get("direction", ""),
+                date_start=given.get("date_start", ""),
+                date_end=given.get("date_end", ""),
+                ids=given["id"].count(",") + 1 if given.get("id") else 0,
+                cursor="cursor" in given,
+                credentials="Authorization" in request.headers,
+                rows=exchange.rows,
+                fault=exchange.fault,
+                milliseconds=round((time.perf_counter() - started) * 1000, 3),
+            )
+        )
+
+    @staticmethod
+    def _problem(refusal: Refusal, identifier: str) -> Response:
+        body = msgspec.json.encode(refusal.body(identifier.replace("-", "")))
+        return Response(body, refusal.status, refusal.headers, media_type="application/problem+json")
+
+    async def _refused(self, request: Request, error: Exception) -> Response:  # noqa: ARG002 - Starlette's signature
+        """Refuse a request to the sandbox's own endpoints."""
+        assert isinstance(error, Refusal)  # noqa: S101 - narrows the type that Starlette leaves open
+        return self._problem(error, str(uuid.uuid4()))
+
+    async def _no_endpoint(self, request: Request, error: Exception) -> Response:
+        """Refuse a path or a method that the API does not have."""
+        assert isinstance(error, HTTPException)  # noqa: S101 - narrows the type that Starlette leaves open
+        exchange = Exchange(request, "")
+        known = error.status_code == 405  # noqa: PLR2004 - Method Not Allowed
+        answer = self._problem(problems.method_not_allowed() if known else problems.not_found(), exchange.identifier)
+        answer.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+        answer.headers["X-Request-Id"] = exchange.identifier
+        self.journal.arrived()
+        self._log(exchange, answer.status_code, time.perf_counter())
+        return answer
+
+    # Records
+
+    def _records(self, exchange: Exchange) -> Response:
+        """Records by date or by id (section 3 of the facts)."""
+        given, rules = exchange.given, self._rules()
+        if self._strike(Fault.UNKNOWN_PRODUCT, exchange):
+            raise problems.unknown_product()
+        position = self._position(given, exchange)
+        window = (utc(position.start), utc(position.end)) if position else None
+        query = parsed(given, rules, window)
+        account = self.world.accounts.find(query.account)
+        if account is None or self._strike(Fault.FORBIDDEN, exchange):
+            raise problems.forbidden()
+        if self._strike(Fault.UNPROVISIONED, exchange):
+            raise problems.unprovisioned()
+        body = (
+            self._by_ids(exchange, query, account) if query.ids else self._by_date(exchange, query, account, position)
+        )
+        return Response(msgspec.json.encode(body), 200, media_type="application/json")
+
+    def _rules(self) -> Rules:
+        off = self.faults.rule
+        return Rules(
+            now=self.world.now(),
+            window_limited=off(Fault.NO_WINDOW_LIMIT) is None,
+            past_only=off(Fault.FUTURE_ACCEPTED) is None,
+            dates_required=off(Fault.DATES_DEFAULTED) is None,
+            direction_refused=off(Fault.DIRECTION_IGNORED) is None,
+        )
+
+    def _position(self, given: Mapping[str, str], exchange: Exchange) -> Position | None:
+        """Where the cursor of a request leads to; None if it has none."""
+        if "id" in given or not given.keys() & {"cursor", "iv"}:
+            return None
+        cursor, iv = given.get("cursor"), given.get("iv")
+        if absent := [name for name, value in (("cursor", cursor), ("iv", iv)) if not value]:
+            raise problems.missing(absent)
+        refused = problems.unprocessable(InvalidParameter("cursor", "The cursor is not valid for this query"))
+        if self._cursor_refused(str(cursor), exchange):
+            raise refused
+        try:
+            return self._cursors.decode(str(cursor), str(iv))
+        except CursorRefusedError:
+            raise refused from None
+
+    def _cursor_refused(self, cursor: str, exchange: Exchange) -> bool:
+        """Whether the fault that refuses cursors hits."""
+        rule = self.faults.rule(Fault.CURSOR_REFUSED)
+        if rule is None or (rule.value == "once" and cursor in self._seen_cursors):
+            return False
+        self._seen_cursors[cursor] = None
+        if len(self._seen_cursors) > _REMEMBERED_CURSORS:
+            self._seen_cursors.popitem(last=False)
+        return self._strike(Fault.CURSOR_REFUSED, exchange) is not None
+
+    def _by_date(self, exchange: Exchange, query: Query, account: Account, position: Position | None) -> dict[str, Any]:
+        """A page of a window."""
+        assert query.start is not None  # noqa: S101 - a query without ids has a window
+        assert query.end is not None  # noqa: S101 - likewise
+        if position is not None and (position.fingerprint, position.start, position.end) != (
+            query.fingerprint,
+            micros(query.start),
+            micros(query.end),
+        ):
+            raise problems.unprocessable(InvalidParameter("cursor", "The cursor is not valid for this query"))
+        repeated = self._strike(Fault.ROWS_REPEATED, exchange)
+        wanted = self._wanted(query, account)
+        after = position.after if position else None
+        page = self.world.page(wanted, self.options.page_size, after, int(repeated.value) if repeated else 0)
+        following = None
+        if page.after is not None:
+            number = position.page if position else 1
+            content = Position(query.fingerprint, micros(query.start), micros(query.end), number + 1, page.after)
+            following = self._cursors.encode(content)
+        if query.cursor is not None and self._strike(Fault.CURSOR_REPEATED, exchange):
+            following = query.cursor
+        body = self._head(exchange, query, page.rows, "TRUNCATED" if following else "SUCCESS")
+        if following is not None and not self._strike(Fault.CURSOR_MISSING, exchange):
+            self._add_next(exchange, query, following, body)
+        body["records"] = msgspec.Raw(b"[" + b",".join(page.rows) + b"]")
+        return body
+
+    def _by_ids(self, exchange: Exchange, query: Query, account: Account) -> dict[str, Any]:
+        """The rows of up to 20 identifiers, in one answer."""
+        rows, unknown = self.world.by_ids(self._wanted(query, account), query.ids)
+        body = self._head(exchange, query, rows, "SUCCESS")
+        if unknown:
+            body["ids_not_found"] = ",".join(unknown)
+        body["records"] = msgspec.Raw(b"[" + b",".join(rows) + b"]")
+        return body
+
+    def _wanted(self, query: Query, account: Account) -> Wanted:
+        """The rows that a query asks for."""
+        look = self.world.look(
+            include_message=query.include_message,
+            show_concatenated=query.show_concatenated,
+            stream=query.product.stream,
+            account=account.key,
+        )
+        if query.start is None or query.end is None:
+            return Wanted(query.product, account, query.directions, look)
+        return Wanted(query.product, account, query.directions, look, query.start, query.end, query.filters)
+
+    def _head(self, exchange: Exchange, query: Query, rows: list[bytes], status: str) -> dict[str, Any]:
+        """The fields of an answer before its records, with the echo of the query (confirmed, section 3.3)."""
+        exchange.rows = len(rows)
+        wrong = self._strike(Fault.ITEMS_COUNT_WRONG, exchange)
+        body: dict[str, Any] = {
+            "_links": {"self": {"href": self._address(exchange, query.given)}},
+            "request_id": exchange.identifier,
+            "request_status": status,
+            "received_at": _written(self.world.now()),
+            "items_count": len(rows) + (int(wrong.value) if wrong else 0),
+            "price": 0.0,
+            "currency": "EUR",
+            "limit": self.options.page_size,
+            "include_subaccounts": False,
+        }
+        body.update(query.given)
+        if query.start is not None and query.end is not None:
+            body["date_start"], body["date_end"] = _written(query.start), _written(query.end)
+        for name in ("include_message", "show_concatenated"):
+            if name in query.given:
+                body[name] = query.given[name] == "true"
+        return body
+
+    def _add_next(self, exchange: Exchange, query: Query, following: tuple[str, str], body: dict[str, Any]) -> None:
+        """Add the next link, and the cursor and the iv that it goes with."""
+        link = dict(query.given)
+        link["cursor"], link["iv"] = following
+        if self._strike(Fault.NEXT_LINK_WITHOUT_DATES, exchange):
+            dropped: tuple[str, ...] = ("date_start", "date_end")
+        elif self._strike(Fault.NEXT_LINK_WITHOUT_IV, exchange):
+            dropped = ("iv",)
+        elif self._strike(Fault.NEXT_LINK_BARE, exchange):
+            dropped = ("date_start", "date_end", "iv")
+        else:
+            dropped = ()
+        elsewhere = self._strike(Fault.NEXT_LINK_ELSEWHERE, exchange)
+        kept = {name: value for name, value in link.items() if name not in dropped}
+        body["_links"]["next"] = {"href": self._address(exchange, kept, str(elsewhere.value) if elsewhere else "")}
+        if not self._strike(Fault.CURSOR_ONLY_IN_LINK, exchange):
+            body["cursor"], body["iv"] = following
+
+    def _address(self, exchange: Exchange, given: Mapping[str, str], base: str = "") -> str:
+        path = RECORDS_PATH if self.faults.rule(Fault.NEXT_LINK_PRODUCT_PATH) is None else PRODUCT_PATH
+        return f"{base or str(exchange.request.base_url)}".rstrip("/") + f"{path}?{urlencode(given)}"
+
+    # Sub-accounts
+
+    def _subaccounts(self, exchange: Exchange) -> Response:
+        """The sub-accounts of the primary account (Subaccounts API)."""
+        accounts = self.world.accounts
+        if exchange.account != accounts.primary.key or self._strike(Fault.FORBIDDEN, exchange):
+            raise problems.forbidden()
+        primary = accounts.primary
+
+        def shown(account: Account) -> dict[str, Any]:
+            return {
+                "api_key": account.key,
+                "name": account.name,
+                "primary_account_api_key": primary.key,
+                "use_primary_account_balance": True,
+                "created_at": account.created_at,
+                "suspended": account.suspended,
+                "balance": None,
+                "credit_limit": None,
+            }
+
+        body = {
+            "_links": {"self": {"href": f"/accounts/{primary.key}/subaccounts"}},
+            "total_balance": 9999.0,
+            "total_credit_limit": 0.0,
+            "_embedded": {
+                "primary_account": {
+                    "api_key": primary.key,
+                    "name": primary.name,
+                    "balance": 9999.0,
+                    "credit_limit": 0.0,
+                    "suspended": primary.suspended,
+                    "created_at": primary.created_at,
+                },
+                "subaccounts": [shown(account) for account in accounts.subaccounts],
+            },
+        }
+        return Response(msgspec.json.encode(body), 200, media_type="application/json")
+
+    # The sandbox's own endpoints
+
+    async def _requests(self, request: Request) -> Response:
+        """What was asked so far; DELETE forgets it."""
+        if request.method == "DELETE":
+            self.journal.reset()
+            return Response(status_code=204)
+        return Response(msgspec.json.encode(self.journal.report()), 200, media_type="application/json")
+
+    async def _summary(self, request: Request) -> Response:
+        """Rows and prices of a window as the traffic has them at this moment."""
+        given = parameters(request.url.query)
+        bounds = [moment(given.get(name, "")) for name in ("date_start", "date_end")]
+        start, end = bounds
+        if start is None or end is None:
+            raise problems.missing(["date_start", "date_end"])
+        lines = await run_in_threadpool(self.world.summary, start, end)
+        body = {
+            "at": _written(self.world.now()),
+            "date_start": _written(start),
+            "date_end": _written(end),
+            "lines": lines,
+        }
+        return Response(msgspec.json.encode(body), 200, media_type="application/json")
+
+
+def _written(at: datetime) -> str:
+    """A moment as the API writes it."""
+    return at.isoformat()
+
+
+def _retry_after(rule: Rule) -> str | None:
+    """The seconds that a fault puts into Retry-After; None if it leaves the header out."""
+    return None if rule.value == "none" else f"{float(rule.value):g}"

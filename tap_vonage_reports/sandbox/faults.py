@@ -1,0 +1,344 @@
+"""What can be switched: the open questions of the API, and everything that goes wrong in reality.
+
+A fault is off until it is switched on; each is deterministic. `every`, `first` and `after` say which of
+the requests that come to a fault's place it hits, so that a client's retries can succeed:
+
+>>> faults = Faults()
+>>> faults.on(Fault.SERVER_ERROR, every=3)
+>>> faults.on("429", value=2, first=5)
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from tap_vonage_reports.products import PRODUCTS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+
+class Fault(str, Enum):
+    """The faults by name; the value is the name on the command line."""
+
+    NEXT_LINK_WITHOUT_DATES = "next-link-without-dates"
+    NEXT_LINK_WITHOUT_IV = "next-link-without-iv"
+    NEXT_LINK_BARE = "next-link-bare"
+    NEXT_LINK_ELSEWHERE = "next-link-elsewhere"
+    NEXT_LINK_PRODUCT_PATH = "next-link-product-path"
+    CURSOR_ONLY_IN_LINK = "cursor-only-in-link"
+    CURSOR_MISSING = "cursor-missing"
+    CURSOR_REPEATED = "cursor-repeated"
+    CURSOR_REFUSED = "cursor-refused"
+    ROWS_REPEATED = "rows-repeated"
+    ROWS_SHUFFLED = "rows-shuffled"
+    LATE_ROWS = "late-rows"
+    NO_CHANGES = "no-changes"
+    ITEMS_COUNT_WRONG = "items-count-wrong"
+
+    NO_WINDOW_LIMIT = "no-window-limit"
+    FUTURE_ACCEPTED = "future-accepted"
+    DATES_DEFAULTED = "dates-defaulted"
+    DIRECTION_IGNORED = "direction-ignored"
+    CURRENCY_BLANK = "currency-blank"
+    NO_RATE_LIMIT = "no-rate-limit"
+    CLOCK_SKEW = "clock-skew"
+
+    TOO_MANY_REQUESTS = "429"
+    SERVER_ERROR = "500"
+    UNAVAILABLE = "503"
+    CUT = "cut"
+    CUT_BODY = "cut-body"
+    NOT_JSON = "not-json"
+    JSON_CUT = "json-cut"
+    EMPTY_BODY = "empty-body"
+    SLOW_BODY = "slow-body"
+    REDIRECT = "redirect"
+
+    REVOKED = "revoked"
+    UNPROVISIONED = "unprovisioned"
+    FORBIDDEN = "forbidden"
+    UNKNOWN_PRODUCT = "unknown-product"
+
+    EXTRA_COLUMNS = "extra-columns"
+    MOVED_COLUMNS = "moved-columns"
+    MISSING_COLUMNS = "missing-columns"
+    UNFIT_VALUES = "unfit-values"
+    REDACTED = "redacted"
+
+
+class About(NamedTuple):
+    """What a fault does, and the value that it has unless another is given."""
+
+    text: str
+    value: str | float = ""
+
+
+ELSEWHERE = "http://elsewhere.invalid"
+
+ABOUT: Mapping[Fault, About] = {
+    Fault.NEXT_LINK_WITHOUT_DATES: About("the next link lacks date_start and date_end (seen in production)"),
+    Fault.NEXT_LINK_WITHOUT_IV: About("the next link lacks the iv"),
+    Fault.NEXT_LINK_BARE: About("the next link lacks the dates and the iv (as in the official samples)"),
+    Fault.NEXT_LINK_ELSEWHERE: About("the next link names another host", ELSEWHERE),
+    Fault.NEXT_LINK_PRODUCT_PATH: About("links have the path /v2/reports/sms/records (as in the specification)"),
+    Fault.CURSOR_ONLY_IN_LINK: About("cursor and iv stand in the next link alone"),
+    Fault.CURSOR_MISSING: About("TRUNCATED, but neither a cursor nor a next link"),
+    Fault.CURSOR_REPEATED: About("the cursor of the page just read is given out again, for ever"),
+    Fault.CURSOR_REFUSED: About("cursors are refused with 422; the value `once` refuses each cursor once", ""),
+    Fault.ROWS_REPEATED: About("a page begins with the last rows of the page before; the value says how many", 3),
+    Fault.ROWS_SHUFFLED: About("the rows of a window come in no order"),
+    Fault.LATE_ROWS: About("some rows are listed up to hours late, not only calls after their end"),
+    Fault.NO_CHANGES: About("every row is final and listed at once"),
+    Fault.ITEMS_COUNT_WRONG: About("items_count is off; the value says by how many", 1),
+    Fault.NO_WINDOW_LIMIT: About("a synchronous window may be longer than 24 hours"),
+    Fault.FUTURE_ACCEPTED: About("bounds may lie in the future"),
+    Fault.DATES_DEFAULTED: About("missing dates mean the last seven days"),
+    Fault.DIRECTION_IGNORED: About("a direction on a product without directions is ignored"),
+    Fault.CURRENCY_BLANK: About("SMS, VERIFY-API and NUMBER-INSIGHT rows have no currency (as documented)"),
+    Fault.NO_RATE_LIMIT: About("requests are not limited to ten in a second"),
+    Fault.CLOCK_SKEW: About("the API's clock is off; the value says by how many seconds", -120),
+    Fault.TOO_MANY_REQUESTS: About("429; the value is Retry-After in seconds, `none` leaves the header out", 1),
+    Fault.SERVER_ERROR: About("500 with a problem body"),
+    Fault.UNAVAILABLE: About(
+        "503 with a gateway's page; the value is Retry-After in seconds, `none` leaves it out", "none"
+    ),
+    Fault.CUT: About("the connection is cut before the first byte"),
+    Fault.CUT_BODY: About("the connection is cut in the middle of the body"),
+    Fault.NOT_JSON: About("200 with a gateway's page for a body"),
+    Fault.JSON_CUT: About("200 with half of the JSON, and a Content-Length that fits the half"),
+    Fault.EMPTY_BODY: About("200 with an empty body"),
+    Fault.SLOW_BODY: About("the body drips in eight pieces; the value is the pause between two in seconds", 0.25),
+    Fault.REDIRECT: About("302 to another host", ELSEWHERE),
+    Fault.REVOKED: About("the credentials are refused"),
+    Fault.UNPROVISIONED: About("401, the account is not provisioned for the product"),
+    Fault.FORBIDDEN: About("403, the data may not be queried"),
+    Fault.UNKNOWN_PRODUCT: About("422, the product's name could not be resolved"),
+    Fault.EXTRA_COLUMNS: About("rows have columns that no document names"),
+    Fault.MOVED_COLUMNS: About("columns come in another order"),
+    Fault.MISSING_COLUMNS: About("one column in three is missing"),
+    Fault.UNFIT_VALUES: About("numbers, dates and booleans hold other text"),
+    Fault.REDACTED: About("bodies and handset numbers are overwritten; the value is the marker", "REDACTED"),
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a fault is switched on.
+
+    Attributes:
+        value: The fault's value (see `ABOUT`).
+        every: Hits every n-th eligible request (or row, for faults of rows).
+        first: Stops after this many hits; None for never.
+        after: Spares this many eligible requests at first.
+        products: Hits these products only, by stream name; empty for all.
+        accounts: Hits these accounts only; empty for all.
+        endpoints: Hits these endpoints only (``records``, ``subaccounts``); empty for all.
+    """
+
+    value: str | float = ""
+    every: int = 1
+    first: int | None = None
+    after: int = 0
+    products: frozenset[str] = frozenset()
+    accounts: frozenset[str] = frozenset()
+    endpoints: frozenset[str] = frozenset()
+
+    def concerns(self, endpoint: str, product: str, account: str) -> bool:
+        """Whether a request is eligible."""
+        return (
+            (not self.products or product in self.products)
+            and (not self.accounts or account in self.accounts)
+            and (not self.endpoints or endpoint in self.endpoints)
+        )
+
+
+def _streams(names: Iterable[str]) -> frozenset[str]:
+    """Products by either of their names, as stream names.
+
+    Raises:
+        ValueError: If a product is unknown.
+    """
+    streams = frozenset(name.lower().replace("-", "_") for name in names)
+    if unknown := streams - PRODUCTS.keys():
+        message = f"Unknown product: {', '.join(sorted(unknown))}; known are {', '.join(PRODUCTS)}"
+        raise ValueError(message)
+    return streams
+
+
+class Faults:
+    """The faults that are switched on. They can change while the sandbox runs, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: dict[Fault, Rule] = {}
+        self._seen: dict[Fault, int] = {}
+        self._hits: dict[Fault, int] = {}
+
+    def on(  # noqa: PLR0913 - each one is a documented choice with a default
+        self,
+        fault: Fault | str,
+        value: str | float | None = None,
+        *,
+        every: int = 1,
+        first: int | None = None,
+        after: int = 0,
+        products: Iterable[str] = (),
+        accounts: Iterable[str] = (),
+        endpoints: Iterable[str] = (),
+    ) -> None:
+        """Switch a fault on, or change how it is on.
+
+        Args:
+            fault: The fault, or its name.
+            value: Its value; each fault says what it means and what it is unless given.
+            every: Hit every n-th eligible request (row, for faults of rows).
+            first: Stop after this many hits.
+            after: Spare this many eligible requests at first.
+            products: Hit these products only, by either name.
+            accounts: Hit these accounts only.
+            endpoints: Hit these endpoints only: ``records``, ``subaccounts``.
+
+        Raises:
+            ValueError: If the fault, a product or a number makes no sense.
+        """
+        fault = named(fault)
+        if every < 1 or after < 0 or (first is not None and first < 0):
+            message = f"{fault.value}: every must be at least 1, first and after at least 0"
+            raise ValueError(message)
+        rule = Rule(
+            value=_fitting(fault, value),
+            every=every,
+            first=first,
+            after=after,
+            products=_streams(products),
+            accounts=frozenset(accounts),
+            endpoints=frozenset(endpoints),
+        )
+        with self._lock:
+            self._rules[fault] = rule
+            self._seen[fault] = self._hits[fault] = 0
+
+    def off(self, fault: Fault | str) -> None:
+        """Switch a fault off."""
+        with self._lock:
+            self._rules.pop(named(fault), None)
+
+    def clear(self) -> None:
+        """Switch all faults off."""
+        with self._lock:
+            self._rules.clear()
+
+    @contextmanager
+    def during(self, fault: Fault | str, value: str | float | None = None, *, every: int = 1) -> Generator[None]:
+        """Switch a fault on for the length of a `with` block."""
+        self.on(fault, value, every=every)
+        try:
+            yield
+        finally:
+            self.off(fault)
+
+    def rule(self, fault: Fault) -> Rule | None:
+        """How a fault is switched on; None if it is off."""
+        with self._lock:
+            return self._rules.get(fault)
+
+    def hits(self, fault: Fault) -> int:
+        """How many requests a fault has hit since it was switched on."""
+        with self._lock:
+            return self._hits.get(fault, 0)
+
+    def strike(self, fault: Fault, endpoint: str = "", product: str = "", account: str = "") -> Rule | None:
+        """Ask whether a fault hits the present request, and count the request.
+
+        Args:
+            fault: The fault.
+            endpoint: The endpoint that was called.
+            product: The stream name of the product that was asked for, if any.
+            account: The account that was asked for, if any.
+
+        Returns:
+            How the fault is on if it hits; None otherwise.
+        """
+        with self._lock:
+            rule = self._rules.get(fault)
+            if rule is None or not rule.concerns(endpoint, product, account):
+                return None
+            self._seen[fault] += 1
+            number = self._seen[fault] - rule.after
+            if number < 1 or number % rule.every or (rule.first is not None and self._hits[fault] >= rule.first):
+                return None
+            self._hits[fault] += 1
+            return rule
+
+    def on_text(self, text: str, *, every: int = 1, first: int | None = None) -> None:
+        """Switch a fault on as the command line says it.
+
+        Args:
+            text: ``NAME``, ``NAME=VALUE``, and after commas ``every=N``, ``first=N``, ``after=N``,
+                ``product=NAME``, ``account=KEY``, ``endpoint=NAME``; the last three may be repeated.
+            every: `every` where the text does not say it.
+            first: `first` where the text does not say it.
+
+        Raises:
+            ValueError: If the text makes no sense.
+        """
+        head, *options = text.split(",")
+        name, separator, value = head.partition("=")
+        numbers: dict[str, int] = {}
+        lists: dict[str, list[str]] = {"product": [], "account": [], "endpoint": []}
+        for option in options:
+            key, _, given = option.partition("=")
+            if key in lists:
+                lists[key].append(given)
+            elif key in {"every", "first", "after"} and given.isdecimal():
+                numbers[key] = int(given)
+            else:
+                known = "every=N, first=N, after=N, product=NAME, account=KEY, endpoint=NAME"
+                message = f"{text}: cannot read {option!r}; known are {known}"
+                raise ValueError(message)
+        self.on(
+            name,
+            value if separator else None,
+            every=numbers.get("every", every),
+            first=numbers.get("first", first),
+            after=numbers.get("after", 0),
+            products=lists["product"],
+            accounts=lists["account"],
+            endpoints=lists["endpoint"],
+        )
+
+
+def named(fault: Fault | str) -> Fault:
+    """A fault by its name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    try:
+        return Fault(fault)
+    except ValueError:
+        message = f"Unknown fault: {fault}; known are {', '.join(fault.value for fault in Fault)}"
+        raise ValueError(message) from None
+
+
+def _fitting(fault: Fault, value: str | float | None) -> str | float:
+    """A value in the type that the fault takes.
+
+    Raises:
+        ValueError: If the value should be a number and is none.
+    """
+    default = ABOUT[fault].value
+    if value is None:
+        return default
+    if isinstance(default, str) or value == "none":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        message = f"{fault.value} takes a number: {value}"
+        raise ValueError(message) from None

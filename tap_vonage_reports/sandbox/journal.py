@@ -1,0 +1,141 @@
+"""What was asked of the sandbox: the log and the counters behind `/__sandbox/requests`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from typing import Any
+
+import msgspec
+
+KEPT = 50_000
+"""Requests that the log keeps; the counters count on."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One request and its answer.
+
+    Attributes:
+        at: The sandbox's time, ISO 8601.
+        method: HTTP method.
+        path: Path of the request.
+        endpoint: ``records``, ``subaccounts``, or "" for a path that does not exist.
+        status: Status of the answer; 0 where the connection was cut without one.
+        product: The product that was asked for, as it was spelled.
+        account: The account that was asked for.
+        direction: The direction that was asked for.
+        date_start: Start of the window, as it was spelled.
+        date_end: End of the window, as it was spelled.
+        ids: How many ids were asked for.
+        cursor: Whether the request carried a cursor.
+        credentials: Whether it carried an Authorization header.
+        rows: Rows in the answer.
+        fault: The fault that hit the request, if any.
+        milliseconds: Time from the request to the finished answer, without delays that were asked for.
+    """
+
+    at: str
+    method: str
+    path: str
+    endpoint: str = ""
+    status: int = 0
+    product: str = ""
+    account: str = ""
+    direction: str = ""
+    date_start: str = ""
+    date_end: str = ""
+    ids: int = 0
+    cursor: bool = False
+    credentials: bool = False
+    rows: int = 0
+    fault: str = ""
+    milliseconds: float = 0.0
+
+
+class SlidingSecond:
+    """The requests of the last second, on the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def count(self) -> int:
+        """How many there were within the second that ends now."""
+        horizon = time.monotonic() - 1
+        while self._times and self._times[0] <= horizon:
+            self._times.popleft()
+        return len(self._times)
+
+    def add(self) -> int:
+        """Count one more, and say how many there are now."""
+        self._times.append(time.monotonic())
+        return self.count()
+
+
+class Journal:
+    """The log of a sandbox. It is written by the server and may be read from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._log: deque[Entry] = deque(maxlen=KEPT)
+            self._recent = SlidingSecond()
+            self._peak = 0
+            self._total = 0
+            self._rows = 0
+            self._statuses: Counter[int] = Counter()
+            self._products: Counter[str] = Counter()
+
+    def arrived(self) -> None:
+        """Count a request for the measure of requests in a second."""
+        with self._lock:
+            self._peak = max(self._peak, self._recent.add())
+
+    def add(self, entry: Entry) -> None:
+        """Log a request that was answered."""
+        with self._lock:
+            self._log.append(entry)
+            self._total += 1
+            self._rows += entry.rows
+            self._statuses[entry.status] += 1
+            self._products[entry.product] += 1
+
+    @property
+    def log(self) -> list[Entry]:
+        """The requests, oldest first."""
+        with self._lock:
+            return list(self._log)
+
+    @property
+    def total(self) -> int:
+        """How many requests were answered."""
+        with self._lock:
+            return self._total
+
+    @property
+    def rows(self) -> int:
+        """How many rows were served in all; the real API bills them one by one."""
+        with self._lock:
+            return self._rows
+
+    @property
+    def peak(self) -> int:
+        """The most requests that arrived within any one second."""
+        with self._lock:
+            return self._peak
+
+    def report(self) -> dict[str, Any]:
+        """Counters and log as `/__sandbox/requests` shows them."""
+        with self._lock:
+            return {
+                "total": self._total,
+                "rows": self._rows,
+                "peak_per_second": self._peak,
+                "by_status": {str(status): count for status, count in sorted(self._statuses.items())},
+                "by_product": dict(sorted(self._products.items())),
+                "requests": list(self._log),
+            }

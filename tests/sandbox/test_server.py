@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+
+from tap_vonage_reports.sandbox import Sandbox
+from tests.sandbox.reading import NOW, RECORDS, Reader, basic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+
+def test_it_starts_at_once_and_leaves_nothing_behind() -> None:
+    started = time.monotonic()
+    with Sandbox() as sandbox:
+        assert time.monotonic() - started < 0.5
+        port = int(sandbox.url.rpartition(":")[2])
+        assert requests.get(sandbox.url + RECORDS, timeout=10).status_code == 401
+    assert not [thread for thread in threading.enumerate() if thread.name == "sandbox"]
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_it_can_be_started_again_on_another_port() -> None:
+    sandbox = Sandbox()
+    for _ in range(3):
+        with sandbox:
+            assert requests.get(sandbox.url + RECORDS, timeout=10).status_code == 401
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = sandbox.url
+
+
+def test_it_stops_while_somebody_waits_for_an_answer() -> None:
+    def ask(url: str) -> None:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(url + RECORDS, timeout=30)
+
+    with ThreadPoolExecutor(1) as pool:
+        with Sandbox(latency=20) as sandbox:
+            waiting = pool.submit(ask, sandbox.url)
+            while not sandbox.requests.peak:
+                pass
+        waiting.result(timeout=5)
+
+
+def test_an_answer_takes_as_long_as_it_was_told_to(opened: Callable[..., Reader]) -> None:
+    reader = opened(rows={"*": 1}, latency=0.1)
+    started = time.monotonic()
+    reader.get(**reader.ask("sms", "outbound"))
+    assert time.monotonic() - started >= 0.1
+
+
+def test_many_can_read_at_once(opened: Callable[..., Reader]) -> None:
+    reader = opened(rows={"sms": 3000}, page_size=500)
+
+    def read(hour: int) -> int:
+        other = Reader(reader.sandbox)
+        with other.session:
+            window = (f"2026-11-18T{hour:02}:00:00Z", f"2026-11-18T{hour + 1:02}:00:00Z")
+            return len(other.rows(**other.ask("sms", "outbound", window)))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, range(20))) == [125] * 20
+
+
+async def asgi(sandbox: Sandbox, given: dict[str, str]) -> tuple[int, bytes]:
+    """One request without a port."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": RECORDS,
+        "raw_path": RECORDS.encode(),
+        "query_string": urlencode(given).encode(),
+        "headers": [(b"host", b"sandbox"), (b"authorization", basic(sandbox.api_key, sandbox.api_secret).encode())],
+        "server": ("sandbox", 80),
+        "client": ("client", 1),
+    }
+    await sandbox.app(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def test_it_can_be_used_without_a_port() -> None:
+    sandbox = Sandbox(clock=NOW, rows={"*": 5})
+    given = Reader(sandbox).ask("sms", "outbound")
+    status, body = asyncio.run(asgi(sandbox, given))
+    assert status == 200
+    assert b'"items_count":5' in body
+    sandbox.faults.on("cut")
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(asgi(sandbox, given))
