@@ -1,0 +1,256 @@
+"""What `./run demo` shows: 30 days of traffic go from the sandbox through Meltano into files; a day later, the news.
+
+The sandbox plays the API with its clock at one minute past midnight, so that the 30 days are whole ones, and Meltano
+runs the tap as meltano.yml says. What arrived is counted from the files and compared with the sandbox's own count.
+Everything that the demo makes is in the folder .run, and the state of a project in .meltano stays as it is.
+"""
+
+# ruff: noqa: INP001 - a program, not a package
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox import Fault, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / ".run" / "demo"
+FILES = HOME / "output"
+LOG = HOME / "meltano.log"
+DATABASE = HOME / "meltano.db"
+MELTANO = "meltano==4.4.1"
+# An environment works with the Python that it was made with.
+MELTANO_HOME = ROOT / ".run" / f"meltano-python{sys.version_info.major}.{sys.version_info.minor}"
+BIN = "Scripts" if os.name == "nt" else "bin"
+
+DAYS = 30
+STREAMS = tuple(product.stream for product in PRODUCTS.values() if product.selected)
+SCALE = 0.03
+# Each stream needs a request for each day and direction: over a minute at the API's ten a second, which a demo on one's
+# own machine need not wait for.
+REQUESTS_PER_SECOND = 1000
+PIPELINE = ("tap-vonage-reports", "target-jsonl")
+PREFIXES = ("MELTANO_", "TAP_VONAGE_REPORTS_", "TARGET_JSONL_")
+LOG_LINES_SHOWN = 15
+
+Row = dict[str, Any]
+Prices = dict[str, Decimal]
+
+
+@dataclass
+class Total:
+    """What a stream amounts to.
+
+    Attributes:
+        rows: How many rows there are.
+        prices: The sum of their prices, by currency.
+    """
+
+    rows: int = 0
+    prices: Prices = field(default_factory=lambda: defaultdict(Decimal))
+
+    def __str__(self) -> str:
+        """The prices, as a table shows them."""
+        return ", ".join(f"{total:f} {currency}".strip() for currency, total in sorted(self.prices.items()) if total)
+
+
+def main() -> None:
+    """Show the tap at work; end with an error where the files are not what the sandbox has."""
+    midnight = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight - timedelta(days=DAYS)
+    shutil.rmtree(HOME, ignore_errors=True)
+    HOME.mkdir(parents=True)
+    install_meltano()
+    with Sandbox(scale=SCALE, clock=midnight + timedelta(minutes=1), faults=[Fault.NO_RATE_LIMIT]) as sandbox:
+        say(f"The sandbox plays the Reports API at {sandbox.url}, with {DAYS} days of a customer's traffic.")
+        environment = environment_of(sandbox, start)
+        say("", f"$ meltano run {' '.join(PIPELINE)}")
+        meltano_run(sandbox, environment, "--install")
+        before = {stream: rows_of(stream) for stream in STREAMS}
+        first = {stream: latest(rows) for stream, rows in before.items()}
+        say("", *table(first), "")
+        compare(first, sandbox, start, midnight)
+
+        sandbox.clock.advance(days=1)
+        say("", "A day later, the same command again")
+        meltano_run(sandbox, environment, "--no-install")
+        after = {stream: rows_of(stream) for stream in STREAMS}
+        second = {stream: latest(rows) for stream, rows in after.items()}
+        new = sum(len(second[stream]) - len(first[stream]) for stream in STREAMS)
+        changed = [
+            row != first[stream][row["id"]]
+            for stream in STREAMS
+            for row in after[stream][len(before[stream]) :]
+            if row["id"] in first[stream]
+        ]
+        say(f"  {new:,} of them new; {len(changed):,} read again, of which {sum(changed):,} had changed")
+        compare(second, sandbox, start, midnight + timedelta(days=1))
+    say(
+        "",
+        f"Files  {FILES}: a line for each row that was read; of several with one id the last is the row",
+        f"Log    {LOG}",
+    )
+
+
+def install_meltano() -> None:
+    """Give Meltano an environment of its own: its packages are none of the tap's business."""
+    uv = os.environ.get("UV", "uv")
+    python = MELTANO_HOME / BIN / "python"
+    if not python.exists():
+        say(f"Installing {MELTANO} ...")
+        execute([uv, "venv", "--quiet", "--python", sys.executable, str(MELTANO_HOME)], dict(os.environ))
+    execute([uv, "pip", "install", "--quiet", "--python", str(python), MELTANO], dict(os.environ))
+
+
+def environment_of(sandbox: Sandbox, start: datetime) -> dict[str, str]:
+    """The environment for Meltano: the sandbox, and places of the demo's own; nothing of the user's settings."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
+    return (
+        own
+        | sandbox.environment
+        | {
+            "TAP_VONAGE_REPORTS_START_DATE": start.isoformat(),
+            "TAP_VONAGE_REPORTS_MAX_REQUESTS_PER_SECOND": str(REQUESTS_PER_SECOND),
+            "TARGET_JSONL_DESTINATION_PATH": str(FILES),
+            "MELTANO_ENVIRONMENT": "sandbox",
+            "MELTANO_SYS_DIR_ROOT": str(MELTANO_HOME / "project"),
+            "MELTANO_DATABASE_URI": f"sqlite:///{DATABASE.as_posix()}",
+            "MELTANO_CLI_LOG_FORMAT": "uncolored",
+            "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+        }
+    )
+
+
+def meltano_run(sandbox: Sandbox, environment: dict[str, str], *options: str) -> None:
+    """Run the pipeline, and say what it asks of the API; all that Meltano and the tap have to say goes to the log."""
+    requests = sandbox.requests
+    requests.reset()
+
+    def progress() -> str:
+        return f"  {requests.total:,} requests, {requests.rows:,} rows read"
+
+    # The project's .env stays out: it may hold what a user keeps for the real API.
+    command = [str(MELTANO_HOME / BIN / "meltano"), "--env-file", os.devnull, "run", *options, *PIPELINE]
+    execute(command, environment, progress)
+    say(progress())
+
+
+def execute(command: list[str], environment: dict[str, str], progress: Callable[[], str] = str) -> None:
+    """Run a program, or end with its exit code and what it said of errors."""
+    with (
+        LOG.open("a", encoding="utf-8") as log,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process,  # noqa: S603 - from here
+    ):
+        try:
+            while (code := ended(process)) is None:
+                if sys.stdout.isatty():
+                    sys.stdout.write(f"{progress()}\r")
+                    sys.stdout.flush()
+        finally:
+            process.terminate()
+    if code:
+        lines = LOG.read_text(encoding="utf-8").splitlines()
+        errors = [line for line in lines if "[error" in line]
+        say("", *(errors or lines)[-LOG_LINES_SHOWN:], "", f"{Path(command[0]).stem} failed. The whole log: {LOG}")
+        sys.exit(code)
+
+
+def ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Wait half a second for the end of a process.
+
+    Returns:
+        Its exit code, or None while it runs.
+    """
+    try:
+        return process.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def rows_of(stream: str) -> list[Row]:
+    """The rows in a stream's file, in the order in which they were written."""
+    file = FILES / f"{stream}.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [json.loads(line, parse_float=Decimal) for line in lines]
+
+
+def latest(rows: list[Row]) -> dict[str, Row]:
+    """The rows by id; of several with one id the last."""
+    return {row["id"]: row for row in rows}
+
+
+def total_of(rows: dict[str, Row]) -> Total:
+    """Count the rows of a stream, and add up their prices to the last digit."""
+    total = Total(len(rows))
+    for row in rows.values():
+        price = row.get("total_price", row.get("price"))
+        if price is not None:
+            total.prices[row.get("currency") or ""] += price
+    return total
+
+
+def sandbox_totals(sandbox: Sandbox, start: datetime, end: datetime) -> dict[str, Total]:
+    """The same as the sandbox counts it, without any client in between."""
+    totals: dict[str, Total] = defaultdict(Total)
+    for line in sandbox.summary(start, end):
+        total = totals[line["stream"]]
+        total.rows += line["rows"]
+        for currency, price in line["total_price"].items():
+            total.prices[currency] += Decimal(price)
+    return totals
+
+
+def table(arrived: dict[str, dict[str, Row]]) -> list[str]:
+    """What arrived, as lines of text."""
+    lines = [("stream", "rows", "first", "last", "total price")]
+    for stream, rows in arrived.items():
+        dates = sorted(row[PRODUCTS[stream].date_field] for row in rows.values()) or ["-"]
+        first, last = (date[:16].replace("T", " ") for date in (dates[0], dates[-1]))
+        lines.append((stream, f"{len(rows):,}", first, last, str(total_of(rows))))
+    return [
+        f"  {stream:<22}{rows:>8}  {first:<17} {last:<17} {price:>18}" for stream, rows, first, last, price in lines
+    ]
+
+
+def compare(arrived: dict[str, dict[str, Row]], sandbox: Sandbox, start: datetime, end: datetime) -> None:
+    """Say whether the files hold what the sandbox has; end with an error if not."""
+    totals = sandbox_totals(sandbox, start, end)
+    found = {stream: total_of(rows) for stream, rows in arrived.items()}
+    wrong = [
+        f"{stream}: {here.rows:,} rows ({here}) in the files, {there.rows:,} ({there}) in the sandbox"
+        for stream, here in found.items()
+        if here != (there := totals[stream])
+    ]
+    if wrong:
+        sys.exit("\n".join(["The files are not what the sandbox has:", *wrong, f"The log: {LOG}"]))
+    rows = sum(total.rows for total in found.values())
+    say(f"  {rows:,} rows in the files: rows and prices of every stream are equal to the sandbox's own count")
+
+
+def say(*lines: str) -> None:
+    """Print lines at once."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted.")
