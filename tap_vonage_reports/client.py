@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SYNC_RATE = Rate(10, Duration.SECOND)
-ASYNC_RATE = Rate(5, Duration.SECOND)
+SYNC_RATE = 10
+ASYNC_RATE = 5
 MAX_TRIES = 8
 MAX_WAIT_SECONDS = 60.0
 RETRY_BUDGET_SECONDS = 900.0
@@ -103,7 +103,15 @@ class ReportsClient:
     """
 
     def __init__(  # noqa: PLR0913 - an address, its credentials, and how to behave
-        self, api_url: str, api_key: str, api_secret: str, *, timeout_seconds: float, user_agent: str, pace: float = 1
+        self,
+        api_url: str,
+        api_key: str,
+        api_secret: str,
+        *,
+        timeout_seconds: float,
+        user_agent: str,
+        sync_rate: int = SYNC_RATE,
+        pace: float = 1,
     ) -> None:
         """Set up a client; nothing is sent yet.
 
@@ -113,6 +121,7 @@ class ReportsClient:
             api_secret: Its secret; any characters.
             timeout_seconds: How long to wait for a connection, and for each part of an answer.
             user_agent: What the API sees as the client's name.
+            sync_rate: Synchronous queries a second, at most.
             pace: Scale of the waits between tries; at 0, as tests run, no rate limit is kept either.
         """
         self.clock = VonageClock()
@@ -123,7 +132,7 @@ class ReportsClient:
         self._timeout = timeout_seconds
         self._user_agent = user_agent
         self._pace = pace
-        self._sync_limit = _limiter(SYNC_RATE)
+        self._sync_limit = _limiter(sync_rate)
         self._accepted = False
         self._threads = threading.local()
 
@@ -262,9 +271,9 @@ class ReportsClient:
         return kind(*refused)
 
 
-def _limiter(rate: Rate) -> Limiter:
+def _limiter(per_second: int) -> Limiter:
     # The bucket is given because the library announces the one it would make itself.
-    return Limiter(InMemoryBucket([rate]))
+    return Limiter(InMemoryBucket([Rate(per_second, Duration.SECOND)]))
 
 
 def _waits() -> Generator[float, Any, None]:

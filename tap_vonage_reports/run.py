@@ -92,6 +92,7 @@ class Run:
             settings.api_secret,
             timeout_seconds=settings.request_timeout_seconds,
             user_agent=f"{PACKAGE}/{version(PACKAGE)}",
+            sync_rate=settings.max_requests_per_second,
             pace=self.pace,
         )
         self._ask_the_time(client)

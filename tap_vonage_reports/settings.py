@@ -132,6 +132,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         description="Longest window of an async report (not yet available).",
     ),
     th.Property(
+        "max_requests_per_second",
+        th.IntegerType(minimum=1),
+        default=10,
+        title="Requests per second",
+        description=(
+            "How many synchronous queries are sent in a second, at most. Vonage takes 10; "
+            "set less where other programs use the same API key."
+        ),
+    ),
+    th.Property(
         "max_concurrent_requests",
         th.IntegerType(minimum=1),
         default=5,
@@ -236,6 +246,7 @@ class Settings:
     include_message: bool
     show_concatenated: bool
     sync_window: timedelta
+    max_requests_per_second: int
     request_timeout_seconds: float
     api_url: str
     stream_options: Mapping[str, StreamOptions]
@@ -271,6 +282,7 @@ class Settings:
             include_message=values["include_message"],
             show_concatenated=values["show_concatenated"],
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
+            max_requests_per_second=values["max_requests_per_second"],
             request_timeout_seconds=values["request_timeout_seconds"],
             api_url=values["api_url"],
             stream_options={name: _options(given) for name, given in values.get("stream_options", {}).items()},

@@ -34,7 +34,7 @@ QUERY = {
 
 
 def client_of(sandbox: Sandbox, **options: Any) -> ReportsClient:
-    settings = {"timeout_seconds": 5, "user_agent": "test", "pace": 0, **options}
+    settings: dict[str, Any] = {"timeout_seconds": 5, "user_agent": "test", "pace": 0, **options}
     return ReportsClient(sandbox.url, sandbox.api_key, sandbox.api_secret, **settings)
 
 

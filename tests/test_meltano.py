@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA
