@@ -33,12 +33,21 @@ SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_ke
 
 @dataclass(frozen=True)
 class OpenPage:
-    """Where to go on inside a window: the next page's cursor, with the query that it belongs to."""
+    """Where to go on inside a window: the next page's cursor, with the query that it belongs to.
+
+    Attributes:
+        window: The window.
+        cursor: Where its next page begins.
+        iv: What goes with the cursor, where the API gave anything.
+        query: Fingerprint of the query that the cursor belongs to.
+        read_at: When the pages before were read.
+    """
 
     window: Window
     cursor: str
     iv: str | None
     query: str
+    read_at: datetime
 
 
 class Bookmark:
@@ -105,7 +114,8 @@ class Bookmark:
             "date_end": to_text(page.window.end),
             "cursor": page.cursor,
             **({"iv": page.iv} if page.iv else {}),
-            "query": page.query,
+            QUERY: page.query,
+            READ_AT: to_text(page.read_at),
         }
 
     def cover(self, window: Window, read_at: datetime) -> None:
@@ -231,7 +241,9 @@ def _page(state: Mapping[str, Any], where: str) -> OpenPage | None:
         return None
     try:
         window = Window(_time(page["date_start"], where), _time(page["date_end"], where))
-        return OpenPage(window, page["cursor"], page.get("iv"), page.get("query", ""))
+        # Of a page that does not say when it was read, it is known that its window lay in the past.
+        read_at = _time(page[READ_AT], where) if READ_AT in page else window.end
+        return OpenPage(window, page["cursor"], page.get("iv"), page.get(QUERY, ""), read_at)
     except (KeyError, TypeError, AttributeError):
         raise _malformed(where) from None
 

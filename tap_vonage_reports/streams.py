@@ -42,13 +42,24 @@ DIRECTION = "direction"
 
 @dataclass
 class _Reading:
-    """One partition while it is read."""
+    """One partition while it is read.
+
+    Attributes:
+        partition: The partition.
+        bookmark: What of it has been read.
+        query: What goes with every request, dates and cursor apart.
+        fingerprint: A short name for the query.
+        end: Until when to read.
+        read_at: From when on its rows were read: by this run, or by the one whose open page it goes on at.
+        outcome: Its line in the summary.
+    """
 
     partition: Partition
     bookmark: Bookmark
     query: Mapping[str, str]
-    began: datetime
+    fingerprint: str
     end: datetime
+    read_at: datetime
     outcome: Outcome
 
 
@@ -161,12 +172,12 @@ class ReportStream(Stream):
             )
         if self.replication_method != "INCREMENTAL":
             bookmark.forget()
-        began = run.now()
-        if bookmark.clip(max(began, end)):
+        now = run.now()
+        if bookmark.clip(max(now, end)):
             self.logger.warning(
-                "%s: the state claims that the time after %s was read; it is read again", partition, began
+                "%s: the state claims that the time after %s was read; it is read again", partition, now
             )
-        return _Reading(partition, bookmark, query, began, end, Outcome(partition))
+        return _Reading(partition, bookmark, query, fingerprint(query), end, now, Outcome(partition))
 
     def _read(self, reading: _Reading) -> Iterator[dict[str, Any]]:
         bookmark = reading.bookmark
@@ -196,11 +207,11 @@ class ReportStream(Stream):
                     self._turn(reading, page, clock)
                     continue
                 # Rows later than the first page's answer may be missing, whatever bound was asked for.
-                bookmark.cover(page.window.until(answered_at), reading.began)
+                bookmark.cover(page.window.until(answered_at), reading.read_at)
                 self._save(bookmark)
                 reading.outcome.windows += 1
                 self.logger.info(
-                    "%s: %s: %s rows in %.1f s, %d windows left",
+                    "%s: %s: %s rows in %.1f s, windows left: %d",
                     reading.partition,
                     page.window,
                     f"{rows:,}",
@@ -220,9 +231,12 @@ class ReportStream(Stream):
         wanted = Window(start, max(start, reading.end))
         need = to_read(wanted, bookmark.covered, settings.lookback_of(self.product), bookmark.settled)
         resume = bookmark.page
-        if resume and not (resume.query == fingerprint(reading.query) and resumable(resume.window, need)):
+        if resume and not (resume.query == reading.fingerprint and resumable(resume.window, need)):
             bookmark.drop_page()
             resume = None
+        if resume:
+            # Rows of the pages before may have changed since: the next run looks back from when they were read.
+            reading.read_at = min(reading.read_at, resume.read_at)
         windows = plan(need, settings.sync_window, resume.window if resume else None)
         if not windows:
             self.logger.info(
@@ -241,7 +255,7 @@ class ReportStream(Stream):
     def _turn(self, reading: _Reading, page: Page, clock: _Clock) -> None:
         if page.cursor is None:  # pragma: no cover - the last page closes its window
             return
-        reading.bookmark.turn_page(OpenPage(page.window, page.cursor, page.iv, fingerprint(reading.query)))
+        reading.bookmark.turn_page(OpenPage(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at))
         if clock.tick() % PAGES_PER_STATE == 0:
             self._save(reading.bookmark)
 

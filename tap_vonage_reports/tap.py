@@ -16,7 +16,7 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.bookmarks import check_state
-from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError, TargetGoneError
+from tap_vonage_reports.errors import ApiError, CatalogError, SettingsError, StateError, TapError, TargetGoneError
 from tap_vonage_reports.messages import Interrupted, MessageWriter, discard_output
 from tap_vonage_reports.privacy import basic_token, redact_logs
 from tap_vonage_reports.products import PRODUCTS
@@ -148,6 +148,9 @@ class TapVonageReports(Tap):
             sync()
         except Interrupted:
             self.logger.warning("Interrupted. The state is written; the next run goes on from there")
+            self.state_writer.write_state(self.state)
+            raise
+        except ApiError:
             self.state_writer.write_state(self.state)
             raise
         except BrokenPipeError:

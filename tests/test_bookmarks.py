@@ -65,7 +65,7 @@ def test_coverage_survives_being_written_and_read(windows: list[Window]) -> None
 
 def test_an_open_page_survives_being_written_and_read() -> None:
     state: dict[str, Any] = {}
-    page = OpenPage(Window(at(0), at(24)), "cursor", "iv", "query")
+    page = OpenPage(Window(at(0), at(24)), "cursor", "iv", "query", at(30))
     bookmark(state).turn_page(page)
     assert bookmark(state).page == page
     done = bookmark(state)

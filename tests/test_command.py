@@ -146,8 +146,8 @@ def test_the_log_has_a_line_for_the_plan_a_line_for_each_window_and_a_summary(
     own = [line for line in lines if line.startswith(("amd", "stream ")) or "rows in all" in line]
     assert own[0] == "amd, primary account: reading 2026-11-18 00:00 to 2026-11-20 00:00 in 2 windows"
     assert own[1].startswith("amd, primary account: 2026-11-18 00:00 to 2026-11-19 00:00: 1,200 rows in ")
-    assert own[1].endswith(" s, 1 windows left")
-    assert own[2].endswith(" s, 0 windows left")
+    assert own[1].endswith(" s, windows left: 1")
+    assert own[2].endswith(" s, windows left: 0")
     assert own[3].split() == ["stream", "direction", "account", "rows", "windows", "seconds", "result"]
     assert own[4].split()[:5] == ["amd", "-", "primary", "2,400", "2"]
     assert own[5] == "2,400 rows in all"

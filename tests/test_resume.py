@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
+from tap_vonage_reports.times import parse_time
 from tests.harness import COMMAND, Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -136,6 +137,22 @@ def test_an_open_page_of_another_query_is_not_resumed(make_sandbox: Callable[...
     second = run_tap({**settings, "include_message": True}, ["sms"], first.state)
     assert len(second.ids("sms")) == 600
     assert any(record["message_body"] for record in second.records["sms"])
+
+
+def test_rows_that_were_read_before_a_long_pause_are_looked_at_again(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"sms/outbound": 800}, page_size=20)
+    settings = settings_for(sandbox, start_date="2026-11-19T12:00:00Z")
+    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["SMS"])
+    runs = [run_tap(settings, ["sms"])]
+    sandbox.faults.off(Fault.FORBIDDEN)
+    for _ in range(2):
+        sandbox.clock.advance(days=4)
+        runs.append(run_tap(settings, ["sms"], runs[-1].state))
+    latest = {record["id"]: record["status"] for run in runs for record in run.records["sms"]}
+    bounds = parse_time("2026-11-19T12:00:00Z"), parse_time("2026-11-20T11:59:00Z")
+    truth = {row["id"]: row["status"] for row in sandbox.expected("sms", None, "outbound", *bounds)}
+    assert "going on inside one" in runs[1].log
+    assert {key: latest.get(key) for key in truth} == truth
 
 
 def test_an_old_cursor_that_is_refused_starts_its_window_over(make_sandbox: Callable[..., Sandbox]) -> None:
