@@ -148,16 +148,20 @@ class TapVonageReports(Tap):
             sync()
         except Interrupted:
             self.logger.warning("Interrupted. The state is written; the next run goes on from there")
-            self.state_writer.write_state(self.state)
+            self._write_last_state()
             raise
         except ApiError:
-            self.state_writer.write_state(self.state)
+            self._write_last_state()
             raise
         except BrokenPipeError:
             discard_output()
             msg = "The target has closed the pipe; its own log says why. The next run goes on from its last state."
             raise TargetGoneError(msg) from None
         self.run.conclude()
+
+    def _write_last_state(self) -> None:
+        if self.state:  # an empty one would tell nothing, and might replace one that does
+            self.state_writer.write_state(self.state)
 
     @classmethod
     def invoke(  # type: ignore[override] # as the SDK's own Tap does: these are all that its command passes
