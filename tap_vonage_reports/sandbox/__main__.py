@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 try:
     from tap_vonage_reports.sandbox.accounts import DEMO_KEY, DEMO_SECRET
     from tap_vonage_reports.sandbox.clock import Clock
+    from tap_vonage_reports.sandbox.exchange import MAX_REPORTS
     from tap_vonage_reports.sandbox.faults import ABOUT, Faults
     from tap_vonage_reports.sandbox.sandbox import Sandbox as _Sandbox
 except ModuleNotFoundError as error:
@@ -94,6 +95,19 @@ def _add_options(command: argparse.ArgumentParser) -> None:
     service.add_argument("--page-size", type=int, default=1000, help="most rows of a page (default %(default)s)")
     service.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="each answer takes longer")
     service.add_argument(
+        "--realistic", action="store_true", help="reports take as long as the real ones: 7 minutes for a million rows"
+    )
+    service.add_argument(
+        "--generation-seconds", type=float, metavar="SECONDS", help="each report takes as long, whatever its size"
+    )
+    service.add_argument(
+        "--max-reports",
+        type=int,
+        default=MAX_REPORTS,
+        metavar="N",
+        help="unfinished reports that an account may have (default %(default)s)",
+    )
+    service.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -147,6 +161,9 @@ def _sandbox(options: argparse.Namespace, port: int) -> Sandbox:
         faults=faults,
         page_size=options.page_size,
         latency=options.latency,
+        realistic=options.realistic,
+        generation_seconds=options.generation_seconds,
+        max_reports=options.max_reports,
         port=port,
     )
 

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 from starlette.responses import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from starlette.types import Receive, Scope, Send
 
 _PIECES = 8
+_PIECE = 1 << 18
 
 GATEWAY_PAGE = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"
@@ -69,4 +73,51 @@ class SlowAnswer(Response):
         for start in range(0, len(body), size):
             await asyncio.sleep(self._pause)
             await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class FileAnswer(Response):
+    """A file, or a part of it, read piece by piece while it is sent."""
+
+    def __init__(
+        self, path: Path, span: range, *, patches: Mapping[int, bytes], headers: Mapping[str, str], status: int
+    ) -> None:
+        """Set up the answer.
+
+        Args:
+            path: The file.
+            span: The bytes of the file that are sent.
+            patches: What stands in the file at some offsets instead of what is written there.
+            headers: Headers of the answer.
+            status: Its status.
+        """
+        super().__init__(b"", status, dict(headers), media_type="application/octet-stream")
+        self.headers["Content-Length"] = str(len(span))
+        self._path, self._span, self._patches = path, span, patches
+        self._cut: Cutter | None = None
+
+    def cut_in_the_middle(self, cut: Cutter) -> FileAnswer:
+        """The same answer, cut after half of its bytes."""
+        self._cut = cut
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        """Send the file."""
+        start, stop = self._span.start, self._span.stop
+        if self._cut is not None:
+            stop -= len(self._span) // 2
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        with self._path.open("rb") as file:
+            file.seek(start)
+            while start < stop:
+                data = bytearray(file.read(min(_PIECE, stop - start)))
+                for offset, patch in self._patches.items():
+                    for place, byte in enumerate(patch, offset - start):
+                        if 0 <= place < len(data):
+                            data[place] = byte
+                start += len(data)
+                await send({"type": "http.response.body", "body": bytes(data), "more_body": True})
+        if self._cut is not None:
+            self._cut(scope, flush=True)
+            return
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from contextlib import suppress
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -19,12 +19,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tap_vonage_reports.sandbox import problems
-from tap_vonage_reports.sandbox.answers import GATEWAY_PAGE, CutAnswer, Cutter, HalfAnswer, SlowAnswer
+from tap_vonage_reports.sandbox.answers import GATEWAY_PAGE, CutAnswer, Cutter, FileAnswer, HalfAnswer, SlowAnswer
 from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
-from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
+from tap_vonage_reports.sandbox.exchange import Exchange, Options
+from tap_vonage_reports.sandbox.faults import Fault, Faults
 from tap_vonage_reports.sandbox.journal import Entry, Journal, SlidingSecond
 from tap_vonage_reports.sandbox.problems import InvalidParameter, Refusal
 from tap_vonage_reports.sandbox.query import Position, Query, Rules, moment, parameters, parsed
+from tap_vonage_reports.sandbox.report_api import MEDIA_PATH, REPORTS_PATH, ReportApi
+from tap_vonage_reports.sandbox.report_query import fields
+from tap_vonage_reports.sandbox.reports import Reports
 from tap_vonage_reports.sandbox.world import Wanted, World, micros, utc
 
 if TYPE_CHECKING:
@@ -42,51 +46,25 @@ PRODUCT_PATH = "/v2/reports/sms/records"
 
 SYNC_LIMIT = 10
 """Synchronous requests in a second (confirmed)."""
-PAGE_SIZE = 1000
-"""Most rows of a page (confirmed)."""
-
+ASYNC_LIMIT = 5
+"""Requests in a second to the reports' endpoints (confirmed). Downloads do not count (unknown)."""
 AT_ONCE = "1"
 """Retry-After of a refusal by the rate limit: a full second brings a full budget."""
 
+_LIMITED = {
+    "records": SYNC_LIMIT,
+    "report-create": ASYNC_LIMIT,
+    "report-status": ASYNC_LIMIT,
+    "report-cancel": ASYNC_LIMIT,
+    "report-list": ASYNC_LIMIT,
+    "media": 0,
+}
+"""The limit that an endpoint counts against; endpoints with the same one share it, and 0 is none."""
+
 _REMEMBERED_CURSORS = 10_000
 
-
-@dataclass
-class Options:
-    """What may be changed while the sandbox runs, beside its faults and its clock.
-
-    Attributes:
-        page_size: Most rows of a page.
-        latency: Seconds that each answer takes longer.
-    """
-
-    page_size: int = PAGE_SIZE
-    latency: float = 0.0
-
-
-@dataclass
-class Exchange:
-    """A request on its way through the sandbox.
-
-    Attributes:
-        request: The request.
-        endpoint: The endpoint that it met.
-        identifier: What `X-Request-Id` says.
-        given: Its parameters.
-        product: The stream of the product that it asks for, if there is one of that name.
-        account: The account that it asks for.
-        rows: Rows of the answer.
-        fault: The fault that hit it.
-    """
-
-    request: Request
-    endpoint: str
-    identifier: str = field(default_factory=lambda: str(uuid.uuid4()))
-    given: Mapping[str, str] = field(default_factory=dict)
-    product: str = ""
-    account: str = ""
-    rows: int = 0
-    fault: str = ""
+_GOOD = frozenset({200, 206})
+"""The statuses of good answers."""
 
 
 class Api:
@@ -106,15 +84,23 @@ class Api:
         self.journal = Journal()
         self._cut = cut
         self._cursors = CursorCodec(Position, seed)
-        self._recent = SlidingSecond()
+        self._recent = {limit: SlidingSecond() for limit in _LIMITED.values()}
+        self.reports = Reports(self.options, world.now, self.journal)
+        self._report_api = ReportApi(world, self.reports, self.options, cut)
         self._seen_cursors: OrderedDict[str, None] = OrderedDict()
+        endpoints: list[tuple[str, str, str, Callable[[Exchange], Awaitable[Response]]]] = [
+            ("records", "GET", RECORDS_PATH, self._records),
+            ("records", "GET", "/v2/reports/{product}/records", self._records),
+            ("report-create", "POST", REPORTS_PATH, self._create),
+            ("report-list", "GET", REPORTS_PATH, self._report_api.listing),
+            ("report-status", "GET", REPORTS_PATH + "/{request_id}", self._report_api.status),
+            ("report-cancel", "DELETE", REPORTS_PATH + "/{request_id}", self._report_api.cancel),
+            ("media", "GET", MEDIA_PATH + "/{file_id}", self._report_api.media),
+            ("subaccounts", "GET", "/accounts/{api_key}/subaccounts", self._subaccounts),
+        ]
         self.app = Starlette(
             routes=[
-                Route(RECORDS_PATH, self._endpoint("records", self._records), methods=["GET"]),
-                Route("/v2/reports/{product}/records", self._endpoint("records", self._records), methods=["GET"]),
-                Route(
-                    "/accounts/{api_key}/subaccounts", self._endpoint("subaccounts", self._subaccounts), methods=["GET"]
-                ),
+                *(Route(path, self._endpoint(name, run), methods=[method]) for name, method, path, run in endpoints),
                 Route("/__sandbox/requests", self._requests, methods=["GET", "DELETE"]),
                 Route("/__sandbox/summary", self._summary, methods=["GET"]),
             ],
@@ -133,7 +119,9 @@ class Api:
 
     # The way of a request
 
-    def _endpoint(self, name: str, handle: Callable[[Exchange], Response]) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint(
+        self, name: str, handle: Callable[[Exchange], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint of the API: arrival, rules, faults, answer, log."""
 
         async def endpoint(request: Request) -> Response:
@@ -141,9 +129,9 @@ class Api:
             if self.options.latency:
                 await asyncio.sleep(self.options.latency)
             started = time.perf_counter()
-            exchange = Exchange(request, name)
+            exchange = Exchange(request, name, self.faults)
             try:
-                answer = self._guarded(exchange, handle)
+                answer = await self._guarded(exchange, handle)
             except Refusal as refusal:
                 answer = self._problem(refusal, exchange.identifier)
             answer.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
@@ -154,66 +142,64 @@ class Api:
 
         return endpoint
 
-    def _guarded(self, exchange: Exchange, handle: Callable[[Exchange], Response]) -> Response:
+    async def _guarded(self, exchange: Exchange, handle: Callable[[Exchange], Awaitable[Response]]) -> Response:
         """The answer of an endpoint, unless a fault or a rule comes before it."""
         request = exchange.request
+        given: Mapping[str, str] = {}
         try:
-            exchange.given = parameters(request.url.query)
+            given = parameters(request.url.query)
         finally:
-            exchange.product = exchange.given.get("product", "").lower().replace("-", "_")
-            exchange.account = exchange.given.get("account_id", request.path_params.get("api_key", ""))
-        if self._strike(Fault.CUT, exchange):
+            exchange.about(given)
+            self._report_api.asks_for(exchange)
+            await self._read_body(exchange)
+        if exchange.strike(Fault.CUT):
             return CutAnswer(self._cut)
-        if rule := self._strike(Fault.REDIRECT, exchange):
+        if rule := exchange.strike(Fault.REDIRECT):
             target = f"{rule.value}{request.url.path}?{request.url.query}"
             return Response(status_code=302, headers={"Location": target})
-        if self._strike(Fault.SERVER_ERROR, exchange):
+        if exchange.strike(Fault.SERVER_ERROR):
             raise problems.internal_error()
-        if rule := self._strike(Fault.UNAVAILABLE, exchange):
-            pause = _retry_after(rule)
+        if rule := exchange.strike(Fault.UNAVAILABLE):
+            pause = rule.pause
             headers = {} if pause is None else {"Retry-After": pause}
             return Response(GATEWAY_PAGE, 503, headers, media_type="text/html")
         authorization = request.headers.get("Authorization")
-        if not self.world.accounts.opened_by(authorization) or self._strike(Fault.REVOKED, exchange):
+        if not self.world.accounts.opened_by(authorization) or exchange.strike(Fault.REVOKED):
             raise problems.unauthorized()
-        if exchange.endpoint == "records":
-            self._limit(exchange)
-        return handle(exchange)
+        if exchange.endpoint in _LIMITED:
+            self._limit(exchange, _LIMITED[exchange.endpoint])
+        return await handle(exchange)
 
-    def _limit(self, exchange: Exchange) -> None:
-        """Refuse what goes beyond ten requests in any second; refused ones do not count."""
-        if rule := self._strike(Fault.TOO_MANY_REQUESTS, exchange):
-            raise problems.rate_limited(_retry_after(rule))
-        if self.faults.rule(Fault.NO_RATE_LIMIT) is None:
-            if self._recent.count() >= SYNC_LIMIT:
+    def _limit(self, exchange: Exchange, limit: int) -> None:
+        """Refuse what goes beyond some requests in any second; refused ones do not count."""
+        if rule := exchange.strike(Fault.TOO_MANY_REQUESTS):
+            raise problems.rate_limited(rule.pause)
+        if limit and self.faults.rule(Fault.NO_RATE_LIMIT) is None:
+            recent = self._recent[limit]
+            if recent.count() >= limit:
                 raise problems.rate_limited(AT_ONCE)
-            self._recent.add()
+            recent.add()
 
     def _broken(self, exchange: Exchange, answer: Response) -> Response:
         """A good answer as faults break it."""
-        if answer.status_code != 200 or isinstance(answer, CutAnswer):  # noqa: PLR2004 - OK
+        if answer.status_code not in _GOOD or isinstance(answer, CutAnswer):
             return answer
-        if self._strike(Fault.CUT_BODY, exchange):
-            return HalfAnswer(answer, self._cut)
+        if exchange.strike(Fault.CUT_BODY):
+            return (
+                answer.cut_in_the_middle(self._cut) if isinstance(answer, FileAnswer) else HalfAnswer(answer, self._cut)
+            )
         body = bytes(answer.body)
         for fault, content, media_type in (
             (Fault.NOT_JSON, GATEWAY_PAGE, "text/html"),
             (Fault.JSON_CUT, body[: len(body) // 2], "application/json"),
             (Fault.EMPTY_BODY, b"", "application/json"),
         ):
-            if self._strike(fault, exchange):
+            if exchange.strike(fault):
                 exchange.rows = 0
                 kept = {name: answer.headers[name] for name in ("Date", "X-Request-Id")}
                 return Response(content, 200, kept, media_type=media_type)
-        slow = self._strike(Fault.SLOW_BODY, exchange)
+        slow = None if isinstance(answer, FileAnswer) else exchange.strike(Fault.SLOW_BODY)
         return SlowAnswer(answer, float(slow.value)) if slow else answer
-
-    def _strike(self, fault: Fault, exchange: Exchange) -> Rule | None:
-        """How the fault is on if it hits the request; None if it does not."""
-        rule = self.faults.strike(fault, exchange.endpoint, exchange.product, exchange.account)
-        if rule is not None:
-            exchange.fault = fault.value
-        return rule
 
     def _log(self, exchange: Exchange, status: int, started: float) -> None:
         request, given = exchange.request, exchange.given
@@ -229,6 +215,7 @@ class Api:
                 direction=given.get("direction", ""),
                 date_start=given.get("date_start", ""),
                 date_end=given.get("date_end", ""),
+                report=exchange.report,
                 ids=given["id"].count(",") + 1 if given.get("id") else 0,
                 cursor="cursor" in given,
                 credentials="Authorization" in request.headers,
@@ -251,7 +238,7 @@ class Api:
     async def _no_endpoint(self, request: Request, error: Exception) -> Response:
         """Refuse a path or a method that the API does not have."""
         assert isinstance(error, HTTPException)  # noqa: S101 - narrows the type that Starlette leaves open
-        exchange = Exchange(request, "")
+        exchange = Exchange(request, "", self.faults)
         known = error.status_code == 405  # noqa: PLR2004 - Method Not Allowed
         answer = self._problem(problems.method_not_allowed() if known else problems.not_found(), exchange.identifier)
         answer.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
@@ -260,20 +247,33 @@ class Api:
         self._log(exchange, answer.status_code, time.perf_counter())
         return answer
 
+    # Reports
+
+    @staticmethod
+    async def _read_body(exchange: Exchange) -> None:
+        """Note what a report is asked for; whether that makes sense is for the endpoint to say."""
+        if exchange.endpoint == "report-create":
+            with suppress(Refusal):
+                content = fields(await exchange.request.body())
+                exchange.about({name: value for name, value in content.items() if isinstance(value, str)})
+
+    async def _create(self, exchange: Exchange) -> Response:
+        return await self._report_api.create(exchange, self._rules())
+
     # Records
 
-    def _records(self, exchange: Exchange) -> Response:
+    async def _records(self, exchange: Exchange) -> Response:
         """Records by date or by id (section 3 of the facts)."""
         given, rules = exchange.given, self._rules()
-        if self._strike(Fault.UNKNOWN_PRODUCT, exchange):
+        if exchange.strike(Fault.UNKNOWN_PRODUCT):
             raise problems.unknown_product()
         position = self._position(given, exchange)
         window = (utc(position.start), utc(position.end)) if position else None
         query = parsed(given, rules, window)
         account = self.world.accounts.find(query.account)
-        if account is None or self._strike(Fault.FORBIDDEN, exchange):
+        if account is None or exchange.strike(Fault.FORBIDDEN):
             raise problems.forbidden()
-        if self._strike(Fault.UNPROVISIONED, exchange):
+        if exchange.strike(Fault.UNPROVISIONED):
             raise problems.unprovisioned()
         body = (
             self._by_ids(exchange, query, account) if query.ids else self._by_date(exchange, query, account, position)
@@ -313,7 +313,7 @@ class Api:
         self._seen_cursors[cursor] = None
         if len(self._seen_cursors) > _REMEMBERED_CURSORS:
             self._seen_cursors.popitem(last=False)
-        return self._strike(Fault.CURSOR_REFUSED, exchange) is not None
+        return exchange.strike(Fault.CURSOR_REFUSED) is not None
 
     def _by_date(self, exchange: Exchange, query: Query, account: Account, position: Position | None) -> dict[str, Any]:
         """A page of a window."""
@@ -325,7 +325,7 @@ class Api:
             micros(query.end),
         ):
             raise problems.unprocessable(InvalidParameter("cursor", "The cursor is not valid for this query"))
-        repeated = self._strike(Fault.ROWS_REPEATED, exchange)
+        repeated = exchange.strike(Fault.ROWS_REPEATED)
         wanted = self._wanted(query, account)
         after = position.after if position else None
         page = self.world.page(wanted, self.options.page_size, after, int(repeated.value) if repeated else 0)
@@ -334,10 +334,10 @@ class Api:
             number = position.page if position else 1
             content = Position(query.fingerprint, micros(query.start), micros(query.end), number + 1, page.after)
             following = self._cursors.encode(content)
-        if query.cursor is not None and self._strike(Fault.CURSOR_REPEATED, exchange):
+        if query.cursor is not None and exchange.strike(Fault.CURSOR_REPEATED):
             following = query.cursor
         body = self._head(exchange, query, page.rows, "TRUNCATED" if following else "SUCCESS")
-        if following is not None and not self._strike(Fault.CURSOR_MISSING, exchange):
+        if following is not None and not exchange.strike(Fault.CURSOR_MISSING):
             self._add_next(exchange, query, following, body)
         body["records"] = msgspec.Raw(b"[" + b",".join(page.rows) + b"]")
         return body
@@ -366,7 +366,7 @@ class Api:
     def _head(self, exchange: Exchange, query: Query, rows: list[bytes], status: str) -> dict[str, Any]:
         """The fields of an answer before its records, with the echo of the query (confirmed, section 3.3)."""
         exchange.rows = len(rows)
-        wrong = self._strike(Fault.ITEMS_COUNT_WRONG, exchange)
+        wrong = exchange.strike(Fault.ITEMS_COUNT_WRONG)
         body: dict[str, Any] = {
             "_links": {"self": {"href": self._address(exchange, query.given)}},
             "request_id": exchange.identifier,
@@ -390,18 +390,18 @@ class Api:
         """Add the next link, and the cursor and the iv that it goes with."""
         link = dict(query.given)
         link["cursor"], link["iv"] = following
-        if self._strike(Fault.NEXT_LINK_WITHOUT_DATES, exchange):
+        if exchange.strike(Fault.NEXT_LINK_WITHOUT_DATES):
             dropped: tuple[str, ...] = ("date_start", "date_end")
-        elif self._strike(Fault.NEXT_LINK_WITHOUT_IV, exchange):
+        elif exchange.strike(Fault.NEXT_LINK_WITHOUT_IV):
             dropped = ("iv",)
-        elif self._strike(Fault.NEXT_LINK_BARE, exchange):
+        elif exchange.strike(Fault.NEXT_LINK_BARE):
             dropped = ("date_start", "date_end", "iv")
         else:
             dropped = ()
-        elsewhere = self._strike(Fault.NEXT_LINK_ELSEWHERE, exchange)
+        elsewhere = exchange.strike(Fault.NEXT_LINK_ELSEWHERE)
         kept = {name: value for name, value in link.items() if name not in dropped}
         body["_links"]["next"] = {"href": self._address(exchange, kept, str(elsewhere.value) if elsewhere else "")}
-        if not self._strike(Fault.CURSOR_ONLY_IN_LINK, exchange):
+        if not exchange.strike(Fault.CURSOR_ONLY_IN_LINK):
             body["cursor"], body["iv"] = following
 
     def _address(self, exchange: Exchange, given: Mapping[str, str], base: str = "") -> str:
@@ -410,10 +410,10 @@ class Api:
 
     # Sub-accounts
 
-    def _subaccounts(self, exchange: Exchange) -> Response:
+    async def _subaccounts(self, exchange: Exchange) -> Response:
         """The sub-accounts of the primary account (Subaccounts API)."""
         accounts = self.world.accounts
-        if exchange.account != accounts.primary.key or self._strike(Fault.FORBIDDEN, exchange):
+        if exchange.account != accounts.primary.key or exchange.strike(Fault.FORBIDDEN):
             raise problems.forbidden()
         primary = accounts.primary
 
@@ -476,8 +476,3 @@ class Api:
 def _written(at: datetime) -> str:
     """A moment as the API writes it."""
     return at.isoformat()
-
-
-def _retry_after(rule: Rule) -> str | None:
-    """The seconds that a fault puts into Retry-After; None if it leaves the header out."""
-    return None if rule.value == "none" else f"{float(rule.value):g}"

@@ -59,6 +59,33 @@ class Fault(str, Enum):
     SLOW_BODY = "slow-body"
     REDIRECT = "redirect"
 
+    REPORT_TRUNCATED = "report-truncated"
+    REPORT_FAILED = "report-failed"
+    REPORT_ABORTED = "report-aborted"
+    REPORT_STUCK = "report-stuck"
+    REPORT_PROCESSING_FOR_EVER = "report-processing-for-ever"
+    REPORT_VANISHED = "report-vanished"
+    UNKNOWN_REPORT_STATUS = "unknown-report-status"
+    PREFIXED_REQUEST_IDS = "prefixed-request-ids"
+    COUNT_WRONG = "count-wrong"
+    EMPTY_REPORT_WITHOUT_LINK = "empty-report-without-link"
+    LINK_ELSEWHERE = "link-elsewhere"
+    CREATE_TOO_MANY_REQUESTS = "create-429"
+    CREATE_LOST = "create-lost"
+
+    FILE_VANISHED = "file-vanished"
+    DOWNLOAD_CUT = "download-cut"
+    DOWNLOAD_CUT_WITHOUT_RANGE = "download-cut-without-range"
+    BAD_CRC = "bad-crc"
+    CORRUPT_ZIP = "corrupt-zip"
+    ZIP_WITHOUT_CSV = "zip-without-csv"
+    ZIP_BOMB = "zip-bomb"
+    SPLIT_ARCHIVE = "split-archive"
+    ROW_WIDTH = "row-width"
+    HEADER_WITHOUT_ID = "header-without-id"
+    CSV_CRLF = "csv-crlf"
+    CSV_BOM = "csv-bom"
+
     REVOKED = "revoked"
     UNPROVISIONED = "unprovisioned"
     FORBIDDEN = "forbidden"
@@ -100,7 +127,7 @@ ABOUT: Mapping[Fault, About] = {
     Fault.DATES_DEFAULTED: About("missing dates mean the last seven days"),
     Fault.DIRECTION_IGNORED: About("a direction on a product without directions is ignored"),
     Fault.CURRENCY_BLANK: About("SMS, VERIFY-API and NUMBER-INSIGHT rows have no currency (as documented)"),
-    Fault.NO_RATE_LIMIT: About("requests are not limited to ten in a second"),
+    Fault.NO_RATE_LIMIT: About("requests are not limited to ten in a second (five for reports)"),
     Fault.CLOCK_SKEW: About("the API's clock is off; the value says by how many seconds", -120),
     Fault.TOO_MANY_REQUESTS: About("429; the value is Retry-After in seconds, `none` leaves the header out", 1),
     Fault.SERVER_ERROR: About("500 with a problem body"),
@@ -114,6 +141,41 @@ ABOUT: Mapping[Fault, About] = {
     Fault.EMPTY_BODY: About("200 with an empty body"),
     Fault.SLOW_BODY: About("the body drips in eight pieces; the value is the pause between two in seconds", 0.25),
     Fault.REDIRECT: About("302 to another host", ELSEWHERE),
+    Fault.REPORT_TRUNCATED: About(
+        "a report that is created now keeps the newest rows only and ends in TRUNCATED; the value says how many", 1000
+    ),
+    Fault.REPORT_FAILED: About("a report that is created now ends in FAILED"),
+    Fault.REPORT_ABORTED: About("a report that is created now ends in ABORTED"),
+    Fault.REPORT_STUCK: About("a report that is created now stays PENDING for ever"),
+    Fault.REPORT_PROCESSING_FOR_EVER: About("a report that is created now stays PROCESSING for ever"),
+    Fault.REPORT_VANISHED: About("404 for the state of a report"),
+    Fault.UNKNOWN_REPORT_STATUS: About(
+        "a report is in a state that no document names; the value is its name", "QUEUED"
+    ),
+    Fault.PREFIXED_REQUEST_IDS: About("a report that is created now has an id with a prefix (seen in 2020)"),
+    Fault.COUNT_WRONG: About("items_count of a report that is created now is off; the value says by how many", 1),
+    Fault.EMPTY_REPORT_WITHOUT_LINK: About("a report that is created now has no file if it has no rows"),
+    Fault.LINK_ELSEWHERE: About("the download link names another host", ELSEWHERE),
+    Fault.CREATE_TOO_MANY_REQUESTS: About(
+        "429 for a report; the value is Retry-After in seconds, `none` leaves the header out", 1
+    ),
+    Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
+    Fault.FILE_VANISHED: About("404 for the file of a report"),
+    Fault.DOWNLOAD_CUT: About("the connection is cut in the middle of what is left of the file"),
+    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: About("the same, and while this is on a download cannot be resumed either"),
+    Fault.BAD_CRC: About("a download whose CRC is wrong"),
+    Fault.CORRUPT_ZIP: About("a download that is no archive"),
+    Fault.ZIP_WITHOUT_CSV: About("the archive of a report that is created now holds no CSV file"),
+    Fault.ZIP_BOMB: About(
+        "the CSV file of a report that is created now is one long cell; the value is its size in gigabytes, up to 4", 2
+    ),
+    Fault.SPLIT_ARCHIVE: About(
+        "the archive of a report that is created now holds several CSV files; the value is the rows of each", 100
+    ),
+    Fault.ROW_WIDTH: About("a row of a report that is created now lacks a cell; the value is its number, from 1", 1),
+    Fault.HEADER_WITHOUT_ID: About("a report that is created now has no column id"),
+    Fault.CSV_CRLF: About("the lines of a report that is created now end in CR LF"),
+    Fault.CSV_BOM: About("the CSV file of a report that is created now begins with a byte order mark"),
     Fault.REVOKED: About("the credentials are refused"),
     Fault.UNPROVISIONED: About("401, the account is not provisioned for the product"),
     Fault.FORBIDDEN: About("403, the data may not be queried"),
@@ -137,7 +199,7 @@ class Rule:
         after: Spares this many eligible requests at first.
         products: Hits these products only, by stream name; empty for all.
         accounts: Hits these accounts only; empty for all.
-        endpoints: Hits these endpoints only (``records``, ``subaccounts``); empty for all.
+        endpoints: Hits these endpoints only (see `journal.Entry.endpoint`); empty for all.
     """
 
     value: str | float = ""
@@ -147,6 +209,11 @@ class Rule:
     products: frozenset[str] = frozenset()
     accounts: frozenset[str] = frozenset()
     endpoints: frozenset[str] = frozenset()
+
+    @property
+    def pause(self) -> str | None:
+        """The seconds that a fault puts into Retry-After; None if it leaves the header out."""
+        return None if self.value == "none" else f"{float(self.value):g}"
 
     def concerns(self, endpoint: str, product: str, account: str) -> bool:
         """Whether a request is eligible."""
@@ -201,7 +268,8 @@ class Faults:
             after: Spare this many eligible requests at first.
             products: Hit these products only, by either name.
             accounts: Hit these accounts only.
-            endpoints: Hit these endpoints only: ``records``, ``subaccounts``.
+            endpoints: Hit these endpoints only: ``records``, ``report-create``, ``report-status``,
+                ``report-cancel``, ``report-list``, ``media``, ``subaccounts``.
 
         Raises:
             ValueError: If the fault, a product or a number makes no sense.

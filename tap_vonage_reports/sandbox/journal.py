@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,13 +20,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         at: The sandbox's time, ISO 8601.
         method: HTTP method.
         path: Path of the request.
-        endpoint: ``records``, ``subaccounts``, or "" for a path that does not exist.
+        endpoint: ``records``, ``report-create``, ``report-status``, ``report-cancel``, ``report-list``,
+            ``media``, ``subaccounts``, or "" for a path that does not exist.
         status: Status of the answer; 0 where the connection was cut without one.
-        product: The product that was asked for, as it was spelled.
+        product: The product that was asked for, as it was spelled; this, account, direction and window are
+            those of the report where the request is about one.
         account: The account that was asked for.
         direction: The direction that was asked for.
         date_start: Start of the window, as it was spelled.
         date_end: End of the window, as it was spelled.
+        report: Id of the report that the request is about.
         ids: How many ids were asked for.
         cursor: Whether the request carried a cursor.
         credentials: Whether it carried an Authorization header.
@@ -45,12 +48,31 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     direction: str = ""
     date_start: str = ""
     date_end: str = ""
+    report: str = ""
     ids: int = 0
     cursor: bool = False
     credentials: bool = False
     rows: int = 0
     fault: str = ""
     milliseconds: float = 0.0
+
+
+class ReportKey(NamedTuple):
+    """What a report was asked for; the bounds are spelled as in the answers.
+
+    Attributes:
+        product: The product's name.
+        account: Key of the account.
+        direction: The direction, or "".
+        date_start: Start of the window.
+        date_end: End of the window.
+    """
+
+    product: str
+    account: str
+    direction: str
+    date_start: str
+    date_end: str
 
 
 class SlidingSecond:
@@ -89,6 +111,8 @@ class Journal:
             self._rows = 0
             self._statuses: Counter[int] = Counter()
             self._products: Counter[str] = Counter()
+            self._reports: Counter[ReportKey] = Counter()
+            self._most_in_flight = 0
 
     def arrived(self) -> None:
         """Count a request for the measure of requests in a second."""
@@ -103,6 +127,24 @@ class Journal:
             self._rows += entry.rows
             self._statuses[entry.status] += 1
             self._products[entry.product] += 1
+
+    def created(self, key: ReportKey, in_flight: int) -> None:
+        """Count a report that was taken on, and how many are unfinished with it."""
+        with self._lock:
+            self._reports[key] += 1
+            self._most_in_flight = max(self._most_in_flight, in_flight)
+
+    @property
+    def reports(self) -> Counter[ReportKey]:
+        """How often a report was created for each product, account, direction and window."""
+        with self._lock:
+            return self._reports.copy()
+
+    @property
+    def most_in_flight(self) -> int:
+        """The most reports, over all accounts, that were unfinished at the same time."""
+        with self._lock:
+            return self._most_in_flight
 
     @property
     def log(self) -> list[Entry]:
@@ -137,5 +179,7 @@ class Journal:
                 "peak_per_second": self._peak,
                 "by_status": {str(status): count for status, count in sorted(self._statuses.items())},
                 "by_product": dict(sorted(self._products.items())),
+                "most_reports_in_flight": self._most_in_flight,
+                "reports": [{**key._asdict(), "created": count} for key, count in self._reports.items()],
                 "requests": list(self._log),
             }

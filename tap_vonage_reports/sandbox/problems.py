@@ -117,6 +117,33 @@ def forbidden() -> Refusal:
     return Refusal(403, "Forbidden", "User not authorized to query the requested data", f"{_COMMON}#forbidden")
 
 
+def malformed() -> Refusal:
+    """400 for a body that is no JSON (likely)."""
+    return Refusal(400, "Malformed JSON", "The request body is not valid JSON", f"{_COMMON}#invalid-json")
+
+
+def not_an_object() -> Refusal:
+    """400 for a body that is JSON, but no object."""
+    return Refusal(400, "Invalid request parameter", "The request body must be an object")
+
+
+def unknown_report(identifier: str) -> Refusal:
+    """404 for a report, or a file, that is not there or not yours (likely)."""
+    detail = f"Report {identifier} does not exist, or you do not have access."
+    return Refusal(404, "Invalid report ID", detail, f"{_COMMON}#not-found")
+
+
+def not_abortable(state: str) -> Refusal:
+    """409 for aborting a report that is final (confirmed status and title)."""
+    detail = f"The report is {state}; only PENDING and PROCESSING reports can be aborted."
+    return Refusal(409, "Invalid Abort Operation", detail, f"{_REPORTS}#invalid-abort-operation")
+
+
+def too_many_reports() -> Refusal:
+    """429 for one unfinished report too many (unknown: version 1 states the limit, nobody the answer)."""
+    return Refusal(429, "Rate Limited", "Too many reports are being generated", f"{_COMMON}#rate-limit")
+
+
 def not_found() -> Refusal:
     """404 for a path that the API does not have."""
     return Refusal(404, "Not Found", "The requested resource does not exist", f"{_COMMON}#not-found")

@@ -159,14 +159,14 @@ def parsed(given: Mapping[str, str], rules: Rules, cursor_window: tuple[datetime
     by_id = "id" in given
     if by_id and (unsuited := sorted(given.keys() - _WITH_IDS)):
         raise problems.invalid_filter(unsuited)
-    direction, directions = _direction(given, product, rules)
+    direction, directions = wanted_directions(given, product, rules)
     _check_names(given, product, direction, by_id=by_id)
     start = end = None
     ids: tuple[str, ...] = ()
     if by_id:
         ids = _ids(given["id"])
     else:
-        start, end = _window(given, rules, cursor_window)
+        start, end = window(given, rules, cursor_window)
     return Query(
         product=product,
         account=given["account_id"],
@@ -176,14 +176,14 @@ def parsed(given: Mapping[str, str], rules: Rules, cursor_window: tuple[datetime
         end=end,
         ids=ids,
         filters={name: given[name] for name in product.sync_filters if name in given},
-        include_message=_switch(given, "include_message"),
-        show_concatenated=_switch(given, "show_concatenated"),
+        include_message=switch(given, "include_message"),
+        show_concatenated=switch(given, "show_concatenated"),
         cursor=(given["cursor"], given["iv"]) if given.keys() >= _PAGING else None,
         given={name: value for name, value in given.items() if name not in _PAGING},
     )
 
 
-def _direction(given: Mapping[str, str], product: Product, rules: Rules) -> tuple[str, tuple[str, ...]]:
+def wanted_directions(given: Mapping[str, str], product: Product, rules: Rules) -> tuple[str, tuple[str, ...]]:
     """The direction that was asked for, and the ones that are wanted."""
     direction = given.get("direction")
     if not product.directions:
@@ -225,7 +225,7 @@ def _ids(text: str) -> tuple[str, ...]:
     return ids
 
 
-def _switch(given: Mapping[str, str], name: str) -> bool:
+def switch(given: Mapping[str, str], name: str) -> bool:
     """A boolean, which travels as ``true`` or ``false`` (confirmed)."""
     text = given.get(name, "false")
     if text not in {"true", "false"}:
@@ -233,7 +233,7 @@ def _switch(given: Mapping[str, str], name: str) -> bool:
     return text == "true"
 
 
-def _window(
+def window(
     given: Mapping[str, str], rules: Rules, cursor_window: tuple[datetime, datetime] | None
 ) -> tuple[datetime, datetime]:
     """The window of a query by date."""

@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.sandbox.accounts import DEMO_KEY, DEMO_SECRET, Account, Accounts, subaccounts
-from tap_vonage_reports.sandbox.app import PAGE_SIZE, Api, Options
+from tap_vonage_reports.sandbox.app import Api
 from tap_vonage_reports.sandbox.clock import Clock
+from tap_vonage_reports.sandbox.exchange import (
+    MAX_REPORTS,
+    PAGE_SIZE,
+    REALISTIC_PENDING_SECONDS,
+    REALISTIC_ROWS_PER_SECOND,
+    ROWS_PER_SECOND,
+    Options,
+)
 from tap_vonage_reports.sandbox.faults import Fault, Faults
 from tap_vonage_reports.sandbox.server import Connections, Server
 from tap_vonage_reports.sandbox.world import Row, Rows, World
@@ -30,7 +38,7 @@ class Sandbox:
         accounts: All accounts.
         clock: What time it is for the API.
         faults: What is switched on.
-        options: `page_size` and `latency`.
+        options: What may be changed while it runs: pages, latency, and how long reports take.
         app: The API as an ASGI application, for clients that need no port.
         requests: What was asked.
     """
@@ -49,6 +57,10 @@ class Sandbox:
         faults: Faults | Iterable[Fault | str] = (),
         page_size: int = PAGE_SIZE,
         latency: float = 0.0,
+        realistic: bool = False,
+        generation_seconds: float | None = None,
+        polls: int | None = None,
+        max_reports: int = MAX_REPORTS,
         port: int = 0,
     ) -> None:
         """Set up the sandbox.
@@ -67,6 +79,11 @@ class Sandbox:
             faults: Faults to switch on at once.
             page_size: Most rows of a page.
             latency: Seconds that each answer takes longer.
+            realistic: Whether reports take as long as the real ones: seven minutes for a million rows
+                (practically no time otherwise).
+            generation_seconds: How long each report takes, whatever its size.
+            polls: At which status request a report is final, whatever the time; see `Options`.
+            max_reports: Unfinished reports that an account may have.
             port: The port; 0 takes any free one.
         """
         self.accounts = accounts or Accounts(Account(api_key), api_secret, subaccounts(*subaccount_keys))
@@ -77,7 +94,15 @@ class Sandbox:
             self.faults = Faults()
             for fault in faults:
                 self.faults.on_text(fault.value if isinstance(fault, Fault) else fault)
-        self.options = Options(page_size, latency)
+        self.options = Options(
+            page_size=page_size,
+            latency=latency,
+            pending_seconds=REALISTIC_PENDING_SECONDS if realistic else 0.0,
+            rows_per_second=REALISTIC_ROWS_PER_SECOND if realistic else ROWS_PER_SECOND,
+            generation_seconds=generation_seconds,
+            polls=polls,
+            max_reports=max_reports,
+        )
         self._world = World(
             seed=seed, accounts=self.accounts, clock=self.clock, faults=self.faults, rows=rows, scale=scale
         )
@@ -177,8 +202,9 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Close the port and all connections."""
+        """Close the port and all connections; reports and their files are gone."""
         self._running.stop()
+        self._api.reports.close()
         self._server = None
 
     def wait(self) -> None:

@@ -5,7 +5,7 @@ random numbers of a row from a hash over the seed and the row's place (hour and 
 row's id is that place, scrambled. So any hour can be looked at without the ones before it, an id finds
 its row, and a row that changes its status with the clock keeps its id, its date and its place.
 
-Generated rows are kept, already encoded as JSON, in a small cache of chunks.
+Generated rows are kept, already encoded as JSON or CSV, in a small cache of chunks.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox.alterations import Alteration, altered
 from tap_vonage_reports.sandbox.catalogue import BLANK_CURRENCY_STREAMS, LATE_SECONDS
 from tap_vonage_reports.sandbox.rows import KINDS, Draw, Kind, Made, Place, Row
+from tap_vonage_reports.sandbox.table import line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from tap_vonage_reports.sandbox.accounts import Account
@@ -175,6 +176,7 @@ class Look:
         late_rows: Whether some rows are listed late.
         no_changes: Whether every row is final and listed at once.
         alterations: What else is done to the rows.
+        columns: If given, rows are the lines of a CSV file with these columns; JSON objects otherwise.
     """
 
     include_message: bool = False
@@ -183,6 +185,7 @@ class Look:
     late_rows: bool = False
     no_changes: bool = False
     alterations: tuple[Alteration, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 class Listed(NamedTuple):
@@ -316,6 +319,39 @@ class Line:
             mixed: If not empty, the rows come in an order that only depends on this text.
         """
         start, end = window
+        for hour, begun, first, order in self._walk(window, now, after, mixed):
+            chunk = self._chunk(hour, first, look)
+            for step, number in enumerate(order, begun):
+                second = chunk.seconds[number]
+                if start <= second < end and second <= now and (look.no_changes or chunk.listed[number] <= now):
+                    encoded = chunk.encoded[number]
+                    if chunk.settled[number] > now and not look.no_changes:
+                        encoded = self._current(chunk, hour, first + number, now, look)
+                    yield Listed(second, hour, step, encoded)
+
+    def batches(self, window: tuple[int, int], now: int, look: Look, *, mixed: str = "") -> Iterator[list[bytes]]:
+        """The same rows in lists of some hundred, for readers who want them all and nothing but the text."""
+        start, end = window[0], min(window[1], now + 1)
+        for hour, _, first, order in self._walk(window, now, None, mixed):
+            chunk = self._chunk(hour, first, look)
+            seconds, listed, settled = chunk.seconds, chunk.listed, chunk.settled
+            inside = start <= min(seconds) and max(seconds) < end
+            if inside and (look.no_changes or (max(listed) <= now and max(settled) <= now)):
+                yield [chunk.encoded[number] for number in order]
+                continue
+            yield [
+                self._current(chunk, hour, first + number, now, look)
+                if settled[number] > now and not look.no_changes
+                else chunk.encoded[number]
+                for number in order
+                if start <= seconds[number] < end and (look.no_changes or listed[number] <= now)
+            ]
+
+    def _walk(
+        self, window: tuple[int, int], now: int, after: tuple[int, int] | None, mixed: str
+    ) -> Iterator[tuple[int, int, int, Sequence[int]]]:
+        """The chunks of a window: hour, step of a reader, number of the first row, and its rows in their order."""
+        start, end = window
         end = min(end, now + 1)
         hours = list(range((end - 1) // HOUR, start // HOUR - 1, -1)) if start < end else []
         if mixed:
@@ -327,16 +363,9 @@ class Line:
             step = after[1] + 1 if after is not None and hour == after[0] else 0
             while step < count:
                 first, offset = self._chunk_at(count, step, mixed)
-                chunk = self._chunk(hour, first, look)
-                order = self._order(hour, first, len(chunk.encoded), mixed)
-                for number in order[offset:]:
-                    second = chunk.seconds[number]
-                    if start <= second < end and (look.no_changes or chunk.listed[number] <= now):
-                        encoded = chunk.encoded[number]
-                        if chunk.settled[number] > now and not look.no_changes:
-                            encoded = self._current(chunk, hour, first + number, now, look)
-                        yield Listed(second, hour, step, encoded)
-                    step += 1
+                order = self._order(hour, first, min(CHUNK, count - first), mixed)[offset:]
+                yield hour, step, first, order
+                step += len(order)
 
     def find(self, identifier: str, start: int, now: int, look: Look) -> bytes | None:
         """The row of an id, if it is listed by now and not older than `start`."""
@@ -458,4 +487,4 @@ class Line:
             row["currency"] = ""
         if look.alterations:
             row = altered(row, self.stream, self.direction, number, look.alterations)
-        return _encode(row)
+        return line(row, look.columns) if look.columns else _encode(row)

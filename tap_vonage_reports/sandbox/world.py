@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import cache
@@ -18,7 +19,8 @@ from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox.alterations import ALTERATIONS, Alteration
 from tap_vonage_reports.sandbox.faults import Fault, Faults
 from tap_vonage_reports.sandbox.rows import KINDS
-from tap_vonage_reports.sandbox.traffic import EVENLY, ChunkCache, Daily, Line, Listed, Look, Volume, usual
+from tap_vonage_reports.sandbox.table import line as csv_line
+from tap_vonage_reports.sandbox.traffic import CHUNK, EVENLY, ChunkCache, Daily, Line, Listed, Look, Volume, usual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -67,6 +69,7 @@ class Wanted(NamedTuple):
         start: Start of the window, inclusive.
         end: End of the window, exclusive.
         filters: What the columns have to hold, by parameter.
+        at: The moment as of which the rows are wanted; None for the present one.
     """
 
     product: Product
@@ -76,6 +79,7 @@ class Wanted(NamedTuple):
     start: datetime = _EVER
     end: datetime = _EVER
     filters: Mapping[str, str] = MappingProxyType({})
+    at: datetime | None = None
 
 
 def seconds(moment: datetime) -> int:
@@ -129,14 +133,20 @@ class World:
         return now if skew is None else now + pendulum.duration(seconds=float(skew.value))
 
     def look(
-        self, *, include_message: bool = False, show_concatenated: bool = False, stream: str = "", account: str = ""
+        self,
+        *,
+        include_message: bool = False,
+        show_concatenated: bool = False,
+        stream: str = "",
+        account: str = "",
+        endpoint: str = "records",
     ) -> Look:
         """How rows look at present: the switches of a query and those of the faults."""
         rules = ((fault, self.faults.rule(fault)) for fault in ALTERATIONS)
         alterations = tuple(
             Alteration(fault, rule.every, rule.value)
             for fault, rule in rules
-            if rule is not None and rule.concerns("records", stream, account)
+            if rule is not None and rule.concerns(endpoint, stream, account)
         )
         return Look(
             include_message=include_message,
@@ -168,7 +178,7 @@ class World:
 
     def by_ids(self, wanted: Wanted, ids: Sequence[str]) -> tuple[list[bytes], list[str]]:
         """The rows of identifiers, and the identifiers that have none. Time does not limit the look-up."""
-        now, oldest = self._reach(wanted.product)
+        now, oldest = self._reach(wanted)
         lines = [self._line(wanted.product.stream, wanted.account, direction) for direction in wanted.directions]
         rows, unknown = [], []
         for identifier in ids:
@@ -250,6 +260,31 @@ class World:
                 )
         return [line for line in lines if line["rows"]]
 
+    def table(self, wanted: Sequence[Wanted]) -> Iterator[list[bytes]]:
+        """The rows of several accounts as one table, newest first: lines of CSV text, in lists of some hundred.
+
+        Args:
+            wanted: The rows of each account; all with the same columns in their look.
+        """
+        lines = [self._lines(each) for each in wanted]
+        if len(wanted) == 1 and len(wanted[0].directions) == 1 and not wanted[0].filters:
+            only = wanted[0]
+            now, window, mixed = self._view(only)
+            line = self._line(only.product.stream, only.account, only.directions[0])
+            yield from line.batches(window, now, only.look, mixed=mixed)
+            return
+        rows = (line for _, line in heapq.merge(*lines, key=lambda row: -row[0]))
+        while batch := list(islice(rows, CHUNK)):
+            yield batch
+
+    def _lines(self, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
+        """The rows of an account as lines of CSV text, each with its second."""
+        columns = wanted.look.columns
+        # Filters look into the rows, so there the text is made from what is left.
+        source = wanted._replace(look=replace(wanted.look, columns=())) if wanted.filters else wanted
+        for _, row in self._listed(source, [None] * len(wanted.directions)):
+            yield row.second, csv_line(decoded(row.encoded), columns) if wanted.filters else row.encoded
+
     def _decoded(self, wanted: Wanted) -> Iterator[Row]:
         """The rows of a window as they come over the wire."""
         for _, row in self._listed(wanted, [None] * len(wanted.directions)):
@@ -257,15 +292,19 @@ class World:
 
     def _listed(self, wanted: Wanted, after: Sequence[After | None]) -> Iterator[tuple[int, Listed]]:
         """The rows of a window from a place on, each with the number of its direction."""
-        now, oldest = self._reach(wanted.product)
-        start, end = max(seconds(wanted.start), oldest), seconds(wanted.end)
-        mixed = f"{wanted.start}/{wanted.end}" if self.faults.rule(Fault.ROWS_SHUFFLED) else ""
+        now, window, mixed = self._view(wanted)
         lines = []
         for number, (direction, place) in enumerate(zip(wanted.directions, after, strict=True)):
             line = self._line(wanted.product.stream, wanted.account, direction)
-            lines.append(_numbered(number, line.rows((start, end), now, wanted.look, after=place, mixed=mixed)))
+            lines.append(_numbered(number, line.rows(window, now, wanted.look, after=place, mixed=mixed)))
         rows = lines[0] if len(lines) == 1 else heapq.merge(*lines, key=lambda row: -row[1].second)
         return self._filtered(rows, wanted) if wanted.filters else rows
+
+    def _view(self, wanted: Wanted) -> tuple[int, tuple[int, int], str]:
+        """The second as of which rows are wanted, the seconds of their window, and what mixes their order."""
+        now, oldest = self._reach(wanted)
+        mixed = f"{wanted.start}/{wanted.end}" if self.faults.rule(Fault.ROWS_SHUFFLED) else ""
+        return now, (max(seconds(wanted.start), oldest), seconds(wanted.end)), mixed
 
     @staticmethod
     def _filtered(rows: Iterable[tuple[int, Listed]], wanted: Wanted) -> Iterator[tuple[int, Listed]]:
@@ -281,10 +320,10 @@ class World:
             if all(cells.get(column) == value for column, value in columns.items()):
                 yield row
 
-    def _reach(self, product: Product) -> tuple[int, int]:
-        """The present second, and the oldest second that is kept."""
-        now = self.now()
-        kept = product.retention
+    def _reach(self, wanted: Wanted) -> tuple[int, int]:
+        """The second as of which rows are wanted, and the oldest second that is kept then."""
+        now = wanted.at or self.now()
+        kept = wanted.product.retention
         oldest = pendulum.instance(now).subtract(months=kept.months, days=kept.days)
         return int(now.timestamp()), seconds(oldest)
 

@@ -26,10 +26,31 @@ with urllib.request.urlopen(request) as answer:
     sys.exit(json.load(answer)["items_count"])
 """
 
+ASK_TWICE = """
+import base64, json, os, sys, urllib.error, urllib.request
+url, key, secret = (os.environ["TAP_VONAGE_REPORTS_" + name] for name in ("API_URL", "API_KEY", "API_SECRET"))
+request = urllib.request.Request(f"{url}/v2/reports", json.dumps({"product": "AMD", "account_id": key}).encode())
+request.add_header("Authorization", "Basic " + base64.b64encode(f"{key}:{secret}".encode()).decode())
+with urllib.request.urlopen(request) as answer:
+    report = json.load(answer)["_links"]["self"]["href"]
+try:
+    urllib.request.urlopen(request)
+except urllib.error.HTTPError as refused:
+    assert refused.code == 429
+request = urllib.request.Request(report, headers=request.headers)
+with urllib.request.urlopen(request) as answer:
+    sys.exit({"PENDING": 10, "PROCESSING": 20}[json.load(answer)["request_status"]])
+"""
+
 
 def test_run_gives_the_command_a_sandbox_and_ends_with_its_code() -> None:
     options = ["--rows", "sms=42", "--now", "2026-11-20T00:00:00Z", "--api-secret", "s p@ce:ü"]
     assert main(["run", *options, "--", sys.executable, "-c", READ]) == 42
+
+
+@pytest.mark.parametrize(("options", "code"), [(["--realistic"], 10), (["--generation-seconds", "1000"], 20)])
+def test_reports_take_as_long_as_the_options_say(options: list[str], code: int) -> None:
+    assert main(["run", "--max-reports", "1", *options, "--", sys.executable, "-c", ASK_TWICE]) == code
 
 
 def test_run_passes_options_and_dashes_on_to_the_command() -> None:

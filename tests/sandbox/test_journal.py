@@ -32,6 +32,7 @@ def test_what_was_asked_is_counted_and_logged(opened: Callable[..., Reader]) -> 
         "direction": "outbound",
         "date_start": DAY[0],
         "date_end": DAY[1],
+        "report": "",
         "ids": 0,
         "cursor": False,
         "credentials": True,

@@ -13,6 +13,7 @@ import pytest
 
 from tap_vonage_reports.products import PRODUCTS
 from tests.sandbox.reading import DAY, SHAPES, Reader, utc
+from tests.sandbox.reporting import cells, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,25 +49,30 @@ def client() -> Path:
     return cache
 
 
+def ran(client: Path, script: str, reader: Reader, task: dict[str, Any]) -> dict[str, Any]:
+    """What a script of the client saw of a sandbox."""
+    sandbox = reader.sandbox
+    access = {"host": sandbox.url, "key": sandbox.api_key, "secret": sandbox.api_secret}
+    shutil.copy(HERE / script, client)
+    done = subprocess.run(  # noqa: S603 - the client
+        ["node", script, json.dumps(access | task)],  # noqa: S607 - the Node.js of the fixture
+        cwd=client,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
 @pytest.fixture
 def read(client: Path) -> Callable[..., dict[str, Any]]:
     """Runs queries through the client against a sandbox."""
 
     def run(reader: Reader, queries: list[dict[str, Any]], **credentials: str) -> dict[str, Any]:
-        sandbox = reader.sandbox
-        task = {"host": sandbox.url, "key": sandbox.api_key, "secret": sandbox.api_secret, "queries": queries}
-        shutil.copy(HERE / "read.mjs", client)
-        done = subprocess.run(  # noqa: S603 - the client
-            ["node", "read.mjs", json.dumps(task | credentials)],  # noqa: S607 - the Node.js of the fixture
-            cwd=client,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        return ran(client, "read.mjs", reader, {"queries": queries, **credentials})
 
     return run
 
@@ -138,3 +144,24 @@ def test_the_client_sees_that_its_credentials_are_wrong(reader: Reader, read: Ca
     (answer,) = read(reader, [query("sms", "outbound")], **wrong)["answers"]
     assert answer["error"]["status"] == 401
     assert answer["error"]["body"]["title"] == "Unauthorized"
+
+
+def test_the_client_gets_reports_and_cancels_them(opened: Callable[..., Reader], client: Path, tmp_path: Path) -> None:
+    # The client downloads from Vonage's hosts alone; the script takes that address to the sandbox.
+    reader = opened(rows={"*": 70}, polls=3, faults=["link-elsewhere=https://api.nexmo.com"])
+    asked = query("sms", "outbound", includeMessage=True, includeSubaccounts=False)
+    file = tmp_path / "report.zip"
+    seen = ran(client, "report.mjs", reader, {"query": asked, "path": str(file)})
+    assert [report["requestStatus"] for report in seen["states"]] == ["PENDING", "PENDING", "PROCESSING", "SUCCESS"]
+    assert {report["requestId"] for report in seen["states"]} == {seen["states"][0]["requestId"]}
+    assert seen["states"][-1]["itemsCount"] == 70
+    header, lines = table(file.read_bytes())
+    expected = reader.sandbox.expected("sms", None, "outbound", utc(DAY[0]), utc(DAY[1]), include_message=True)
+    assert lines == [cells(row, header) for row in expected]
+    assert seen["cancelled"]["requestStatus"] == "ABORTED"
+    assert [error["status"] for error in seen["errors"]] == [409, 404, 422]
+    assert [error["body"]["title"] for error in seen["errors"]] == [
+        "Invalid Abort Operation",
+        "Invalid report ID",
+        "Unprocessable entity",
+    ]

@@ -1,0 +1,95 @@
+"""A request on its way through the sandbox, and what may be changed about all requests."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
+
+PAGE_SIZE = 1000
+"""Most rows of a page (confirmed)."""
+MAX_REPORTS = 5
+"""Unfinished reports of an account (stated for version 1 of the API only; unknown today)."""
+ROWS_PER_SECOND = 1_000_000.0
+"""How fast reports are generated unless said otherwise: practically at once."""
+REALISTIC_ROWS_PER_SECOND = 1_000_000 / (7 * 60)
+"""Seven minutes for a million rows (confirmed: five to ten)."""
+REALISTIC_PENDING_SECONDS = 5.0
+"""How long a report waits for its turn (unknown)."""
+
+
+@dataclass
+class Options:
+    """What may be changed while the sandbox runs, beside its faults and its clock.
+
+    How long a report takes is counted in real seconds, because clients run in real time; the seconds by
+    which the sandbox's clock was moved count as well. A report is never final before its file is there.
+
+    Attributes:
+        page_size: Most rows of a page.
+        latency: Seconds that each answer takes longer.
+        pending_seconds: Seconds that a report is PENDING.
+        rows_per_second: How fast reports are generated after that.
+        generation_seconds: How long each report takes after PENDING, whatever its size; None goes by
+            `rows_per_second`.
+        polls: If given, no time counts: a report is final at its n-th status request, PENDING at the
+            first one unless that is the n-th, and PROCESSING between the two.
+        max_reports: Unfinished reports that an account may have.
+    """
+
+    page_size: int = PAGE_SIZE
+    latency: float = 0.0
+    pending_seconds: float = 0.0
+    rows_per_second: float = ROWS_PER_SECOND
+    generation_seconds: float | None = None
+    polls: int | None = None
+    max_reports: int = MAX_REPORTS
+
+
+@dataclass
+class Exchange:
+    """A request on its way through the sandbox.
+
+    Attributes:
+        request: The request.
+        endpoint: The endpoint that it met.
+        faults: The faults that are switched on.
+        identifier: What `X-Request-Id` says.
+        given: Its parameters; for a report that was created before, those that it was created with.
+        product: The stream of the product that it asks for, if there is one of that name.
+        account: The account that it asks for.
+        report: The id of the report that it asks for, if it is one of ours.
+        rows: Rows of the answer.
+        fault: The fault that hit it.
+    """
+
+    request: Request
+    endpoint: str
+    faults: Faults
+    identifier: str = field(default_factory=lambda: str(uuid.uuid4()))
+    given: Mapping[str, str] = field(default_factory=dict)
+    product: str = ""
+    account: str = ""
+    report: str = ""
+    rows: int = 0
+    fault: str = ""
+
+    def about(self, given: Mapping[str, str]) -> None:
+        """Note what the request asks for."""
+        self.given = given
+        self.product = given.get("product", "").lower().replace("-", "_")
+        self.account = given.get("account_id", self.request.path_params.get("api_key", ""))
+
+    def strike(self, fault: Fault) -> Rule | None:
+        """How a fault is on if it hits the request; None if it does not."""
+        rule = self.faults.strike(fault, self.endpoint, self.product, self.account)
+        if rule is not None:
+            self.fault = fault.value
+        return rule
