@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.errors import StateError
@@ -27,6 +28,8 @@ COVERED = "covered"
 READ_AT = "read_at"
 QUERY = "query"
 PAGE = "page"
+REPORTS = "reports"
+REPORT_HOURS = "report_hours"
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=timezone.utc)
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
 
@@ -48,6 +51,23 @@ class OpenPage:
     iv: str | None
     query: str
     read_at: datetime
+
+
+@dataclass(frozen=True)
+class RequestedReport:
+    """A report that was asked for and has not been read.
+
+    Attributes:
+        request_id: The API's name for it.
+        window: What it covers.
+        fingerprint: Fingerprint of the whole request.
+        requested_at: When it was asked for, on Vonage's clock.
+    """
+
+    request_id: str
+    window: Window
+    fingerprint: str
+    requested_at: datetime
 
 
 class Bookmark:
@@ -80,6 +100,7 @@ class Bookmark:
         self.covered: portion.Interval = spans(_covered(state, since, where))
         self.settled = _time(state[READ_AT], where) if state.get(READ_AT) else None
         self.page = _page(state, where)
+        self.reports = _reports(state, where)
         self.started = bool(self.covered)
         self.other_query = self.started and state.get(QUERY, "") != query
         if self.other_query:
@@ -143,6 +164,40 @@ class Bookmark:
             self._state.pop(PAGE, None)
         self._state.update(changes)
 
+    @property
+    def report_hours(self) -> float | None:
+        """The longest window whose report was not cut short, in hours, where one has been."""
+        hours = self._state.get(REPORT_HOURS)
+        return float(hours) if isinstance(hours, (int, float, Decimal)) and hours > 0 else None
+
+    @report_hours.setter
+    def report_hours(self, hours: float) -> None:
+        self._state[REPORT_HOURS] = hours
+
+    def remember_report(self, report: RequestedReport) -> None:
+        """Note that a report was asked for; to be written before it is waited for."""
+        self._set_reports([*self.reports, report])
+
+    def forget_report(self, request_id: str) -> None:
+        """Note that a report was read, or is of no use any more."""
+        self._set_reports([report for report in self.reports if report.request_id != request_id])
+
+    def _set_reports(self, reports: list[RequestedReport]) -> None:
+        self.reports = reports
+        if not reports:
+            self._state.pop(REPORTS, None)
+            return
+        self._state[REPORTS] = [
+            {
+                "request_id": report.request_id,
+                "date_start": to_text(report.window.start),
+                "date_end": to_text(report.window.end),
+                "fingerprint": report.fingerprint,
+                "requested_at": to_text(report.requested_at),
+            }
+            for report in reports
+        ]
+
     def drop_page(self) -> None:
         """Forget the open page: its window is read from its first page, or not at all."""
         self.page = None
@@ -189,6 +244,7 @@ def _check_stream(state: object, stream: str) -> None:
     for partition in partitions:
         _covered(partition, _ANY_TIME, where)
         _page(partition, where)
+        _reports(partition, where)
         if partition.get(READ_AT):
             _time(partition[READ_AT], where)
     contexts = [partition[CONTEXT] for partition in partitions]
@@ -244,6 +300,21 @@ def _page(state: Mapping[str, Any], where: str) -> OpenPage | None:
         # Of a page that does not say when it was read, it is known that its window lay in the past.
         read_at = _time(page[READ_AT], where) if READ_AT in page else window.end
         return OpenPage(window, page["cursor"], page.get("iv"), page.get(QUERY, ""), read_at)
+    except (KeyError, TypeError, AttributeError):
+        raise _malformed(where) from None
+
+
+def _reports(state: Mapping[str, Any], where: str) -> list[RequestedReport]:
+    try:
+        return [
+            RequestedReport(
+                report["request_id"],
+                Window(_time(report["date_start"], where), _time(report["date_end"], where)),
+                report["fingerprint"],
+                _time(report["requested_at"], where),
+            )
+            for report in state.get(REPORTS) or []
+        ]
     except (KeyError, TypeError, AttributeError):
         raise _malformed(where) from None
 

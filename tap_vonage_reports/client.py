@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import backoff
@@ -28,6 +29,7 @@ from tap_vonage_reports.errors import (
     BrokenAnswerError,
     ConnectionFailedError,
     CredentialsError,
+    NoRoomError,
     NotAvailable,
     NotInThePast,
     RateLimitedError,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     Check: TypeAlias = Callable[[Mapping[str, Any]], None]
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 SYNC_RATE = 10
@@ -154,6 +157,53 @@ class ReportsClient:
         """
         return self._get("/v2/reports/records", query, self._sync_limit, _check_records)
 
+    def create_report(self, body: Mapping[str, Any]) -> Answer:
+        """Ask for a report: ``POST /v2/reports``.
+
+        A 429 is not retried: it may be the limit of concurrent reports, which only the caller knows to keep.
+
+        Args:
+            body: Product, account, window, and whatever narrows the query. Booleans are booleans [confirmed].
+
+        Returns:
+            The state of the new report; only `request_id` is sure to be there [confirmed].
+
+        Raises:
+            RateLimitedError: There is no room for one more.
+            ApiError: As for `records`.
+        """
+        return self._persistently(self._create, body)
+
+    def report(self, request_id: str) -> Answer:
+        """The state of a report: ``GET /v2/reports/{request_id}``. Gone after 4 days [confirmed].
+
+        Raises:
+            ApiError: As for `records`; a `Refusal` with status 404 when the report is gone.
+        """
+        return self._get(_report_path(request_id), {}, self._async_limit, _check_report)
+
+    def cancel_report(self, request_id: str) -> Answer:
+        """Abort a report: ``DELETE /v2/reports/{request_id}``. 409 when it has finished [confirmed].
+
+        Raises:
+            ApiError: As for `records`.
+        """
+        return self._persistently(self._attempt, "DELETE", _report_path(request_id), self._async_limit, None)
+
+    def download(self, link: str, file: BinaryIO) -> None:
+        """Download a report's file: ``GET /v3/media/{file_id}``. Gone after 72 hours [confirmed].
+
+        Of the link only the path counts. A download that breaks goes on where it broke, if the API can do that.
+
+        Args:
+            link: The address that the report's state gives.
+            file: Where to write to; empty at first.
+
+        Raises:
+            ApiError: As for `records`; a `Refusal` with status 404 when the file is gone.
+        """
+        self._persistently(self._download, urlsplit(link).path, file)
+
     def subaccounts(self) -> list[str]:
         """The API keys of the primary account's sub-accounts: ``GET /accounts/{api_key}/subaccounts``.
 
@@ -169,6 +219,43 @@ class ReportsClient:
                 "Name the accounts in account_ids instead of include_subaccounts."
             )
             raise ApiError(msg) from None
+
+    def _create(self, body: Mapping[str, Any]) -> Answer:
+        try:
+            return self._attempt("POST", "/v2/reports", self._async_limit, _check_report, json=dict(body))
+        except RateLimitedError as full:
+            raise NoRoomError(full.retry_after) from full
+
+    def _download(self, path: str, file: BinaryIO) -> None:
+        have = file.tell()
+        headers = {"Accept": "application/octet-stream", **({"Range": f"bytes={have}-"} if have else {})}
+        with self._exchange("GET", path, None, headers=headers) as response:
+            at = self.clock.learn(response.headers.get("Date"))
+            if response.is_redirect:
+                # Perhaps a store behind the media service [unknown]; it gets no credentials.
+                self._download_elsewhere(response.headers["Location"], file)
+                return
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                file.seek(0)
+                file.truncate()
+                msg = "The download could not be continued"
+                raise BrokenAnswerError(msg)
+            if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
+                raise self._error(response, self._body(response), at)
+            _save(response, file, have)
+
+    def _download_elsewhere(self, url: str, file: BinaryIO) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            msg = "The media service redirects to an address that is not https, which is not followed"
+            raise BrokenAnswerError(msg)
+        file.seek(0)
+        file.truncate()
+        with requests.get(url, timeout=self._timeout, allow_redirects=False, stream=True, auth=_no_auth) as response:
+            if response.status_code != requests.codes.ok:
+                msg = f"The store behind the media service answered HTTP {response.status_code}"
+                raise BrokenAnswerError(msg)
+            _save(response, file, 0)
 
     @cached_property
     def _async_limit(self) -> Limiter:
@@ -188,7 +275,11 @@ class ReportsClient:
         return session_of_thread
 
     def _get(self, path: str, query: Mapping[str, str], limit: Limiter, check: Check | None = None) -> Answer:
-        attempt = backoff.on_exception(
+        return self._persistently(self._attempt, "GET", path, limit, check, params=query)
+
+    def _persistently(self, attempt: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
+        """Try until there is an answer that is not broken, or the tries are used up."""
+        retried = backoff.on_exception(
             _waits,
             BrokenAnswerError,
             max_tries=MAX_TRIES,
@@ -197,38 +288,52 @@ class ReportsClient:
             jitter=lambda seconds: (backoff.random_jitter(seconds) if seconds else 0) * self._pace,
             on_backoff=_log_retry,
             logger=None,
-        )(self._attempt)
+        )(attempt)
         try:
-            return attempt(path, query, limit, check)
+            return retried(*args, **kwargs)
         except ConnectionFailedError as error:
             msg = f"{error.what}: the API cannot be reached. Check api_url and the network."
             raise UnreachableError(msg) from error
 
-    def _attempt(self, path: str, query: Mapping[str, str], limit: Limiter, check: Check | None) -> Answer:
-        if self._pace:
+    def _attempt(self, method: str, path: str, limit: Limiter, check: Check | None, **content: Any) -> Answer:  # noqa: ANN401 - what requests takes
+        with self._exchange(method, path, limit, **content) as response:
+            at = self.clock.learn(response.headers.get("Date"))
+            body = self._body(response)
+        if response.status_code != requests.codes.ok:
+            raise self._error(response, body, at)
+        answer = Answer(_decode(body), at)
+        if check:
+            check(answer.body)
+        self._accepted = True
+        return answer
+
+    @contextmanager
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        limit: Limiter | None,
+        **content: Any,  # noqa: ANN401 - what requests takes
+    ) -> Generator[requests.Response, None, None]:
+        """One request and its answer, whose body is still to be read; what breaks them, as our own errors.
+
+        Redirects are not followed: the credentials are for api_url only.
+        """
+        if limit and self._pace:
             limit.try_acquire("request")
         try:
-            # Redirects are not followed: the credentials are for api_url only.
-            with self._session.get(
-                self._api_url + path, params=query, timeout=self._timeout, allow_redirects=False, stream=True
+            with self._session.request(
+                method, self._api_url + path, timeout=self._timeout, allow_redirects=False, stream=True, **content
             ) as response:
-                at = self.clock.learn(response.headers.get("Date"))
-                body = self._body(response)
+                yield response
         # No error is chained below: its text repeats the address with all parameters.
         except (requests.exceptions.InvalidURL, requests.exceptions.SSLError) as error:
             msg = f"api_url cannot be asked ({type(error).__name__}). Check the address and its certificate."
             raise UnreachableError(msg) from None
-        except (requests.RequestException, OSError) as error:
+        except requests.RequestException as error:
             connected = not (error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError))
             msg = f"The connection {'broke' if connected else 'failed'} ({type(error).__name__})"
             raise (BrokenAnswerError if connected else ConnectionFailedError)(msg) from None
-        if response.status_code == requests.codes.ok:
-            answer = Answer(_decode(body), at)
-            if check:
-                check(answer.body)
-            self._accepted = True
-            return answer
-        raise self._error(response, body, at)
 
     def _body(self, response: requests.Response) -> bytes:
         deadline = time.monotonic() + BODY_TIMEOUTS * self._timeout
@@ -269,6 +374,35 @@ class ReportsClient:
                 kind = NotAvailable
         self._accepted = True
         return kind(*refused)
+
+
+def _report_path(request_id: str) -> str:
+    return f"/v2/reports/{quote(request_id, safe='')}"
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No credentials, not even those that a .netrc has for the host."""
+    return request
+
+
+def _save(response: requests.Response, file: BinaryIO, have: int) -> None:
+    """Write a body to a file; from the start, unless the answer is the part that was missing."""
+    if response.status_code == requests.codes.partial_content and not response.headers.get(
+        "Content-Range", ""
+    ).startswith(f"bytes {have}-"):
+        msg = "The download went on at another place than asked for"
+        raise BrokenAnswerError(msg)
+    if response.status_code == requests.codes.ok:
+        have = 0
+    file.seek(have)
+    file.truncate()
+    file.writelines(response.iter_content(1 << 18))
+
+
+def _check_report(body: Mapping[str, Any]) -> None:
+    if not isinstance(body.get("request_id"), str) or not body["request_id"]:
+        msg = "The API answered 200 without the id of a report"
+        raise BrokenAnswerError(msg)
 
 
 def _limiter(per_second: int) -> Limiter:

@@ -119,6 +119,18 @@ class RateLimitedError(BrokenAnswerError):
     """HTTP 429, also after waiting: somebody else may use up the key's rate."""
 
 
+class NoRoomError(ApiError):
+    """A report could not be asked for because of a limit: of requests a second, or of concurrent reports.
+
+    Attributes:
+        retry_after: Seconds the API asked to wait; 0 where it said nothing.
+    """
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__("The API has no room for one more report now. The next run asks again.")
+        self.retry_after = retry_after
+
+
 class ConnectionFailedError(BrokenAnswerError):
     """A connection was refused, cut, or timed out."""
 
@@ -129,3 +141,11 @@ class PagingError(ApiError):
 
 class RecordError(ApiError):
     """A record cannot be keyed: it came without its id."""
+
+
+class ReportError(ApiError):
+    """An asynchronous report did not lead to its rows: it failed, took too long, or its file is no good."""
+
+
+class ArchiveError(ApiError):
+    """A downloaded file is not the archive that was announced; the report's id and window are added by who reads it."""

@@ -14,9 +14,13 @@ from tap_vonage_reports.client import ReportsClient
 from tap_vonage_reports.errors import ApiError, BrokenAnswerError, Refusal, RunFailed, SettingsError
 from tap_vonage_reports.pages import HOLD_BACK
 from tap_vonage_reports.products import FREE_PRODUCT
+from tap_vonage_reports.reports import ReportQueue
 from tap_vonage_reports.times import months_before, to_query
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_vonage_reports.bookmarks import Bookmark
     from tap_vonage_reports.products import Product, Retention
     from tap_vonage_reports.settings import Settings
 
@@ -71,8 +75,17 @@ class Run:
     pace: float = 1
     """Scale of the pauses between tries and requests."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, write_state: Callable[[], None]) -> None:
+        """Set up a run; nothing is asked of the API yet.
+
+        Args:
+            settings: The settings.
+            write_state: Writes the state as it is.
+        """
         self.settings = settings
+        self.bookmark: Bookmark | None = None
+        """The bookmark of the partition whose records are being written."""
+        self._write_state = write_state
         self.outcomes: list[Outcome] = []
         self._clamped: set[Retention] = set()
 
@@ -100,6 +113,18 @@ class Run:
             if date and date > client.clock.now():
                 raise SettingsError([f"The setting {name} is in the future. Nothing has happened then yet."])
         return client
+
+    @cached_property
+    def reports(self) -> ReportQueue:
+        """The reports that this run needs."""
+        settings = self.settings
+        return ReportQueue(
+            self.client,
+            budget=settings.max_concurrent_reports,
+            timeout=settings.report_timeout,
+            save=self.save,
+            pace=self.pace,
+        )
 
     @cached_property
     def accounts(self) -> tuple[str, ...]:
@@ -153,6 +178,14 @@ class Run:
                 earliest.date(),
             )
         return earliest
+
+    def save(self) -> None:
+        """Write STATE: every record that it speaks of is out."""
+        if self.bookmark:
+            self.bookmark.tidy()
+        self._write_state()
+        if self.bookmark:
+            self.bookmark.begin()
 
     def conclude(self) -> None:
         """Log the summary of the run.

@@ -108,14 +108,14 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.StringType(allowed_values=FETCH_MODES),
         default="auto",
         title="Fetch mode",
-        description="How to read: auto, sync (pages) or async (reports; not yet available).",
+        description="How to read: by pages (sync), by asynchronous reports (async), or by whichever is better (auto).",
     ),
     th.Property(
         "backfill_days",
         th.IntegerType(minimum=1),
         default=7,
         title="Backfill days",
-        description="In auto, a range longer than this is read by async reports (not yet available: by pages).",
+        description="In auto, a range longer than this is read by async reports, up to a day before its end.",
     ),
     th.Property(
         "sync_window_hours",
@@ -129,7 +129,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1),
         default=31,
         title="Report window (days)",
-        description="Longest window of an async report (not yet available).",
+        description="Longest window of an async report.",
     ),
     th.Property(
         "max_requests_per_second",
@@ -153,14 +153,14 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1),
         default=5,
         title="Concurrent reports",
-        description="How many async reports are in flight at once, over all streams (not yet available).",
+        description="How many async reports are in flight at once, over all streams.",
     ),
     th.Property(
         "report_timeout_minutes",
         th.IntegerType(minimum=1),
         default=180,
         title="Report timeout (minutes)",
-        description="How long one async report may take to be generated (not yet available).",
+        description="How long one async report may take to be generated.",
     ),
     th.Property(
         "request_timeout_seconds",
@@ -202,18 +202,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     additional_properties=False,
 ).to_dict()
 
-LATER = MappingProxyType(
-    {
-        name: CONFIG_JSONSCHEMA["properties"][name].get("default")
-        for name in (
-            "backfill_days",
-            "report_window_days",
-            "max_concurrent_reports",
-            "report_timeout_minutes",
-            "personal_data_salt",
-        )
-    }
-)
+LATER = MappingProxyType({"personal_data_salt": None})
 """Settings whose function is not there yet, and the value that does not need it."""
 
 
@@ -223,11 +212,13 @@ class StreamOptions:
 
     Attributes:
         lookback: How far to look back; None: the general setting, or the product's own.
+        fetch_mode: How to read; None: the general setting.
         directions: The directions to read, where a filter names one; None: all of the product.
         filters: Query parameters that narrow what is read.
     """
 
     lookback: timedelta | None = None
+    fetch_mode: str | None = None
     directions: tuple[str, ...] | None = None
     filters: Mapping[str, str] = field(default_factory=dict)
 
@@ -245,7 +236,12 @@ class Settings:
     lookback: timedelta | None
     include_message: bool
     show_concatenated: bool
+    fetch_mode: str
+    backfill: timedelta
     sync_window: timedelta
+    report_window: timedelta
+    max_concurrent_reports: int
+    report_timeout: timedelta
     max_requests_per_second: int
     request_timeout_seconds: float
     api_url: str
@@ -281,6 +277,11 @@ class Settings:
             lookback=None if hours is None else timedelta(hours=float(hours)),
             include_message=values["include_message"],
             show_concatenated=values["show_concatenated"],
+            fetch_mode=values["fetch_mode"],
+            backfill=timedelta(days=values["backfill_days"]),
+            report_window=timedelta(days=values["report_window_days"]),
+            max_concurrent_reports=values["max_concurrent_reports"],
+            report_timeout=timedelta(minutes=values["report_timeout_minutes"]),
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
             max_requests_per_second=values["max_requests_per_second"],
             request_timeout_seconds=values["request_timeout_seconds"],
@@ -298,6 +299,17 @@ class Settings:
             if said is not None:
                 return said
         return timedelta(hours=product.lookback_hours)
+
+    def mode_of(self, product: Product) -> str:
+        """How to read a product: ``auto``, ``sync`` or ``async``.
+
+        A filter that reports do not take makes ``auto`` read by pages.
+        """
+        options = self.options(product)
+        mode = options.fetch_mode or self.fetch_mode
+        if mode == "auto" and not set(options.filters) <= set(product.async_filters):
+            return "sync"
+        return mode
 
     def directions_of(self, product: Product) -> tuple[str, ...]:
         """The directions to ask for one by one; empty where the API takes none."""
@@ -429,7 +441,8 @@ def _meaning_problems(values: Mapping[str, Any]) -> Iterator[str]:
         if stream not in PRODUCTS:
             yield f"stream_options names the unknown stream {stream}. Known: {', '.join(PRODUCTS)}."
         else:
-            yield from _filter_problems(PRODUCTS[stream], options.get("filters", {}))
+            mode = options.get("fetch_mode") or values["fetch_mode"]
+            yield from _filter_problems(PRODUCTS[stream], options.get("filters", {}), mode)
 
 
 def _date_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -467,11 +480,6 @@ def _is_loopback(host: str) -> bool:
 
 def _later_problems(values: Mapping[str, Any]) -> Iterator[str]:
     later = "is not available yet"
-    if values["fetch_mode"] == "async":
-        yield f"fetch_mode async {later}. Use auto or sync."
-    for stream, options in values.get("stream_options", {}).items():
-        if options.get("fetch_mode") == "async" and stream in PRODUCTS:
-            yield f"fetch_mode async (stream_options of {stream}) {later}. Use auto or sync."
     if values["personal_data"] != "keep":
         yield f"personal_data hash and drop: this {later}. Use keep, and stream_maps to leave columns out."
     for name, harmless in LATER.items():
@@ -479,14 +487,16 @@ def _later_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"The setting {name} {later}: what it governs comes with a later release. Leave it out."
 
 
-def _filter_problems(product: Product, filters: Mapping[str, str]) -> Iterator[str]:
-    known = [*product.sync_filters, *([DIRECTION] if product.directions else [])]
+def _filter_problems(product: Product, filters: Mapping[str, str], mode: str) -> Iterator[str]:
+    # In auto, the newest time is always read by pages, so that a filter has to be one that pages take.
+    taken = product.async_filters if mode == "async" else product.sync_filters
+    known = [*taken, *([DIRECTION] if product.directions else [])]
     for name in sorted(set(filters) - set(known)):
         if name in SWITCHES:
             yield f"{name} is a setting of its own, not a filter. Set {name} instead."
         else:
             known_here = f"The API takes {', '.join(known)}" if known else "The API takes none"
-            yield f"stream_options.{product.stream}.filters names {name}. {known_here} for this product."
+            yield f"stream_options.{product.stream}.filters names {name}. {known_here} for this product in mode {mode}."
     for name, value in filters.items():
         if name in known and not value:
             yield f"The filter {name} of stream {product.stream} must not be empty."
@@ -504,6 +514,7 @@ def _options(given: Mapping[str, Any]) -> StreamOptions:
     hours = given.get("lookback_hours")
     return StreamOptions(
         lookback=None if hours is None else timedelta(hours=float(hours)),
+        fetch_mode=given.get("fetch_mode"),
         directions=(direction,) if direction else None,
         filters=filters,
     )

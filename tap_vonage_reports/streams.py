@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 
+from tap_vonage_reports.archive import read_rows
 from tap_vonage_reports.bookmarks import Bookmark, OpenPage, adopt_stream_bookmark
 from tap_vonage_reports.errors import ApiError, CredentialsError, NotAvailable, UnreachableError
 from tap_vonage_reports.pages import read_pages
 from tap_vonage_reports.prefetch import in_order
+from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.records import KEY, RecordParser
+from tap_vonage_reports.reports import ReportReplaced
 from tap_vonage_reports.run import Outcome, Result
-from tap_vonage_reports.settings import fingerprint
-from tap_vonage_reports.windows import Window, plan, resumable, to_read, windows_of
+from tap_vonage_reports.windows import Window
 
 if TYPE_CHECKING:
     import logging
@@ -31,36 +32,16 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.pages import Page
     from tap_vonage_reports.products import Product
-    from tap_vonage_reports.run import Partition, Run
+    from tap_vonage_reports.run import Run
     from tap_vonage_reports.tap import TapVonageReports
 
 PAGES_PER_STATE = 10
 """Inside a window, STATE is written after this many pages: what a kill can cost, in pages read again."""
+ROWS_PER_LOOK = 1000
+LOOK_EVERY_SECONDS = 1.0
+"""While rows are read, other reports are looked after this often."""
 ACCOUNT = "account_id"
 DIRECTION = "direction"
-
-
-@dataclass
-class _Reading:
-    """One partition while it is read.
-
-    Attributes:
-        partition: The partition.
-        bookmark: What of it has been read.
-        query: What goes with every request, dates and cursor apart.
-        fingerprint: A short name for the query.
-        end: Until when to read.
-        read_at: From when on its rows were read: by this run, or by the one whose open page it goes on at.
-        outcome: Its line in the summary.
-    """
-
-    partition: Partition
-    bookmark: Bookmark
-    query: Mapping[str, str]
-    fingerprint: str
-    end: datetime
-    read_at: datetime
-    outcome: Outcome
 
 
 class ReportStream(Stream):
@@ -84,7 +65,7 @@ class ReportStream(Stream):
         super().__init__(tap, schema=_without_notes(product.schema), name=product.stream)
         self.primary_keys = (KEY,)
         self.replication_key = product.date_field
-        self.state_writer = tap.state_writer
+        self._planned: dict[tuple[tuple[str, Any], ...], Reading] = {}
         self.logger.addFilter(_is_not_sdk_chatter)
         self._parser = RecordParser(product.schema, product.aliases, self._surprised)
 
@@ -126,7 +107,7 @@ class ReportStream(Stream):
             CredentialsError: The credentials are wrong.
             UnreachableError: The API does not answer.
         """
-        reading = self._open(context or {})
+        reading = self._planned.pop(_key(context or {}), None) or self._open(context or {})
         outcome = reading.outcome
         self.run.outcomes.append(outcome)
         started = time.monotonic()
@@ -150,9 +131,11 @@ class ReportStream(Stream):
             self.logger.error("%s: %s", reading.partition, error)
         finally:
             outcome.seconds = time.monotonic() - started
+            self.run.reports.abandon(reading)
+            self.run.bookmark = None
             reading.bookmark.tidy()
 
-    def _open(self, context: Mapping[str, Any]) -> _Reading:
+    def _open(self, context: Mapping[str, Any]) -> Reading:
         run, product, settings = self.run, self.product, self.run.settings
         partition = run.partition(product, context[ACCOUNT], context.get(DIRECTION))
         query = {**settings.query_of(product, partition.direction), ACCOUNT: partition.account_id}
@@ -177,11 +160,63 @@ class ReportStream(Stream):
             self.logger.warning(
                 "%s: the state claims that the time after %s was read; it is read again", partition, now
             )
-        return _Reading(partition, bookmark, query, fingerprint(query), end, now, Outcome(partition))
+        return Reading(run, partition, bookmark, query, end, now, Outcome(partition))
 
-    def _read(self, reading: _Reading) -> Iterator[dict[str, Any]]:
+    def plan_reports(self) -> None:
+        """Plan what is read by reports, in all partitions, so that these can be requested early."""
+        for context in self.partitions or []:
+            reading = self._planned[_key(context)] = self._open(context)
+            self.run.reports.add(reading)
+
+    def _read(self, reading: Reading) -> Iterator[dict[str, Any]]:
+        self.run.bookmark = reading.bookmark
+        reading.bookmark.begin()
+        if reading.by_report:
+            reports = self.run.reports
+            whole = Window(reading.by_report[0].start, reading.by_report[-1].end)
+            self.logger.info("%s: reading %s by %d reports", reading.partition, whole, reports.left(reading))
+            yield from self._read_reports(reading)
+            if self.run.settings.mode_of(self.product) == "auto":
+                reading.end = self.run.end()
+        yield from self._read_pages(reading)
+
+    def _read_reports(self, reading: Reading) -> Iterator[dict[str, Any]]:
+        """The records of the partition's reports, one report after the other."""
+        reports = self.run.reports
+        while report := reports.first(reading):
+            started = time.monotonic()
+            rows = 0
+            with suppress(ReportReplaced), reports.opened(report) as file:
+                started, look = time.monotonic(), time.monotonic() + LOOK_EVERY_SECONDS
+                for raw in read_rows(file, report.count) if file else ():
+                    yield self._parser.parse(raw)
+                    rows += 1
+                    if not rows % ROWS_PER_LOOK and time.monotonic() > look:
+                        look = time.monotonic() + LOOK_EVERY_SECONDS
+                        reports.pump()
+                reading.outcome.rows += rows
+                reading.outcome.windows += 1
+                if report.requested_at:
+                    reading.read_at = min(reading.read_at, report.requested_at)
+                reports.settle(report)
+                reading.bookmark.cover(report.window, reading.read_at)
+                self.run.save()
+                seconds = max(time.monotonic() - started, 1e-3)
+                self.logger.info(
+                    "%s: %s rows in %.1f s (%s rows/s), reports left: %d, in the run: %d",
+                    report,
+                    f"{rows:,}",
+                    seconds,
+                    f"{rows / seconds:,.0f}",
+                    reports.left(reading),
+                    reports.left(),
+                )
+
+    def _read_pages(self, reading: Reading) -> Iterator[dict[str, Any]]:
+        """The records of what is left, page by page."""
         bookmark = reading.bookmark
-        windows, resume = self._plan(reading)
+        windows, resume = reading.plan_pages()
+        self._announce(reading, windows, resume)
         tasks = (
             partial(
                 read_pages,
@@ -192,7 +227,6 @@ class ReportStream(Stream):
             )
             for window in windows
         )
-        bookmark.begin()
         clock = _Clock()
         rows = 0
         answered_at: datetime | None = None
@@ -203,12 +237,13 @@ class ReportStream(Stream):
                 rows += len(page.records)
                 reading.outcome.rows += len(page.records)
                 answered_at = answered_at or page.answered_at
+                self.run.reports.pump()
                 if not page.last:
                     self._turn(reading, page, clock)
                     continue
                 # Rows later than the first page's answer may be missing, whatever bound was asked for.
                 bookmark.cover(page.window.until(answered_at), reading.read_at)
-                self._save(bookmark)
+                self.run.save()
                 reading.outcome.windows += 1
                 self.logger.info(
                     "%s: %s: %s rows in %.1f s, windows left: %d",
@@ -220,29 +255,9 @@ class ReportStream(Stream):
                 )
                 rows, answered_at = 0, None
 
-    def _plan(self, reading: _Reading) -> tuple[list[Window], OpenPage | None]:
-        """What to read of a partition, and the page to go on at; logged in one line."""
-        run, bookmark = self.run, reading.bookmark
-        settings = run.settings
-        start = run.start(self.product)
-        if settings.start_date is None and (first := next(windows_of(bookmark.covered), None)):
-            # Without a start date, what earlier runs have begun is continued, however long ago that was.
-            start = max(min(start, first.start), run.earliest(self.product))
-        wanted = Window(start, max(start, reading.end))
-        need = to_read(wanted, bookmark.covered, settings.lookback_of(self.product), bookmark.settled)
-        resume = bookmark.page
-        if resume and not (resume.query == reading.fingerprint and resumable(resume.window, need)):
-            bookmark.drop_page()
-            resume = None
-        if resume:
-            # Rows of the pages before may have changed since: the next run looks back from when they were read.
-            reading.read_at = min(reading.read_at, resume.read_at)
-        windows = plan(need, settings.sync_window, resume.window if resume else None)
-        if not windows:
-            self.logger.info(
-                "%s: nothing to read, all is covered until %s", reading.partition, f"{reading.end:%Y-%m-%d %H:%M}"
-            )
-        else:
+    def _announce(self, reading: Reading, windows: list[Window], resume: OpenPage | None) -> None:
+        """Say in one line what is read by pages."""
+        if windows:
             self.logger.info(
                 "%s: reading %s in %d windows%s",
                 reading.partition,
@@ -250,23 +265,24 @@ class ReportStream(Stream):
                 len(windows),
                 ", going on inside one" if resume else "",
             )
-        return windows, resume
+        elif not reading.by_report:
+            self.logger.info(
+                "%s: nothing to read, all is covered until %s", reading.partition, f"{reading.end:%Y-%m-%d %H:%M}"
+            )
 
-    def _turn(self, reading: _Reading, page: Page, clock: _Clock) -> None:
+    def _turn(self, reading: Reading, page: Page, clock: _Clock) -> None:
         if page.cursor is None:  # pragma: no cover - the last page closes its window
             return
         reading.bookmark.turn_page(OpenPage(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at))
         if clock.tick() % PAGES_PER_STATE == 0:
-            self._save(reading.bookmark)
-
-    def _save(self, bookmark: Bookmark) -> None:
-        """Write STATE: every record that it speaks of is out."""
-        bookmark.tidy()
-        self.state_writer.write_state(self.tap_state)
-        bookmark.begin()
+            self.run.save()
 
     def _surprised(self, field: str, why: str) -> None:
         self.logger.warning("%s: the field %s %s; it goes into _extra", self.name, field, why)
+
+
+def _key(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(context.items()))
 
 
 def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:

@@ -90,7 +90,7 @@ class TapVonageReports(Tap):
                     str(given.get("personal_data_salt") or ""),
                 ]
             )
-            self._run = Run(settings)
+            self._run = Run(settings, self._write_state)
         try:
             # A setting that is null is one that was not set.
             super().__init__(
@@ -114,7 +114,7 @@ class TapVonageReports(Tap):
             SettingsError: The tap was set up without valid settings.
         """
         if self._run is None:
-            self._run = Run(Settings.from_config(self.config, self.config_jsonschema))
+            self._run = Run(Settings.from_config(self.config, self.config_jsonschema), self._write_state)
         return self._run
 
     def discover_streams(self) -> Sequence[ReportStream]:
@@ -148,10 +148,10 @@ class TapVonageReports(Tap):
             sync()
         except Interrupted:
             self.logger.warning("Interrupted. The state is written; the next run goes on from there")
-            self._write_last_state()
+            self._write_state()
             raise
         except ApiError:
-            self._write_last_state()
+            self._write_state()
             raise
         except BrokenPipeError:
             discard_output()
@@ -159,9 +159,17 @@ class TapVonageReports(Tap):
             raise TargetGoneError(msg) from None
         self.run.conclude()
 
-    def _write_last_state(self) -> None:
+    def _write_state(self) -> None:
         if self.state:  # an empty one would tell nothing, and might replace one that does
             self.state_writer.write_state(self.state)
+
+    def sync(self) -> None:
+        """Ask for the first reports of all streams, so that they are generated while others are read; then sync."""
+        for stream in self.streams.values():
+            if stream.selected and isinstance(stream, ReportStream):
+                stream.plan_reports()
+        self.run.reports.pump()
+        self.sync_all()
 
     @classmethod
     def invoke(  # type: ignore[override] # as the SDK's own Tap does: these are all that its command passes
@@ -183,7 +191,7 @@ class TapVonageReports(Tap):
             state=_read_json(state, StateError, "state"),
             catalog=_read_json(catalog, CatalogError, "catalog"),
         )
-        tap.run_to_end(tap.sync_all)
+        tap.run_to_end(tap.sync)
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - the SDK's own

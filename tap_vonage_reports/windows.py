@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import portion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
+
+RECENT = timedelta(hours=24)
+"""In `auto`, the time before the end that is always read by pages."""
 
 
 @dataclass(frozen=True, order=True)
@@ -77,22 +81,37 @@ def cut(time: portion.Interval, longest: timedelta) -> list[Window]:
     return pieces
 
 
-def plan(need: portion.Interval, longest: timedelta, opened: Window | None = None) -> list[Window]:
+def by_report(need: portion.Interval, mode: str, backfill: timedelta, now: datetime) -> portion.Interval:
+    """What of the time to read goes by asynchronous reports; the rest goes by synchronous pages.
+
+    Args:
+        need: What has to be read.
+        mode: ``sync``, ``async``, or ``auto``: by reports where there is much to read, up to a day before now.
+        backfill: In ``auto``, how much is much.
+        now: The end of what can be read.
+    """
+    if mode == "sync":
+        return portion.empty()
+    if mode == "async":
+        return need
+    length = sum((part.end - part.start for part in windows_of(need)), timedelta(0))
+    return need & portion.closedopen(-portion.inf, now - RECENT) if length > backfill else portion.empty()
+
+
+def plan(need: portion.Interval, longest: timedelta, kept: Iterable[Window] = ()) -> list[Window]:
     """The windows to read, in order of time.
 
     Args:
         need: What has to be read.
         longest: The longest window of one query.
-        opened: A window of which an earlier run has read some pages. It keeps its bounds, because its
-            cursor belongs to them, and what surrounds it is cut around it. One that is not needed any
-            more as a whole is not resumed.
+        kept: Windows that an earlier run has begun, all of them needed. They keep their bounds, because a
+            cursor or a report belongs to these, and what surrounds them is cut around them.
 
     Returns:
-        Windows, `opened` among them if it can be resumed.
+        Windows, `kept` among them.
     """
-    if opened is None or not resumable(opened, need):
-        return cut(need, longest)
-    return sorted([*cut(need - spans([opened]), longest), opened])
+    kept = list(kept)
+    return sorted([*cut(need - spans(kept), longest), *kept])
 
 
 def resumable(opened: Window, need: portion.Interval) -> bool:

@@ -152,7 +152,7 @@ def run_tap(
             message_writer=writer,
         )
         tap.run.pace = 0
-        tap.run_to_end(tap.sync_all)
+        tap.run_to_end(tap.sync)
     except TapError as error:
         output.error, output.code = error, 1
     finally:

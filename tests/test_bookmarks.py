@@ -296,12 +296,8 @@ def test_full_table_reads_all_again(make_sandbox: Callable[..., Sandbox]) -> Non
 def test_state_is_written_after_every_window(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": 10})
     output = run_tap(settings_for(sandbox, start_date="2026-11-10", end_date="2026-11-15"), ["amd"])
-    assert [reach(value) for value in output.states] == [f"2026-11-{day}T00:00:00+00:00" for day in range(11, 16)]
-
-
-def reach(state: dict[str, Any]) -> str:
-    value: str = state["bookmarks"]["amd"]["partitions"][0]["replication_key_value"]
-    return value
+    reached = [state["bookmarks"]["amd"]["partitions"][0].get("replication_key_value") for state in output.states]
+    assert reached == [None, *(f"2026-11-{day}T00:00:00+00:00" for day in range(11, 16))]
 
 
 def test_state_never_speaks_of_records_that_are_not_out(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -311,8 +307,8 @@ def test_state_never_speaks_of_records_that_are_not_out(make_sandbox: Callable[.
     for message in output.messages:
         if message["type"] == "RECORD":
             out.add(message["record"]["id"])
-        if message["type"] == "STATE":
-            _, end = message["value"]["bookmarks"]["amd"]["partitions"][0]["covered"][-1]
+        if message["type"] == "STATE" and "covered" in (state := message["value"]["bookmarks"]["amd"]["partitions"][0]):
+            _, end = state["covered"][-1]
             rows = sandbox.expected("amd", KEY, None, parse_time("2026-11-10"), parse_time(end))
             assert {row["id"] for row in rows} <= out
 

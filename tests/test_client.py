@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -153,6 +154,32 @@ def test_a_next_link_to_another_host_is_not_contacted(make_sandbox: Callable[...
     output = run_tap(settings_for(sandbox, start_date="2026-11-19", end_date="2026-11-20"), ["amd"])
     assert len(output.ids("amd")) == 50
     assert elsewhere.requests.total == 0
+
+
+def test_a_download_may_be_redirected_but_the_credentials_are_not(make_sandbox: Callable[..., Sandbox]) -> None:
+    elsewhere, sandbox = make_sandbox(), make_sandbox()
+    sandbox.faults.on(Fault.REDIRECT, elsewhere.url, endpoints=["media"])
+    with pytest.raises(BrokenAnswerError), TemporaryFile() as file:
+        client_of(sandbox).download(f"{sandbox.url}/v3/media/some-file", file)
+    assert elsewhere.requests.total == MAX_TRIES
+    assert not any(entry.credentials for entry in elsewhere.requests.log)
+
+
+def test_a_download_that_breaks_goes_on_where_it_broke(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 2000})
+    client = client_of(sandbox)
+    body = {**QUERY, "date_start": "2026-11-10T00:00:00Z"}
+    created = client.create_report(body).body["request_id"]
+    link = client.report(created).body["_links"]["download_report"]["href"]
+    with TemporaryFile() as whole, TemporaryFile() as file:
+        client.download(link, whole)
+        sandbox.faults.on(Fault.DOWNLOAD_CUT, first=3)
+        sandbox.requests.reset()
+        client.download(link, file)
+        whole.seek(0)
+        file.seek(0)
+        assert file.read() == whole.read()
+    assert [entry.status for entry in sandbox.requests.log][1:] == [206, 206, 206]
 
 
 def test_a_body_that_only_drips_is_given_up(make_sandbox: Callable[..., Sandbox]) -> None:

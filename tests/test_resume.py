@@ -20,7 +20,7 @@ from singer_sdk.singerlib import StateMessage
 from tap_vonage_reports.messages import Interrupted, MessageWriter
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.times import parse_time
-from tests.harness import COMMAND, Output, run_tap, settings_for
+from tests.harness import COMMAND, Output, catalog_of, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ def child(settings: dict[str, Any], output: int) -> None:
 
     tap = TapVonageReports(config=settings, catalog=catalog_of(["amd"]))
     tap.run.pace = 0
-    tap.run_to_end(tap.sync_all)
+    tap.run_to_end(tap.sync)
 
 
 def killed_after(size: int, settings: dict[str, Any]) -> Output:
@@ -114,6 +114,41 @@ def test_killed_at_random_instants_it_loses_nothing_and_reads_no_page_behind_the
     assert interrupted > kills // 2, "hardly any run was killed before its end"
 
 
+def test_killed_while_reports_are_requested_awaited_and_read_it_loses_nothing_and_asks_for_none_twice(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    end = START + timedelta(days=10)
+    sandbox = make_sandbox(rows={"amd": Within(600, START, end)})
+    sandbox.options.polls = 2
+    settings = settings_for(
+        sandbox, start_date=START.isoformat(), end_date=end.isoformat(), fetch_mode="async", report_window_days=1
+    )
+    whole = run_tap(settings, ["amd"])
+    size, every_id = sum(map(len, whole.lines)), set(whole.ids("amd"))
+    beginning = sum(map(len, whole.lines[:8]))  # the states that are written as the first reports are requested
+    chance = random.Random(20261103)
+    assert len(every_id) == 600
+    for kill in range(50):
+        sandbox.requests.reset()
+        first = killed_after(chance.randrange(size if kill % 2 else beginning), settings)
+        known = {report["request_id"] for state in first.states for report in _reports(state)}
+        second = run_tap(settings, ["amd"], first.state)
+        assert set(first.ids("amd")) | set(second.ids("amd")) == every_id
+        requested: dict[str, list[str]] = {}
+        for entry in sandbox.requests.log:
+            if entry.endpoint == "report-create" and entry.status == 200:
+                requested.setdefault(entry.date_start, []).append(entry.report)
+        twice = [ids for ids in requested.values() if len(ids) > 1]
+        # Only the one whose id the killed run had no time to write.
+        assert len(twice) <= 1
+        assert not {ids[0] for ids in twice} & known
+
+
+def _reports(state: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = state["bookmarks"]["amd"]["partitions"][0].get("reports", [])
+    return found
+
+
 def test_a_page_of_a_window_is_resumed_by_its_cursor(make_sandbox: Callable[..., Sandbox]) -> None:
     end = START + timedelta(days=1)
     sandbox = make_sandbox(rows={"amd": Within(800, START, end)}, page_size=20)
@@ -175,11 +210,11 @@ def test_an_old_cursor_that_is_refused_starts_its_window_over(make_sandbox: Call
     assert "from its first page" in second.log
 
 
-def start(settings: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
+def start(settings: dict[str, Any], folder: Path, *more: str) -> subprocess.Popen[bytes]:
     (folder / "config.json").write_text(json.dumps(settings))
     return subprocess.Popen(  # noqa: S603 - our own command
         # Unbuffered, so that what is read line by line is not lost to communicate().
-        [*COMMAND, "--config", str(folder / "config.json")],
+        [*COMMAND, "--config", str(folder / "config.json"), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
@@ -204,7 +239,7 @@ def test_a_signal_ends_the_run_within_two_seconds_with_its_state_written(
 ) -> None:
     end = START + timedelta(days=15)
     sandbox = make_sandbox(rows={"amd": Within(8000, START, end)}, page_size=20)
-    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat(), fetch_mode="sync")
     process = start(settings, tmp_path)
     assert process.stdout is not None
     before = lines_until(process.stdout, 500)
@@ -218,6 +253,28 @@ def test_a_signal_ends_the_run_within_two_seconds_with_its_state_written(
     assert first.state is not None
     second = run_tap(settings, ["amd"], first.state)
     assert len(set(first.ids("amd") + second.ids("amd"))) == 8000
+
+
+def test_a_signal_ends_a_wait_for_a_report_which_the_next_run_takes_up(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    end = START + timedelta(days=10)
+    sandbox = make_sandbox(rows={"amd": Within(100, START, end)}, generation_seconds=3600)
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat(), fetch_mode="async")
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
+    process = start(settings, tmp_path, "--catalog", str(tmp_path / "catalog.json"))
+    assert process.stderr is not None
+    while b"by 1 reports" not in process.stderr.readline():
+        assert process.poll() is None
+    output, _, seconds = end_of(process, signal.SIGTERM)
+    assert process.returncode == 143
+    assert seconds < 2
+    first = Output(output.splitlines(keepends=True))
+    assert first.bookmark("amd")["reports"]
+    sandbox.options.generation_seconds = 0
+    second = run_tap(settings, ["amd"], first.state)
+    assert len(second.ids("amd")) == 100
+    assert sum(sandbox.requests.reports.values()) == 1
 
 
 def test_a_signal_never_cuts_a_line(capfd: pytest.CaptureFixture[str]) -> None:

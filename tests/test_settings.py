@@ -75,12 +75,6 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(settings: dict[s
 @pytest.mark.parametrize(
     "settings",
     [
-        {"fetch_mode": "async"},
-        {"stream_options": {"sms": {"fetch_mode": "async"}}},
-        {"max_concurrent_reports": 3},
-        {"report_window_days": 7},
-        {"report_timeout_minutes": 5},
-        {"backfill_days": 1},
         {"personal_data": "hash"},
         {"personal_data": "drop"},
         {"personal_data_salt": "salt"},
@@ -104,6 +98,26 @@ def test_every_filter_that_the_api_takes_is_accepted(product: Any) -> None:
     if product.directions:
         filters["direction"] = "inbound"
     assert problems(stream_options={product.stream: {"filters": filters}}) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "filters", "accepted"),
+    [
+        ("async", {"client_ref": "x"}, True),
+        ("auto", {"client_ref": "x"}, False),
+        ("sync", {"client_ref": "x"}, False),
+    ],
+)
+def test_a_filter_has_to_fit_the_way_of_reading(mode: str, filters: dict[str, str], accepted: bool) -> None:  # noqa: FBT001
+    told = problems(stream_options={"sms": {"fetch_mode": mode, "filters": filters}})
+    assert (told == []) is accepted
+
+
+def test_a_filter_that_reports_do_not_take_makes_auto_read_by_pages() -> None:
+    options = {"voice_failed": {"filters": {"network": "23420"}}, "voice_call": {"filters": {"network": "23420"}}}
+    settings = Settings.from_config({**GOOD, "stream_options": options}, CONFIG_JSONSCHEMA)
+    assert settings.mode_of(PRODUCTS["voice_failed"]) == "sync"
+    assert settings.mode_of(PRODUCTS["voice_call"]) == "auto"
 
 
 def test_all_problems_are_told_at_once() -> None:

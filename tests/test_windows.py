@@ -6,10 +6,11 @@ from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.windows import Window, cut, plan, resumable, spans, to_read, windows_of
+from tap_vonage_reports.windows import Window, by_report, cut, plan, resumable, spans, to_read, windows_of
 
 if TYPE_CHECKING:
     import portion
@@ -70,10 +71,11 @@ def test_windows_meet_without_gap_or_overlap_and_none_is_too_long(pieces: list[W
 @given(some_windows, windows, st.integers(1, 48))
 def test_a_window_that_was_begun_keeps_its_bounds(pieces: list[Window], opened: Window, longest: int) -> None:
     need = spans(pieces)
-    planned = plan(need, timedelta(hours=longest), opened)
+    kept = [opened] if resumable(opened, need) else []
+    planned = plan(need, timedelta(hours=longest), kept)
     assert spans(planned) == need
     assert planned == sorted(planned)
-    assert (opened in planned) or not resumable(opened, need)
+    assert set(kept) <= set(planned)
 
 
 def test_a_first_run_has_no_lookback() -> None:
@@ -98,6 +100,25 @@ def test_rows_that_were_final_when_they_were_read_are_not_read_again() -> None:
 def test_rows_that_were_partly_final_are_read_again_from_there() -> None:
     need = to_read(hours(0, 240), spans([hours(0, 100)]), timedelta(hours=72), settled=at(150))
     assert list(windows_of(need)) == [hours(78, 240)]
+
+
+@given(some_windows, st.integers(1, 30))
+def test_every_instant_goes_by_exactly_one_path(pieces: list[Window], backfill: int) -> None:
+    need, now = spans(pieces), at(600)
+    for mode in ("auto", "sync", "async"):
+        reports = by_report(need, mode, timedelta(days=backfill), now)
+        assert reports | (need - reports) == need
+        assert reports in need
+        if mode == "auto":
+            assert all(window.end <= now - timedelta(hours=24) for window in windows_of(reports))
+    assert by_report(need, "sync", timedelta(days=backfill), now).empty
+    assert by_report(need, "async", timedelta(days=backfill), now) == need
+
+
+@pytest.mark.parametrize(("days", "by_reports"), [(7, []), (8, [hours(0, 168)])])
+def test_only_a_long_range_goes_by_reports(days: int, by_reports: list[Window]) -> None:
+    need = spans([hours(0, days * 24)])
+    assert list(windows_of(by_report(need, "auto", timedelta(days=7), at(days * 24)))) == by_reports
 
 
 def test_an_empty_range_needs_nothing() -> None:

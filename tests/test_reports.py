@@ -1,0 +1,359 @@
+"""Large backfills go through reports: complete, exact, resumable, never asked for twice."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+
+from tap_vonage_reports import reports
+from tap_vonage_reports.errors import RunFailed
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox import Fault, Sandbox, Within
+from tests.harness import Output, run_tap, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+START, END = datetime(2026, 11, 1, tzinfo=timezone.utc), datetime(2026, 11, 11, tzinfo=timezone.utc)
+DATES = {"start_date": START.isoformat(), "end_date": END.isoformat()}
+ROWS = 300
+
+every_product = pytest.mark.parametrize("stream", PRODUCTS)
+
+
+def read(
+    sandbox: Sandbox, state: Mapping[str, Any] | None = None, streams: tuple[str, ...] = ("amd",), **more: Any
+) -> Output:
+    return run_tap(settings_for(sandbox, **{**DATES, "fetch_mode": "async", **more}), streams, state)
+
+
+def created(sandbox: Sandbox) -> list[tuple[str, str, str, str]]:
+    """What reports were asked for, accepted ones only."""
+    return [
+        (entry.product, entry.direction, entry.date_start, entry.date_end)
+        for entry in sandbox.requests.log
+        if entry.endpoint == "report-create" and entry.status == 200
+    ]
+
+
+def endpoints(sandbox: Sandbox) -> Counter[str]:
+    return Counter(entry.endpoint for entry in sandbox.requests.log)
+
+
+def statuses(sandbox: Sandbox) -> set[int]:
+    """How requests ended, less the pages, of which the first only asks for the time."""
+    return {entry.status for entry in sandbox.requests.log if entry.endpoint != "records"}
+
+
+@pytest.fixture
+def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
+    return make_sandbox(rows={"amd": Within(ROWS, START, END)})
+
+
+@every_product
+def test_a_report_gives_the_same_records_as_pages_byte_for_byte(
+    make_sandbox: Callable[..., Sandbox], stream: str
+) -> None:
+    sandbox = make_sandbox(rows={stream: Within(ROWS, START, END)})
+    switches: dict[str, Any] = {"include_message": True, "show_concatenated": True}
+    by_pages = read(sandbox, streams=(stream,), fetch_mode="sync", **switches)
+    by_reports = read(sandbox, streams=(stream,), **switches)
+
+    def records(output: Output) -> list[bytes]:
+        lines = (
+            line.partition(b',"time_extracted"')[0] for line in output.lines if line.startswith(b'{"type":"RECORD"')
+        )
+        return sorted(lines)
+
+    assert by_reports.code == by_pages.code == 0
+    assert len(by_pages.ids(stream)) == ROWS * (len(PRODUCTS[stream].directions) or 1)
+    assert records(by_reports) == records(by_pages)
+    assert endpoints(sandbox)["media"] == (len(PRODUCTS[stream].directions) or 1)
+
+
+def test_a_long_first_run_reads_the_last_day_by_pages_and_the_rest_by_reports(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 40})
+    settings = settings_for(sandbox, start_date="2026-08-01")
+    output = run_tap(settings, ["amd"])
+    assert created(sandbox) == [
+        ("AMD", "", "2026-08-01T00:00:00Z", "2026-09-01T00:00:00Z"),
+        ("AMD", "", "2026-09-01T00:00:00Z", "2026-10-02T00:00:00Z"),
+        ("AMD", "", "2026-10-02T00:00:00Z", "2026-11-02T00:00:00Z"),
+        ("AMD", "", "2026-11-02T00:00:00Z", "2026-11-19T11:59:00Z"),
+    ]
+    pages = [
+        entry.date_start for entry in sandbox.requests.log if entry.endpoint == "records" and entry.product == "AMD"
+    ]
+    assert pages == ["2026-11-19T11:59:00Z"]
+    bounds = datetime(2026, 8, 1, tzinfo=timezone.utc), datetime(2026, 11, 20, 11, 59, tzinfo=timezone.utc)
+    assert sorted(output.ids("amd")) == sorted(row["id"] for row in sandbox.expected("amd", None, None, *bounds))
+    assert output.bookmark("amd")["covered"] == [["2026-08-01T00:00:00+00:00", "2026-11-20T11:59:00+00:00"]]
+    assert "reports" not in output.bookmark("amd")
+
+
+def test_a_short_range_needs_no_report(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 4})
+    run_tap(settings_for(sandbox, start_date="2026-11-14"), ["amd"])
+    assert created(sandbox) == []
+
+
+def test_the_length_of_reports_and_of_a_backfill_can_be_set(sandbox: Sandbox) -> None:
+    output = read(sandbox, fetch_mode="auto", backfill_days=1, report_window_days=4)
+    assert len(created(sandbox)) == 3
+    assert len(output.ids("amd")) == ROWS
+
+
+def test_the_id_of_a_report_is_in_the_state_before_it_is_waited_for(sandbox: Sandbox) -> None:
+    output = read(sandbox, report_window_days=2)
+    reported = [state["bookmarks"]["amd"]["partitions"][0].get("reports", []) for state in output.states]
+    assert max(map(len, reported)) == 5
+    assert reported[-1] == []
+    first = reported[0][0]
+    assert set(first) == {"request_id", "date_start", "date_end", "fingerprint", "requested_at"}
+
+
+def test_reports_of_later_streams_are_requested_while_earlier_ones_are_read(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"*": Within(20, START, END)})
+    streams = ("amd", "asr", "sms", "voice_call")
+    output = read(sandbox, streams=streams)
+    assert output.code == 0
+    log = [entry.endpoint for entry in sandbox.requests.log]
+    assert log[1:6] == ["report-create"] * 5
+    assert [product for product, *_ in created(sandbox)] == [
+        "AMD",
+        "ASR",
+        "ASR",
+        "SMS",
+        "SMS",
+        "VOICE-CALL",
+        "VOICE-CALL",
+    ]
+
+
+def test_never_more_reports_are_in_flight_than_allowed(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"*": Within(20, START, END)})
+    sandbox.options.polls = 3
+    output = read(sandbox, streams=tuple(PRODUCTS), report_window_days=5)
+    assert output.code == 0
+    assert sandbox.requests.most_in_flight == 5
+    assert statuses(sandbox) == {200}
+    two = make_sandbox(rows={"amd": Within(20, START, END)})
+    two.options.polls = 3
+    read(two, report_window_days=1, max_concurrent_reports=2)
+    assert two.requests.most_in_flight == 2
+
+
+def test_a_limit_of_reports_that_is_lower_than_ours_is_learned(sandbox: Sandbox) -> None:
+    sandbox.options.max_reports = 2
+    sandbox.options.polls = 3
+    output = read(sandbox, report_window_days=1)
+    assert output.code == 0
+    assert len(output.ids("amd")) == ROWS
+    refused = [entry for entry in sandbox.requests.log if entry.endpoint == "report-create" and entry.status == 429]
+    assert 1 <= len(refused) <= 4
+    assert "going on with 2 at once" in output.log
+
+
+PASSING: dict[Fault, dict[str, Any]] = {
+    Fault.REPORT_TRUNCATED: {"value": 100},
+    Fault.REPORT_FAILED: {"first": 1},
+    Fault.REPORT_ABORTED: {"first": 2},
+    Fault.REPORT_VANISHED: {"first": 1},
+    Fault.FILE_VANISHED: {"first": 1},
+    Fault.DOWNLOAD_CUT: {"first": 2},
+    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: {"first": 2},
+    Fault.BAD_CRC: {"first": 1},
+    Fault.CORRUPT_ZIP: {"first": 2},
+    Fault.ZIP_WITHOUT_CSV: {"first": 1},
+    Fault.ROW_WIDTH: {"first": 1},
+    Fault.HEADER_WITHOUT_ID: {"first": 1},
+    Fault.COUNT_WRONG: {"first": 1},
+    Fault.SPLIT_ARCHIVE: {},
+    Fault.CSV_CRLF: {},
+    Fault.CSV_BOM: {},
+    Fault.LINK_ELSEWHERE: {},
+    Fault.PREFIXED_REQUEST_IDS: {},
+    Fault.EMPTY_REPORT_WITHOUT_LINK: {},
+    Fault.MOVED_COLUMNS: {},
+    Fault.CREATE_TOO_MANY_REQUESTS: {"value": 0, "first": 2},
+    Fault.CREATE_LOST: {"first": 1},
+    Fault.SERVER_ERROR: {"every": 2},
+    Fault.CUT: {"every": 3},
+}
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: str(fault.value))
+def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> None:
+    sandbox.faults.on(fault, **PASSING[fault])
+    output = read(sandbox)
+    assert output.code == 0, output.log
+    assert len(set(output.ids("amd"))) == ROWS
+    assert output.bookmark("amd")["covered"] == [[START.isoformat(), END.isoformat()]]
+
+
+LASTING: dict[Fault, str] = {
+    Fault.REPORT_FAILED: "ended as FAILED",
+    Fault.REPORT_ABORTED: "ended as ABORTED",
+    Fault.REPORT_VANISHED: "is gone",
+    Fault.UNKNOWN_REPORT_STATUS: "documents do not name",
+    Fault.FILE_VANISHED: "lost its file",
+    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "connection broke",
+    Fault.BAD_CRC: "damaged",
+    Fault.CORRUPT_ZIP: "damaged",
+    Fault.ZIP_WITHOUT_CSV: "no CSV",
+    Fault.ZIP_BOMB: "inflates beyond",
+    Fault.ROW_WIDTH: "columns has",
+    Fault.HEADER_WITHOUT_ID: "no column id",
+    Fault.COUNT_WRONG: "were announced",
+}
+
+
+@pytest.mark.parametrize("fault", LASTING, ids=lambda fault: str(fault.value))
+def test_a_fault_that_lasts_ends_with_an_error_that_names_it_and_the_next_run_is_complete(
+    sandbox: Sandbox, fault: Fault
+) -> None:
+    sandbox.faults.on(fault)
+    output = read(sandbox)
+    assert isinstance(output.error, RunFailed)
+    assert LASTING[fault] in str(output.error)
+    assert "covered" not in str(output.state)
+    sandbox.faults.off(fault)
+    resumed = read(sandbox, output.state)
+    assert resumed.code == 0, resumed.log
+    assert len(set(resumed.ids("amd"))) == ROWS
+
+
+TOO_SLOW = {Fault.REPORT_STUCK: "not started", Fault.REPORT_PROCESSING_FOR_EVER: "not finished"}
+
+
+@pytest.mark.parametrize(("fault", "said"), TOO_SLOW.items())
+def test_a_report_that_takes_too_long_is_an_error_that_says_what_to_change(
+    sandbox: Sandbox, fault: Fault, said: str
+) -> None:
+    sandbox.faults.on(fault)
+    moments = itertools.count(0.0, 60.0)
+    clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
+    with mock.patch("tap_vonage_reports.reports.time", clock):
+        output = read(sandbox, report_timeout_minutes=30)
+    assert said in str(output.error)
+    assert "report_timeout_minutes" in str(output.error)
+    assert output.bookmark("amd")["reports"]
+
+
+def test_an_api_that_never_has_room_for_a_report_is_an_error(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.CREATE_TOO_MANY_REQUESTS)
+    moments = itertools.count(0.0, 60.0)
+    clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
+    with mock.patch("tap_vonage_reports.reports.time", clock):
+        output = read(sandbox)
+    assert "no room for one more report" in str(output.error)
+
+
+def test_a_full_disk_is_an_error_that_says_so(sandbox: Sandbox) -> None:
+    with mock.patch("tap_vonage_reports.client._save", side_effect=OSError(28, "No space left on device")):
+        output = read(sandbox)
+    assert "No space left" in str(output.error)
+    assert "TMPDIR" in str(output.error)
+    assert output.bookmark("amd")["reports"]
+    assert len(read(sandbox, output.state).ids("amd")) == ROWS
+    assert len(created(sandbox)) == 1
+
+
+def test_a_report_that_is_cut_short_arrives_in_halves_and_the_size_is_kept(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.REPORT_TRUNCATED, 100)
+    first = read(sandbox)
+    assert len(set(first.ids("amd"))) == ROWS
+    assert first.bookmark("amd")["report_hours"] <= 60
+    sandbox.requests.reset()
+    second = read(sandbox, {"bookmarks": {"amd": {"partitions": [{**first.bookmark("amd"), "covered": []}]}}})
+    assert statuses(sandbox) == {200}
+    assert "cut short" not in second.log
+    assert len(set(second.ids("amd"))) == ROWS
+
+
+def test_a_report_of_an_hour_that_is_cut_short_is_an_error(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": Within(500, START, START + timedelta(hours=1))})
+    sandbox.faults.on(Fault.REPORT_TRUNCATED, 100)
+    output = read(sandbox, end_date=(START + timedelta(hours=8)).isoformat())
+    assert "no more than an hour" in str(output.error)
+
+
+@pytest.mark.parametrize("fault", [None, Fault.EMPTY_REPORT_WITHOUT_LINK])
+def test_a_report_without_rows_moves_the_bookmark(make_sandbox: Callable[..., Sandbox], fault: Fault | None) -> None:
+    sandbox = make_sandbox(faults=[fault] if fault else [])
+    output = read(sandbox)
+    assert output.code == 0
+    assert output.bookmark("amd")["covered"] == [[START.isoformat(), END.isoformat()]]
+
+
+def test_a_report_of_an_earlier_run_is_taken_up(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.SERVER_ERROR, endpoints=["media"])
+    first = read(sandbox)
+    assert first.bookmark("amd")["reports"]
+    sandbox.faults.off(Fault.SERVER_ERROR)
+    second = read(sandbox, first.state)
+    assert len(second.ids("amd")) == ROWS
+    assert len(created(sandbox)) == 1
+
+
+@pytest.mark.parametrize("days", [3.5, 5])
+def test_a_report_that_is_too_old_is_asked_for_again(sandbox: Sandbox, days: float) -> None:
+    sandbox.faults.on(Fault.SERVER_ERROR, endpoints=["media"])
+    first = read(sandbox)
+    sandbox.faults.off(Fault.SERVER_ERROR)
+    sandbox.clock.advance(days=days)
+    second = read(sandbox, first.state)
+    assert len(second.ids("amd")) == ROWS
+    assert len(created(sandbox)) == 2
+
+
+def test_a_report_that_does_not_fit_any_more_is_cancelled_and_forgotten(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"sms": Within(50, START, END)})
+    sandbox.faults.on(Fault.REPORT_STUCK)
+    sandbox.faults.on(Fault.SERVER_ERROR, after=3)
+    first = read(sandbox, streams=("sms",))
+    sandbox.faults.off(Fault.SERVER_ERROR)
+    sandbox.faults.off(Fault.REPORT_STUCK)
+    assert first.bookmark("sms", direction="outbound")["reports"]
+    second = read(sandbox, first.state, streams=("sms",), include_message=True)
+    assert endpoints(sandbox)["report-cancel"] == 2
+    assert len(second.ids("sms")) == 100
+    assert "reports" not in second.bookmark("sms", direction="outbound")
+
+
+def test_a_product_that_the_account_lacks_is_skipped(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.FORBIDDEN, products=["ASR"])
+    output = read(sandbox, streams=("amd", "asr"), report_window_days=3)
+    assert output.code == 0
+    assert len(output.ids("amd")) == ROWS
+    assert "asr, outbound, primary account: skipped" in output.log
+
+
+def test_the_log_says_what_reports_are_doing(sandbox: Sandbox) -> None:
+    sandbox.options.polls = 4
+    with mock.patch.object(reports, "WORD_EVERY_SECONDS", 0.0):
+        lines = read(sandbox).log.splitlines()
+    report = "amd, primary account: report of 2026-11-01 00:00 to 2026-11-11 00:00: "
+    said = [line.removeprefix(report) for line in lines if line.startswith(report)]
+    assert said[0] == "requested"
+    assert "PROCESSING, 0 min so far, 1 in flight" in said
+    assert said[-1].startswith("300 rows in ")
+    assert said[-1].endswith("rows/s), reports left: 0, in the run: 0")
+
+
+def test_no_temporary_file_is_left(sandbox: Sandbox, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    read(sandbox)
+    sandbox.faults.on(Fault.CORRUPT_ZIP)
+    read(sandbox)
+    assert [path for path in tmp_path.iterdir() if "sandbox" not in path.name] == []
