@@ -21,6 +21,7 @@ from tap_vonage_reports.bookmarks import RequestedReport
 from tap_vonage_reports.errors import (
     ApiError,
     ArchiveError,
+    BrokenAnswerError,
     CredentialsError,
     NoRoomError,
     Refusal,
@@ -53,6 +54,7 @@ MAX_UNREAD = 50
 """Reports that may have been requested and not yet read; the rest waits, so that no file expires unread."""
 WORD_EVERY_SECONDS = 60.0
 NOT_FOUND = 404
+TAKEN_UP = "The next run takes the same report up"
 
 
 class Stage(Enum):
@@ -308,7 +310,7 @@ class ReportQueue:
             report.error = self._problem(
                 report,
                 f"has not {doing} within {minutes:g} minutes",
-                "Set report_timeout_minutes higher or report_window_days lower; the next run takes this report up",
+                f"Set report_timeout_minutes higher or report_window_days lower. {TAKEN_UP}",
             )
         self._look_later(report)
 
@@ -402,6 +404,8 @@ class ReportQueue:
                     raise
                 self._ask_again(report, "has lost its file")
                 return False
+            except BrokenAnswerError as error:
+                raise self._problem(report, f"could not be downloaded ({error.what})", TAKEN_UP) from None
             except ArchiveError as error:
                 last = error
                 logger.warning("%s: its file is no good (%s), download %d", report, error, number + 1)

@@ -171,13 +171,14 @@ class ReportStream(Stream):
     def _read(self, reading: Reading) -> Iterator[dict[str, Any]]:
         self.run.bookmark = reading.bookmark
         reading.bookmark.begin()
+        reading.read_at = self.run.now()
         if reading.by_report:
             reports = self.run.reports
             whole = Window(reading.by_report[0].start, reading.by_report[-1].end)
             self.logger.info("%s: reading %s by %d reports", reading.partition, whole, reports.left(reading))
             yield from self._read_reports(reading)
-            if self.run.settings.mode_of(self.product) == "auto":
-                reading.end = self.run.end()
+        if self.run.settings.mode_of(self.product) != "async":
+            reading.end = self.run.end()  # later than when the run was planned
         yield from self._read_pages(reading)
 
     def _read_reports(self, reading: Reading) -> Iterator[dict[str, Any]]:

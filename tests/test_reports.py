@@ -14,6 +14,7 @@ import pytest
 from tap_vonage_reports import reports
 from tap_vonage_reports.errors import RunFailed
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.reports import ReportQueue
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.harness import Output, run_tap, settings_for
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 START, END = datetime(2026, 11, 1, tzinfo=timezone.utc), datetime(2026, 11, 11, tzinfo=timezone.utc)
 DATES = {"start_date": START.isoformat(), "end_date": END.isoformat()}
 ROWS = 300
+SETTLE = ReportQueue.settle
 
 every_product = pytest.mark.parametrize("stream", PRODUCTS)
 
@@ -97,6 +99,19 @@ def test_a_long_first_run_reads_the_last_day_by_pages_and_the_rest_by_reports(
     assert sorted(output.ids("amd")) == sorted(row["id"] for row in sandbox.expected("amd", None, None, *bounds))
     assert output.bookmark("amd")["covered"] == [["2026-08-01T00:00:00+00:00", "2026-11-20T11:59:00+00:00"]]
     assert "reports" not in output.bookmark("amd")
+
+
+def test_the_last_day_reaches_to_now_however_long_the_reports_took(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 4})
+
+    def settle_late(queue: ReportQueue, report: reports.Report) -> None:
+        sandbox.clock.advance(hours=2)
+        SETTLE(queue, report)
+
+    with mock.patch.object(ReportQueue, "settle", settle_late):
+        output = run_tap(settings_for(sandbox, start_date="2026-11-01", report_window_days=10), ["amd"])
+    # Of the two reports, the download of the second has told the time.
+    assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T13:59:00+00:00"
 
 
 def test_a_short_range_needs_no_report(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -207,7 +222,7 @@ LASTING: dict[Fault, str] = {
     Fault.REPORT_VANISHED: "is gone",
     Fault.UNKNOWN_REPORT_STATUS: "documents do not name",
     Fault.FILE_VANISHED: "lost its file",
-    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "connection broke",
+    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "could not be downloaded (The connection broke",
     Fault.BAD_CRC: "damaged",
     Fault.CORRUPT_ZIP: "damaged",
     Fault.ZIP_WITHOUT_CSV: "no CSV",
