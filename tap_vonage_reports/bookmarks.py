@@ -101,8 +101,9 @@ class Bookmark:
         self.settled = _time(state[READ_AT], where) if state.get(READ_AT) else None
         self.page = _page(state, where)
         self.reports = _reports(state, where)
-        self.started = bool(self.covered)
-        self.other_query = self.started and state.get(QUERY, "") != query
+        self.started = bool(self.covered) or self.page is not None
+        """Whether any of the partition has ever been read, by this run or an earlier one."""
+        self.other_query = bool(self.covered) and state.get(QUERY, "") != query
         if self.other_query:
             self.forget()
         for marker in SDK_MARKERS:
@@ -129,6 +130,7 @@ class Bookmark:
 
     def turn_page(self, page: OpenPage) -> None:
         """Note that the records before `page` are out."""
+        self.started = True
         self.page = page
         self._state[PAGE] = {
             "date_start": to_text(page.window.start),
@@ -146,6 +148,7 @@ class Bookmark:
             window: What was read completely.
             read_at: The end of "now" when it was read: rows before this less the lookback are final.
         """
+        self.started = True
         self.covered |= spans([window])
         parts = list(windows_of(self.covered))
         if not parts:

@@ -121,7 +121,7 @@ class ReportStream(Stream):
             raise
         except NotAvailable as refusal:
             outcome.why = str(refusal)
-            if reading.bookmark.started or reading.bookmark.page:
+            if reading.bookmark.started:
                 self.logger.error("%s: %s", reading.partition, refusal)
             else:
                 outcome.result = Result.SKIPPED

@@ -166,6 +166,19 @@ def test_a_product_that_was_read_before_and_is_refused_now_fails_the_run(sandbox
     assert output.bookmark("amd") == first.bookmark("amd")
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_product_that_is_refused_after_a_first_window_is_no_missing_product(sandbox: Sandbox, mode: str) -> None:
+    # The first window is whole, and is read in the very run that is refused the second.
+    requests = {"sync": 4, "async": 1}[mode]
+    endpoints = {"sync": ["records"], "async": ["report-create"]}[mode]
+    sandbox.faults.on(Fault.FORBIDDEN, after=requests, products=["AMD"], endpoints=endpoints)
+    output = read(sandbox, streams=("amd", STREAM), fetch_mode=mode, report_window_days=1, max_concurrent_reports=1)
+    assert output.bookmark("amd")["replication_key_value"] == "2026-11-19T00:00:00+00:00"
+    assert isinstance(output.error, RunFailed)
+    assert "amd" in str(output.error)
+    assert "skipped" not in output.log
+
+
 def test_one_account_that_is_refused_does_not_stop_the_others(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": ROWS}, subaccount_keys=["sub00001"])
     output = read(sandbox, streams=("amd",), account_ids=["foreign1", sandbox.api_key, "sub00001"])
