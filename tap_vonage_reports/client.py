@@ -34,6 +34,7 @@ from tap_vonage_reports.errors import (
     NotInThePast,
     RateLimitedError,
     Refusal,
+    TapError,
     Unauthorized,
     UnreachableError,
 )
@@ -344,7 +345,7 @@ class ReportsClient:
                 raise requests.exceptions.ReadTimeout
         return b"".join(chunks)
 
-    def _error(self, response: requests.Response, body: bytes, at: datetime) -> ApiError:
+    def _error(self, response: requests.Response, body: bytes, at: datetime) -> TapError:
         status = response.status_code
         problem = _problem(body)
         title = _words(problem.get("title")) or response.reason or "without a title"
@@ -355,7 +356,7 @@ class ReportsClient:
             return BrokenAnswerError(f"HTTP {status} {title}", retry_after=retry_after)
         return self._refusal(Refused(status, title, _parameters(problem), at), " ".join(_texts(problem)).lower())
 
-    def _refusal(self, refused: Refused, said: str) -> ApiError:
+    def _refusal(self, refused: Refused, said: str) -> TapError:
         """What a 4xx means: its kind is told by its status, the parameters it blames, and a phrase."""
         kind: type[Refusal] = Refusal
         if refused.status == requests.codes.unauthorized and "provision" not in said:

@@ -43,14 +43,18 @@ class TargetGoneError(TapError):
 
 
 class ApiError(TapError):
-    """The API did not give what it was asked for."""
+    """The API did not give what it was asked for: the partition that asked ends, the others go on."""
 
 
-class CredentialsError(ApiError):
+class EndOfRunError(TapError):
+    """The API cannot be used at all. Not an `ApiError`, which ends one partition: no other needs to be tried."""
+
+
+class CredentialsError(EndOfRunError):
     """The API knows no such key and secret: 401 before any request has succeeded."""
 
 
-class UnreachableError(ApiError):
+class UnreachableError(EndOfRunError):
     """The API gave no answer at all, also after retries: the run cannot go on."""
 
 

@@ -22,11 +22,9 @@ from tap_vonage_reports.errors import (
     ApiError,
     ArchiveError,
     BrokenAnswerError,
-    CredentialsError,
     NoRoomError,
     Refusal,
     ReportError,
-    UnreachableError,
 )
 from tap_vonage_reports.settings import fingerprint
 from tap_vonage_reports.windows import Window, cut, spans
@@ -224,8 +222,6 @@ class ReportQueue:
         except NoRoomError as full:
             self._make_do(report, full)
             return False
-        except (CredentialsError, UnreachableError):
-            raise
         except ApiError as error:
             for other in self._reports:
                 if other.reading is report.reading and other.stage is Stage.WANTED:
@@ -270,8 +266,6 @@ class ReportQueue:
         """Cancel a report that nobody needs any more; it may well have finished or be gone."""
         try:
             self._client.cancel_report(old.request_id)
-        except (CredentialsError, UnreachableError):
-            raise
         except ApiError as error:
             logger.debug("A report that is not needed could not be cancelled: %s", error)
         reading.bookmark.forget_report(old.request_id)
@@ -286,8 +280,6 @@ class ReportQueue:
             else:
                 report.error = refusal
             return
-        except (CredentialsError, UnreachableError):
-            raise
         except ApiError as error:
             report.error = error
             return

@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -201,9 +200,6 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     additional_properties=False,
 ).to_dict()
-
-LATER = MappingProxyType({"personal_data_salt": None})
-"""Settings whose function is not there yet, and the value that does not need it."""
 
 
 @dataclass(frozen=True)
@@ -482,9 +478,8 @@ def _later_problems(values: Mapping[str, Any]) -> Iterator[str]:
     later = "is not available yet"
     if values["personal_data"] != "keep":
         yield f"personal_data hash and drop: this {later}. Use keep, and stream_maps to leave columns out."
-    for name, harmless in LATER.items():
-        if values.get(name, harmless) != harmless:
-            yield f"The setting {name} {later}: what it governs comes with a later release. Leave it out."
+    if values.get("personal_data_salt"):
+        yield f"The setting personal_data_salt {later}: what it governs comes with a later release. Leave it out."
 
 
 def _filter_problems(product: Product, filters: Mapping[str, str], mode: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 
 from tap_vonage_reports.archive import read_rows
 from tap_vonage_reports.bookmarks import Bookmark, OpenPage, adopt_stream_bookmark
-from tap_vonage_reports.errors import ApiError, CredentialsError, NotAvailable, UnreachableError
+from tap_vonage_reports.errors import ApiError, NotAvailable
 from tap_vonage_reports.pages import read_pages
 from tap_vonage_reports.prefetch import in_order
 from tap_vonage_reports.reading import Reading
@@ -104,8 +104,7 @@ class ReportStream(Stream):
             Records, window by window in order of time.
 
         Raises:
-            CredentialsError: The credentials are wrong.
-            UnreachableError: The API does not answer.
+            EndOfRunError: The API cannot be used at all.
         """
         reading = self._planned.pop(_key(context or {}), None) or self._open(context or {})
         outcome = reading.outcome
@@ -116,8 +115,6 @@ class ReportStream(Stream):
             outcome.result, outcome.why = Result.READ, ""
         except GeneratorExit:  # --test has seen what it wants
             outcome.result, outcome.why = Result.READ, ""
-            raise
-        except (CredentialsError, UnreachableError):
             raise
         except NotAvailable as refusal:
             outcome.why = str(refusal)
@@ -185,7 +182,6 @@ class ReportStream(Stream):
         """The records of the partition's reports, one report after the other."""
         reports = self.run.reports
         while report := reports.first(reading):
-            started = time.monotonic()
             rows = 0
             with suppress(ReportReplaced), reports.opened(report) as file:
                 started, look = time.monotonic(), time.monotonic() + LOOK_EVERY_SECONDS

@@ -16,7 +16,15 @@ from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.bookmarks import check_state
-from tap_vonage_reports.errors import ApiError, CatalogError, SettingsError, StateError, TapError, TargetGoneError
+from tap_vonage_reports.errors import (
+    ApiError,
+    CatalogError,
+    EndOfRunError,
+    SettingsError,
+    StateError,
+    TapError,
+    TargetGoneError,
+)
 from tap_vonage_reports.messages import Interrupted, MessageWriter, discard_output
 from tap_vonage_reports.privacy import basic_token, redact_logs
 from tap_vonage_reports.products import PRODUCTS
@@ -150,7 +158,7 @@ class TapVonageReports(Tap):
             self.logger.warning("Interrupted. The state is written; the next run goes on from there")
             self._write_state()
             raise
-        except ApiError:
+        except (ApiError, EndOfRunError):
             self._write_state()
             raise
         except BrokenPipeError:

@@ -149,12 +149,17 @@ def _reports(state: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_page_of_a_window_is_resumed_by_its_cursor(make_sandbox: Callable[..., Sandbox]) -> None:
-    end = START + timedelta(days=1)
-    sandbox = make_sandbox(rows={"amd": Within(800, START, end)}, page_size=20)
+def broken_off(make_sandbox: Callable[..., Sandbox], line: str, rows: int) -> tuple[Sandbox, dict[str, Any], Output]:
+    """A window of pages of 20 rows, and a run that was refused the 26th of them."""
+    stream, end = line.partition("/")[0], START + timedelta(days=1)
+    sandbox = make_sandbox(rows={stream: 0, line: Within(rows, START, end)}, page_size=20)
     settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
-    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["AMD"])
-    first = run_tap(settings, ["amd"])
+    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=[stream])
+    return sandbox, settings, run_tap(settings, [stream])
+
+
+def test_a_page_of_a_window_is_resumed_by_its_cursor(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox, settings, first = broken_off(make_sandbox, "amd", 800)
     assert first.code == 1
     assert "skipped" not in first.log  # it was read, so it may not be taken for a product that the account lacks
     assert first.bookmark("amd")["page"]["cursor"]
@@ -169,11 +174,7 @@ def test_a_page_of_a_window_is_resumed_by_its_cursor(make_sandbox: Callable[...,
 
 
 def test_an_open_page_of_another_query_is_not_resumed(make_sandbox: Callable[..., Sandbox]) -> None:
-    end = START + timedelta(days=1)
-    sandbox = make_sandbox(rows={"sms": 0, "sms/outbound": Within(600, START, end)}, page_size=20)
-    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
-    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["SMS"])
-    first = run_tap(settings, ["sms"])
+    sandbox, settings, first = broken_off(make_sandbox, "sms/outbound", 600)
     sandbox.faults.off(Fault.FORBIDDEN)
     second = run_tap({**settings, "include_message": True}, ["sms"], first.state)
     assert len(second.ids("sms")) == 600
@@ -197,11 +198,7 @@ def test_rows_that_were_read_before_a_long_pause_are_looked_at_again(make_sandbo
 
 
 def test_an_old_cursor_that_is_refused_starts_its_window_over(make_sandbox: Callable[..., Sandbox]) -> None:
-    end = START + timedelta(days=1)
-    sandbox = make_sandbox(rows={"amd": Within(800, START, end)}, page_size=20)
-    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
-    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["AMD"])
-    first = run_tap(settings, ["amd"])
+    sandbox, settings, first = broken_off(make_sandbox, "amd", 800)
     sandbox.faults.off(Fault.FORBIDDEN)
     sandbox.faults.on(Fault.CURSOR_REFUSED, first=1)
     second = run_tap(settings, ["amd"], first.state)
