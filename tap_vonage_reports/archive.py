@@ -12,19 +12,27 @@ import csv
 import io
 import zipfile
 import zlib
-from typing import IO, TYPE_CHECKING, BinaryIO
+from itertools import chain, islice
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from tap_vonage_reports.errors import ArchiveError
 from tap_vonage_reports.records import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from _typeshed import WriteableBuffer
 
+    Columns = Sequence[Sequence[str]]
+
 LARGEST_ROW = 1 << 15
 """Bytes that a row may take on average; a member that inflates beyond what its rows explain is refused."""
+MOST_INFLATION = 200
+"""The same for a report that does not say how many rows it has, by the size of its file: CSV inflates about tenfold."""
 SMALLEST_LIMIT = 1 << 20
+BYTES_AT_ONCE = 1 << 17
+CHARACTERS_AT_ONCE = 1 << 17
+ROWS_AT_ONCE = 1000
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error, NotImplementedError, RuntimeError)
 
@@ -43,17 +51,8 @@ def verify(file: BinaryIO, count: int | None) -> int:
         ArchiveError: It is no zip, holds no CSV, has a bad checksum, a header without id, a row of another
             width than the header, another number of rows than announced, or inflates without end.
     """
-    found = 0
     try:
-        for member in _members(file):
-            with _opened(file, member, count) as text:
-                rows = csv.reader(text, strict=True)
-                width = len(_header(next(rows, None)))
-                for row in rows:
-                    if len(row) != width:
-                        msg = f"row {rows.line_num} of {width} columns has {len(row)} cells"
-                        raise ArchiveError(msg)
-                    found += 1
+        found = sum(len(columns[0]) for _, columns in read_chunks(file, count))
     except _BROKEN as error:
         msg = f"it is damaged ({type(error).__name__})"
         raise ArchiveError(msg) from None
@@ -63,8 +62,24 @@ def verify(file: BinaryIO, count: int | None) -> int:
     return found
 
 
+def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], Columns]]:
+    """The rows of an archive that `verify` has found whole, some at a time, in the file's order.
+
+    Args:
+        file: The zip file.
+        count: As for `verify`.
+
+    Yields:
+        The names of the columns, and of each column the cells of some rows; a missing value is an empty text.
+    """
+    for member in open_members(file, count):
+        table = _Table(member)
+        for columns in table:
+            yield table.header, columns
+
+
 def read_rows(file: BinaryIO, count: int | None) -> Iterator[dict[str, str]]:
-    """The rows of an archive that `verify` has found whole, in the file's order.
+    """The same rows one by one.
 
     Args:
         file: The zip file.
@@ -73,38 +88,117 @@ def read_rows(file: BinaryIO, count: int | None) -> Iterator[dict[str, str]]:
     Yields:
         Each row as cells by column name; a missing value is an empty text.
     """
-    for member in _members(file):
-        with _opened(file, member, count) as text:
-            rows = csv.reader(text, strict=True)
-            header = _header(next(rows, None))
-            for row in rows:
-                yield dict(zip(header, row, strict=True))
+    for header, columns in read_chunks(file, count):
+        for row in zip(*columns, strict=True):
+            yield dict(zip(header, row, strict=True))
 
 
-def _members(file: BinaryIO) -> list[str]:
+def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
+    """The CSV files of an archive.
+
+    Args:
+        file: The zip file.
+        count: As for `verify`.
+
+    Yields:
+        The bytes of each, inflated as they are read; closed when the next one is asked for, or none any more.
+
+    Raises:
+        ArchiveError: There is none; or, while one is read, it inflates beyond what its number of rows explains.
+    """
+    explained = MOST_INFLATION * file.seek(0, io.SEEK_END) if count is None else LARGEST_ROW * (count + 1)
+    limit = max(SMALLEST_LIMIT, explained)
     with zipfile.ZipFile(file) as archive:
-        members = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-    if not members:
-        msg = "it holds no CSV file"
-        raise ArchiveError(msg)
-    return members
+        names = [name for name in archive.namelist() if name.lower().endswith(".csv")]
+        if not names:
+            msg = "it holds no CSV file"
+            raise ArchiveError(msg)
+        for name in names:
+            with archive.open(name) as inner, io.BufferedReader(_Limited(inner, limit), BYTES_AT_ONCE) as member:
+                yield cast("BinaryIO", member)
 
 
-def _opened(file: BinaryIO, member: str, count: int | None) -> io.TextIOWrapper:
-    limit = max(SMALLEST_LIMIT, LARGEST_ROW * ((count or 0) + 1))
-    inner = zipfile.ZipFile(file).open(member)  # noqa: SIM115 - closed with what is made of it
-    # "utf-8-sig" takes a BOM for what it is; newlines are the CSV reader's, for they may stand inside cells.
-    return io.TextIOWrapper(io.BufferedReader(_Limited(inner, limit), 1 << 16), encoding="utf-8-sig", newline="")
+class _Table:
+    """Header and cells of one CSV file."""
+
+    def __init__(self, member: BinaryIO) -> None:
+        # "utf-8-sig" takes a BOM for what it is; newlines are the CSV reader's, for they may stand inside cells.
+        self._text = io.TextIOWrapper(member, encoding="utf-8-sig", newline="")
+        self.header = next(csv.reader(self._text, strict=True), [])
+        if KEY not in self.header:
+            msg = f"its header has no column {KEY}"
+            raise ArchiveError(msg)
+        if len(set(self.header)) < len(self.header):
+            msg = "its header names a column twice"
+            raise ArchiveError(msg)
+
+    def __iter__(self) -> Iterator[Columns]:
+        """Columns of some rows, for all rows in turn.
+
+        Where every cell is in quotes, a text that is cut at its quotes falls into cells and what stands between them,
+        which takes less than half the time of the CSV reader. That reads what is left when a text turns out to be
+        anything else, be it wrong or right.
+        """
+        between = [*[","] * (len(self.header) - 1), "\n"]
+        done, rest = 0, ""
+        while text := self._text.read(CHARACTERS_AT_ONCE):
+            text = rest + text
+            parts = text.split('"')
+            end = _end_of_rows(parts)
+            cells = _whole_cells(parts[1:end:2], parts[2 : end + 1 : 2], between)
+            if parts[0] or not cells:
+                rest = text
+                break
+            yield [cells[column :: len(between)] for column in range(len(between))]
+            done += len(cells) // len(between)
+            rest = '"'.join(["", *parts[end + 1 :]])
+        rows = self._read_with_care(rest, done)
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            yield list(zip(*some, strict=True))
+
+    def _read_with_care(self, text: str, done: int) -> Iterator[list[str]]:
+        """Rows by the CSV reader, from a text on that comes before all that has not been read."""
+        lines = chain(io.StringIO(text + self._text.readline(), newline=""), self._text)
+        for number, row in enumerate(csv.reader(lines, strict=True), start=done + 2):
+            if len(row) != len(self.header):
+                msg = f"row {number} of {len(self.header)} columns has {len(row)} cells"
+                raise ArchiveError(msg)
+            yield row
 
 
-def _header(header: list[str] | None) -> list[str]:
-    if not header or KEY not in header:
-        msg = f"its header has no column {KEY}"
-        raise ArchiveError(msg)
-    if len(set(header)) < len(header):
-        msg = "its header names a column twice"
-        raise ArchiveError(msg)
-    return header
+def _end_of_rows(parts: list[str]) -> int:
+    """Where among the parts, a gap and a cell in turn, the last gap is that ends a row."""
+    return next((end for end in range((len(parts) - 1) // 2 * 2, 0, -2) if parts[end] == "\n"), 0)
+
+
+def _whole_cells(cells: list[str], gaps: list[str], between: list[str]) -> list[str]:
+    """Put together the cells that were cut at a quote inside, which is written as two with nothing between.
+
+    Args:
+        cells: The cells of some rows.
+        gaps: What stands behind each.
+        between: What has to stand behind the cells of a row.
+
+    Returns:
+        As many cells for each row; none when something else stands between them.
+    """
+    whole: list[str] = []
+    start = taken = 0
+    while start < len(gaps):
+        end = start + len(between)
+        if gaps[start:end] != between:
+            end = gaps.index("\n", start) + 1
+            if [gap for gap in gaps[start:end] if gap] != between:
+                return []
+            whole += cells[taken:start]
+            for at in range(start, end):
+                if at > start and not gaps[at - 1]:
+                    whole[-1] += '"' + cells[at]
+                else:
+                    whole.append(cells[at])
+            taken = end
+        start = end
+    return whole + cells[taken:]
 
 
 class _Limited(io.RawIOBase):
@@ -129,8 +223,3 @@ class _Limited(io.RawIOBase):
             raise ArchiveError(msg)
         view[: len(chunk)] = chunk
         return len(chunk)
-
-    def close(self) -> None:
-        """Close the member, too."""
-        self._inner.close()
-        super().close()

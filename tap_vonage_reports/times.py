@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pendulum
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _DATE_FIRST = re.compile(r"\d{4}-\d{2}-\d{2}($|[T ])")
 _WIRE_TIME = re.compile(
-    r"(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))? ?(?:[Zz]|([+-])(\d{2}):?(\d{2})?|)"
+    r"(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))? ?(?:[Zz]|([+-])(\d{2}):?(\d{2})?|)",
+    re.ASCII,
 )
-_CANONICAL = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00")
+_HOUR, _SECOND = len("YYYY-MM-DDTHH"), len("YYYY-MM-DDTHH:MM:SS")
+_IN_AN_HOUR = frozenset(f":{minute:02}:{second:02}+00:00" for minute in range(60) for second in range(60))
+_known_hours: set[str] = set()
+"""Hours that are in the calendar, as `canonical_time` has found; no more than `MOST_HOURS`."""
+MOST_HOURS = 20_000
+"""More than the 13 months that the API keeps records."""
 
 
 def parse_time(text: str) -> datetime:
@@ -65,11 +75,7 @@ def canonical_time(text: str) -> str | None:
     Returns:
         ``YYYY-MM-DDTHH:MM:SS[.fraction]+00:00``, or None when the text is no time.
     """
-    if _CANONICAL.fullmatch(text):
-        try:
-            datetime.fromisoformat(text)
-        except ValueError:
-            return None
+    if text[:_HOUR] in _known_hours and text[_HOUR:] in _IN_AN_HOUR:
         return text
     match = _WIRE_TIME.fullmatch(text)
     if match is None:
@@ -82,4 +88,39 @@ def canonical_time(text: str) -> str | None:
             time = time - offset if sign == "+" else time + offset
     except (ValueError, OverflowError):
         return None
-    return f"{time:%Y-%m-%dT%H:%M:%S}{'.' + fraction if fraction else ''}+00:00"
+    canonical = time.isoformat()
+    if len(_known_hours) >= MOST_HOURS:
+        _known_hours.clear()
+    _known_hours.add(canonical[:_HOUR])
+    return f"{canonical[:_SECOND]}.{fraction}{canonical[_SECOND:]}" if fraction else canonical
+
+
+def canonical_times(texts: Iterable[str | None]) -> list[str | None]:
+    """Many times as they came over the wire, as `canonical_time` has them.
+
+    Most come in that form already. Hours repeat, and of what follows an hour there are only 3600: a text whose two
+    halves are known is not looked at further.
+
+    Args:
+        texts: The times; empty ones and None are none.
+
+    Returns:
+        For each text its time; None where there is none.
+
+    Raises:
+        ValueError: A text is no time.
+    """
+    return [
+        text if text and text[:_HOUR] in _known_hours and text[_HOUR:] in _IN_AN_HOUR else _time_or_none(text)
+        for text in texts
+    ]
+
+
+def _time_or_none(text: str | None) -> str | None:
+    if not text:
+        return None
+    time = canonical_time(text)
+    if time is None:
+        msg = "not a time"
+        raise ValueError(msg)
+    return time

@@ -6,12 +6,14 @@ import csv
 import io
 import zipfile
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.archive import read_rows, verify
+from tap_vonage_reports import archive as archives
+from tap_vonage_reports.archive import open_members, read_chunks, read_rows, verify
 from tap_vonage_reports.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -45,18 +47,87 @@ def test_every_csv_of_an_archive_is_read_whatever_the_order_of_its_columns() -> 
     assert [(row["id"], row["b"]) for row in read_rows(file, 2)] == [("1", "x"), ("2", "y")]
 
 
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30)
+# The characters that a CSV reader looks at, and others.
+text = st.text(
+    st.sampled_from('",\n\ra') | st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12
+)
+dialects = st.sampled_from([("unix", "\n"), ("unix", "\r\n"), ("excel", "\r\n")])
+"""All cells in quotes, or only where they have to be."""
 
 
-@given(st.lists(st.tuples(text, text), max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
-def test_quotes_newlines_and_any_script_survive(rows: list[tuple[str, str]], end: str, bom: bool) -> None:  # noqa: FBT001
+@given(st.lists(st.tuples(text, text)), dialects, st.booleans(), st.integers(1, 80))
+def test_quotes_newlines_and_any_script_survive(
+    rows: list[tuple[str, str]],
+    dialect: tuple[str, str],
+    bom: bool,  # noqa: FBT001
+    characters_at_once: int,
+) -> None:
     content = io.StringIO(newline="")
-    writer = csv.writer(content, quoting=csv.QUOTE_ALL, lineterminator=end)
+    writer = csv.writer(content, dialect[0], lineterminator=dialect[1])
     writer.writerow(["id", "text"])
     writer.writerows(rows)
     file = one(("\ufeff" if bom else "").encode() + content.getvalue().encode())
-    assert verify(file, len(rows)) == len(rows)
-    assert [(row["id"], row["text"]) for row in read_rows(file, len(rows))] == rows
+    with mock.patch.object(archives, "CHARACTERS_AT_ONCE", characters_at_once):
+        assert verify(file, len(rows)) == len(rows)
+        assert [(row["id"], row["text"]) for row in read_rows(file, len(rows))] == rows
+
+
+@given(st.lists(st.text('",\n\ra', max_size=3), max_size=20).map("".join), st.integers(1, 20))
+def test_what_is_no_good_to_the_csv_reader_is_refused_and_all_else_is_read_like_it(
+    content: str, characters_at_once: int
+) -> None:
+    file = one('"id","text"\n' + content)
+    try:
+        expected = list(csv.reader(io.StringIO(content, newline=""), strict=True))
+    except csv.Error:
+        expected = [[]]
+    with mock.patch.object(archives, "CHARACTERS_AT_ONCE", characters_at_once):
+        if all(len(row) == 2 for row in expected):
+            assert verify(file, None) == len(expected)
+            assert [list(row.values()) for row in read_rows(file, None)] == expected
+        else:
+            with pytest.raises(ArchiveError):
+                verify(file, None)
+
+
+def test_rows_come_many_at_a_time_as_columns() -> None:
+    rows = [(str(number), f'"{number}"' if number % 7 else "") for number in range(20_000)]
+    content = io.StringIO(newline="")
+    csv.writer(content, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("id", "text"), *rows])
+    chunks = list(read_chunks(one(content.getvalue()), len(rows)))
+    assert 1 < len(chunks) < len(rows) / 100
+    assert [row for _, columns in chunks for row in zip(*columns, strict=True)] == rows
+    assert {tuple(header) for header, _ in chunks} == {("id", "text")}
+
+
+def test_a_row_longer_than_what_is_read_at_once_is_a_row() -> None:
+    content = GOOD + '"3","' + "long " * 25_000 + '"\n"4",""\n'
+    assert [len(row["text"]) for row in read_rows(one(content), 4)] == [1, 0, 125_000, 0]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_wrong_row_is_named_wherever_it_stands(end: str) -> None:
+    rows = ['"1","a ""quote"", and\na newline"'] * 9997
+    content = "\n".join(['"id","text"', *rows, '"1"', '"1",""']) + end
+    with pytest.raises(ArchiveError, match="row 9999 of 2 columns has 1 cells"):
+        verify(one(content), 9999)
+
+
+def test_the_bytes_of_every_csv_can_be_had_by_another_reader() -> None:
+    file = archive({"a.csv": GOOD, "readme.txt": "no", "b.CSV": '"id"\n'})
+    assert [member.read() for member in open_members(file, 2)] == [GOOD.encode(), b'"id"\n']
+    assert not file.closed
+
+
+def test_another_reader_does_not_inflate_without_end_either() -> None:
+    for member in open_members(one("a" * 50_000_000), 1):
+        with pytest.raises(ArchiveError, match="inflates beyond"):
+            member.read()
+
+
+def test_a_large_file_that_does_not_say_how_many_rows_it_has_is_taken() -> None:
+    rows = "".join(f'"{number:09}{hash(number * 7919):x}"\n' for number in range(200_000))
+    assert verify(one('"id"\n' + rows), None) == 200_000
 
 
 def damaged() -> io.BytesIO:
@@ -82,10 +153,11 @@ def damaged() -> io.BytesIO:
         (one('"id"\n"1'), 1, "damaged"),
         (one(b'"id"\n"\xff"\n'), 1, "damaged"),
         (one('"id"\n"' + "a" * 50_000_000), 1, "inflates beyond"),
+        (one('"id"\n"' + "a" * 50_000_000), None, "inflates beyond"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_file_that_is_not_whole_is_refused(file: io.BytesIO, count: int, said: str) -> None:
+def test_a_file_that_is_not_whole_is_refused(file: io.BytesIO, count: int | None, said: str) -> None:
     with pytest.raises(ArchiveError, match=said):
         verify(file, count)
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from decimal import Decimal
-from typing import Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_vonage_reports import records
 from tap_vonage_reports.errors import RecordError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import RecordParser
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from random import Random
 
 SCHEMA = {
     "properties": {
@@ -27,10 +35,53 @@ SCHEMA = {
     }
 }
 FIELDS = list(SCHEMA["properties"])
+ALIASES = {"body": "text", "when": "time"}
+
+names = st.sampled_from([*FIELDS, *ALIASES, "new", "newer"])
+texts = st.sampled_from(
+    (
+        "", "text", "7", "12.50", "0.000", "-3", "1e-7", "1e-19", "TRUE", "false", "{", '{"b": 1, "a": "x"}',
+        "2024-02-02T13:50:00+00:00", "2024-02-02 13:50:00.1Z", "2024-02-30T00:00:00+00:00", "2024-02-02T24:00:00+00:00",
+    )
+)  # fmt: skip
+values = (
+    texts
+    | st.none()
+    | st.booleans()
+    | st.integers(-5, 1 << 64)
+    | st.decimals(allow_nan=False, allow_infinity=False, places=3)
+    | st.lists(st.text(max_size=3), max_size=2)
+    | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)
+)
+rows_with_keys = st.lists(st.dictionaries(names, values)).map(
+    lambda rows: [{**row, "id": str(number)} for number, row in enumerate(rows)]
+)
+headers = st.lists(names, unique=True).map(lambda header: header if "id" in header else [*header, "id"])
+tables = headers.flatmap(
+    lambda header: st.tuples(
+        st.just(header),
+        st.lists(st.tuples(*(texts.filter(bool) if name == "id" else texts for name in header)), min_size=1),
+    )
+)
 
 
 def parse(**row: Any) -> dict[str, Any]:
     return RecordParser(SCHEMA).parse({"id": "1", **row})
+
+
+def told_parser(**options: Any) -> tuple[RecordParser, list[tuple[str, str]]]:
+    """A parser, and what it is surprised by."""
+    told: list[tuple[str, str]] = []
+    return RecordParser(SCHEMA, ALIASES, lambda field, why: told.append((field, why)), **options), told
+
+
+def exactly(records: Sequence[Mapping[str, Any]]) -> str:
+    """Records with the order of their keys, and the types and digits of their values."""
+    return repr(records)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    return list(zip(*rows, strict=True))
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS.keys())
@@ -72,6 +123,35 @@ def test_what_is_no_number_goes_into_extra_as_it_came(text: str) -> None:
         record = parse(**{field: text})
         assert record[field] is None
         assert record["_extra"] == {field: text}
+
+
+@given(st.integers(0, 10**42), st.integers(-60, 60))
+def test_a_price_that_a_decimal_column_holds_exactly_is_kept_and_no_other(digits: int, exponent: int) -> None:
+    text = f"{digits}e{exponent}"
+    value = Fraction(text)
+    record = parse(price=text)
+    if (value * 10**18).denominator == 1 and value < 10**20:
+        assert str(record["price"]) == str(Decimal(text))
+        assert record["_extra"] is None
+    else:
+        assert record["_extra"] == {"price": text}
+
+
+@pytest.mark.parametrize("text", ["9" * 20 + "." + "9" * 18, "-0.000000000000000001", "0.0333" + "0" * 30, "0E-99"])
+def test_zeros_behind_the_last_digit_do_not_count(text: str) -> None:
+    assert str(parse(price=text)["price"]) == str(Decimal(text))
+
+
+@pytest.mark.parametrize("number", ["1e9999", "0e9999", "1e-9999", Decimal("1e999999999"), Decimal("-0e-999999999")])
+def test_a_huge_exponent_is_never_written_out(number: str | Decimal) -> None:
+    for field in ("price", "count"):
+        assert parse(**{field: number})["_extra"] == {field: number}
+
+
+@pytest.mark.parametrize("count", [str(1 << 63), 1 << 63, "9" * 20])
+def test_a_count_that_an_integer_column_cannot_hold_goes_into_extra(count: object) -> None:
+    assert parse(count=count)["_extra"] == {"count": count}
+    assert parse(count=str((1 << 63) - 1))["count"] == (1 << 63) - 1
 
 
 @pytest.mark.parametrize(("raw", "expected"), [("42", 42), (42, 42), ("-1", -1), (Decimal("30.0"), 30), ("007", 7)])
@@ -140,3 +220,111 @@ def test_whatever_comes_nothing_is_dropped_and_nothing_fails(row: dict[str, Any]
     record = RecordParser(SCHEMA).parse(row)
     kept = {**{name: value for name, value in record.items() if value is not None}, **(record["_extra"] or {})}
     assert {name for name, value in row.items() if value not in (None, "")} <= set(kept)
+
+
+@given(rows_with_keys)
+def test_many_rows_give_the_records_that_each_gives_alone(rows: list[dict[str, Any]]) -> None:
+    (parser, told), (single, told_one_by_one) = told_parser(), told_parser()
+    assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
+    assert len(told) == len(dict(told))
+    assert set(told) == set(told_one_by_one)
+    # Nothing new to say, and nothing was remembered wrongly.
+    assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
+    assert set(told) == set(told_one_by_one)
+
+
+@given(tables)
+def test_a_table_gives_the_records_of_its_rows(table: tuple[list[str], list[tuple[str, ...]]]) -> None:
+    header, cells = table
+    (parser, told), (single, told_one_by_one) = told_parser(), told_parser()
+    alone = [single.parse(dict(zip(header, row, strict=True))) for row in cells]
+    assert exactly(parser.parse_cells(header, columns(cells))) == exactly(alone)
+    assert len(told) == len(dict(told))
+    assert set(told) == set(told_one_by_one)
+
+
+@given(tables, st.randoms(use_true_random=False))
+def test_columns_may_stand_in_any_order(table: tuple[list[str], list[tuple[str, ...]]], random: Random) -> None:
+    header, cells = table
+    as_they_came = list(zip(header, columns(cells), strict=True))
+    moved = random.sample(as_they_came, len(as_they_came))
+    assert exactly(told_parser()[0].parse_cells(*zip(*moved, strict=True))) == exactly(
+        told_parser()[0].parse_cells(*zip(*as_they_came, strict=True))
+    )
+
+
+@given(rows_with_keys, st.sets(st.sampled_from(FIELDS)))
+def test_records_have_the_chosen_fields_as_if_the_others_had_not_come(
+    rows: list[dict[str, Any]], chosen: set[str]
+) -> None:
+    left_out = {*FIELDS} - {*chosen, "id", "_extra"}
+    # What comes under another name may belong to a field that is left out; the next test is on that.
+    rows = [{name: value for name, value in row.items() if name not in ALIASES} for row in rows]
+    fewer = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
+    (all_fields, _), (parser, told) = told_parser(), told_parser(fields=chosen)
+    assert exactly(parser.parse_rows(rows)) == exactly(
+        [
+            {name: value for name, value in record.items() if name == "id" or name in chosen}
+            for record in all_fields.parse_rows(fewer)
+        ]
+    )
+    assert not left_out & set(dict(told))
+
+
+def test_what_comes_under_the_other_name_of_a_field_that_is_not_chosen_is_not_extra() -> None:
+    parser, told = told_parser(fields={"_extra"})
+    assert parser.parse_rows([{"id": "1", "body": "447700900000"}]) == [{"id": "1", "_extra": None}]
+    assert parser.parse_cells(["body", "id"], [["447700900000"], ["1"]]) == [{"id": "1", "_extra": None}]
+    assert told == []
+
+
+def test_a_row_that_is_odd_leaves_the_others_as_they_are() -> None:
+    good = {"id": "1", "text": "a", "count": "1", "price": "0.10", "flag": "TRUE", "time": "2024-02-02T13:50:00+00:00"}
+    odd = {"id": 2, "text": ["b"], "count": "n/a", "price": "n/a", "flag": "n/a", "time": "n/a", "new": "x"}
+    rows: list[dict[str, Any]] = [good] * 500 + [odd] + [good] * 500
+    made = RecordParser(SCHEMA).parse_rows(rows)
+    different = made.pop(500)
+    assert exactly(made) == exactly([RecordParser(SCHEMA).parse(good)] * 1000)
+    assert different == dict.fromkeys(FIELDS) | {
+        "id": "2",
+        "_extra": {"count": "n/a", "flag": "n/a", "new": "x", "price": "n/a", "text": ["b"], "time": "n/a"},
+    }
+
+
+def test_records_share_nothing_that_can_be_changed() -> None:
+    one, other = RecordParser(SCHEMA).parse_cells(["id", "thing"], [["1", "2"], ['{"a": 1}', '{"a": 1}']])
+    one["thing"]["a"] = 2
+    assert other["thing"] == {"a": 1}
+
+
+def test_however_many_prices_come_memory_stays_flat() -> None:
+    parser = RecordParser(SCHEMA)
+
+    def traced(first: int) -> int:
+        prices = [str(number) for number in range(first, first + 1000)]
+        assert [str(record["price"]) for record in parser.parse_cells(["id", "price"], [prices, prices])] == prices
+        return tracemalloc.get_traced_memory()[0]
+
+    with mock.patch.object(records, "MOST_REMEMBERED", 100):
+        tracemalloc.start()
+        try:
+            before = traced(10_000)
+            assert max(traced(first) for first in range(11_000, 21_000, 1000)) < before + 50_000
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("missing", ["", None, ["1"]])
+def test_among_many_rows_one_without_its_key_is_an_error_too(missing: object) -> None:
+    parser = RecordParser(SCHEMA)
+    with pytest.raises(RecordError):
+        parser.parse_rows([{"id": "1"}, {"id": missing}, {"id": "3"}])
+    with pytest.raises(RecordError):
+        parser.parse_cells(["id", "text"], [["1", "", "3"], ["a", "b", "c"]])
+    with pytest.raises(RecordError):
+        parser.parse_cells(["text"], [["a"]])
+
+
+def test_no_rows_are_no_records() -> None:
+    assert RecordParser(SCHEMA).parse_rows([]) == []
+    assert RecordParser(SCHEMA).parse_cells(["id", "text"], [[], []]) == []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from unittest import mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.times import canonical_time, months_before, parse_time, to_query, to_text
+from tap_vonage_reports import times
+from tap_vonage_reports.times import canonical_time, canonical_times, months_before, parse_time, to_query, to_text
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,7 @@ from tap_vonage_reports.times import canonical_time, months_before, parse_time, 
         ("2024-02-02 13:50:00", "2024-02-02T13:50:00+00:00"),
         ("2024-02-02T01:30:00+02:00", "2024-02-01T23:30:00+00:00"),
         ("2024-02-02T23:30:00-0130", "2024-02-03T01:00:00+00:00"),
+        ("0999-12-31T23:59:59Z", "0999-12-31T23:59:59+00:00"),
     ],
 )
 def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canonical: str) -> None:
@@ -40,10 +43,44 @@ def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canoni
         "2024-02-02",
         "1706881800",
         "0001-01-01T00:00:00+02:00",
+        "2024-02-02T24:00:00+00:00",
+        "2024-02-02T23:60:00+00:00",
+        "2024-02-02T23:59:60+00:00",
+        "٢٠٢٤-02-02T13:50:00Z",
     ],
 )
 def test_what_is_no_time_is_not_made_one(text: str) -> None:
     assert canonical_time(text) is None
+
+
+def test_a_time_is_read_the_same_among_many() -> None:
+    wire = ["2024-02-02T13:50:00+00:00", "", "2024-02-02T13:59:59+00:00", None, "2024-2-2 13:50:00.5Z"] * 2
+    assert (
+        canonical_times(wire)
+        == [
+            "2024-02-02T13:50:00+00:00",
+            None,
+            "2024-02-02T13:59:59+00:00",
+            None,
+            "2024-02-02T13:50:00.5+00:00",
+        ]
+        * 2
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2024-02-02T13:60:00+00:00", "2024-02-30T13:50:00+00:00", "2024-02-02T13"]
+)
+def test_among_many_one_that_is_no_time_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="not a time"):
+        canonical_times(["2024-02-02T13:50:00+00:00", text, "2024-02-02T13:50:00+00:00"])
+
+
+@given(st.lists(st.datetimes(min_value=datetime(1970, 1, 1)), max_size=50))  # noqa: DTZ001 - UTC, by the text
+def test_however_many_hours_there_are_times_are_read(naive: list[datetime]) -> None:
+    wire = [time.replace(microsecond=0).isoformat() + "+00:00" for time in naive]
+    with mock.patch.object(times, "MOST_HOURS", 3):
+        assert canonical_times(wire) == wire
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1)))  # noqa: DTZ001 - the zone is added below
