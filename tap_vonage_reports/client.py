@@ -21,7 +21,6 @@ import backoff
 import msgspec
 import requests
 import urllib3
-from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate
 from requests.auth import HTTPBasicAuth
 
 from tap_vonage_reports.errors import (
@@ -38,12 +37,11 @@ from tap_vonage_reports.errors import (
     Unauthorized,
     UnreachableError,
 )
+from tap_vonage_reports.turns import RateLimit, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
     from typing import TypeAlias
-
-    from backoff.types import Details
 
     Check: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -136,15 +134,16 @@ class ReportsClient:
         self._timeout = timeout_seconds
         self._user_agent = user_agent
         self._pace = pace
-        self._sync_limit = _limiter(sync_rate)
+        self._sync_limit = RateLimit(sync_rate)
         self._accepted = False
         self._threads = threading.local()
 
-    def records(self, query: Mapping[str, str]) -> Answer:
+    def records(self, query: Mapping[str, str], turn: Turn | None = None) -> Answer:
         """One page of records: ``GET /v2/reports/records``.
 
         Args:
             query: The query's parameters by name.
+            turn: How urgent it is, and the means to end its waits.
 
         Returns:
             The answer's body: `records`, `request_status`, `cursor`, `iv`, `_links`, ... [confirmed; no
@@ -155,8 +154,9 @@ class ReportsClient:
             Refusal: The API will not serve this query.
             BrokenAnswerError: No usable answer, also after retries.
             UnreachableError: No answer at all, also after retries.
+            Cancelled: The turn was cancelled.
         """
-        return self._get("/v2/reports/records", query, self._sync_limit, _check_records)
+        return self._get("/v2/reports/records", query, self._sync_limit, _check_records, turn)
 
     def create_report(self, body: Mapping[str, Any]) -> Answer:
         """Ask for a report: ``POST /v2/reports``.
@@ -173,7 +173,7 @@ class ReportsClient:
             RateLimitedError: There is no room for one more.
             ApiError: As for `records`.
         """
-        return self._persistently(self._create, body)
+        return self._persistently(self._create, Turn(), body)
 
     def report(self, request_id: str) -> Answer:
         """The state of a report: ``GET /v2/reports/{request_id}``. Gone after 4 days [confirmed].
@@ -189,7 +189,7 @@ class ReportsClient:
         Raises:
             ApiError: As for `records`.
         """
-        return self._persistently(self._attempt, "DELETE", _report_path(request_id), self._async_limit, None)
+        return self._persistently(self._attempt, Turn(), "DELETE", _report_path(request_id), self._async_limit, None)
 
     def download(self, link: str, file: BinaryIO) -> None:
         """Download a report's file: ``GET /v3/media/{file_id}``. Gone after 72 hours [confirmed].
@@ -203,7 +203,7 @@ class ReportsClient:
         Raises:
             ApiError: As for `records`; a `Refusal` with status 404 when the file is gone.
         """
-        self._persistently(self._download, urlsplit(link).path, file)
+        self._persistently(self._download, Turn(), urlsplit(link).path, file)
 
     def subaccounts(self) -> list[str]:
         """The API keys of the primary account's sub-accounts: ``GET /accounts/{api_key}/subaccounts``.
@@ -221,16 +221,16 @@ class ReportsClient:
             )
             raise ApiError(msg) from None
 
-    def _create(self, body: Mapping[str, Any]) -> Answer:
+    def _create(self, turn: Turn, body: Mapping[str, Any]) -> Answer:
         try:
-            return self._attempt("POST", "/v2/reports", self._async_limit, _check_report, json=dict(body))
+            return self._attempt(turn, "POST", "/v2/reports", self._async_limit, _check_report, json=dict(body))
         except RateLimitedError as full:
             raise NoRoomError(full.retry_after) from full
 
-    def _download(self, path: str, file: BinaryIO) -> None:
+    def _download(self, turn: Turn, path: str, file: BinaryIO) -> None:
         have = file.tell()
         headers = {"Accept": "application/octet-stream", **({"Range": f"bytes={have}-"} if have else {})}
-        with self._exchange("GET", path, None, headers=headers) as response:
+        with self._exchange(turn, "GET", path, None, headers=headers) as response:
             at = self.clock.learn(response.headers.get("Date"))
             if response.is_redirect:
                 # Perhaps a store behind the media service [unknown]; it gets no credentials.
@@ -259,8 +259,8 @@ class ReportsClient:
             _save(response, file, 0)
 
     @cached_property
-    def _async_limit(self) -> Limiter:
-        return _limiter(ASYNC_RATE)
+    def _async_limit(self) -> RateLimit:
+        return RateLimit(ASYNC_RATE)
 
     @property
     def _session(self) -> requests.Session:
@@ -275,10 +275,17 @@ class ReportsClient:
         session_of_thread: requests.Session = self._threads.session
         return session_of_thread
 
-    def _get(self, path: str, query: Mapping[str, str], limit: Limiter, check: Check | None = None) -> Answer:
-        return self._persistently(self._attempt, "GET", path, limit, check, params=query)
+    def _get(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        limit: RateLimit,
+        check: Check | None = None,
+        turn: Turn | None = None,
+    ) -> Answer:
+        return self._persistently(self._attempt, turn or Turn(), "GET", path, limit, check, params=query)
 
-    def _persistently(self, attempt: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
+    def _persistently(self, attempt: Callable[..., T], turn: Turn, *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
         """Try until there is an answer that is not broken, or the tries are used up."""
         retried = backoff.on_exception(
             _waits,
@@ -286,18 +293,27 @@ class ReportsClient:
             max_tries=MAX_TRIES,
             max_time=RETRY_BUDGET_SECONDS,
             giveup=lambda error: getattr(error, "retry_after", 0) > RETRY_BUDGET_SECONDS,
-            jitter=lambda seconds: (backoff.random_jitter(seconds) if seconds else 0) * self._pace,
-            on_backoff=_log_retry,
+            jitter=None,
             logger=None,
+            turn=turn,
+            pace=self._pace,
         )(attempt)
         try:
-            return retried(*args, **kwargs)
+            return retried(turn, *args, **kwargs)
         except ConnectionFailedError as error:
             msg = f"{error.what}: the API cannot be reached. Check api_url and the network."
             raise UnreachableError(msg) from error
 
-    def _attempt(self, method: str, path: str, limit: Limiter, check: Check | None, **content: Any) -> Answer:  # noqa: ANN401 - what requests takes
-        with self._exchange(method, path, limit, **content) as response:
+    def _attempt(
+        self,
+        turn: Turn,
+        method: str,
+        path: str,
+        limit: RateLimit,
+        check: Check | None,
+        **content: Any,  # noqa: ANN401 - what requests takes
+    ) -> Answer:
+        with self._exchange(turn, method, path, limit, **content) as response:
             at = self.clock.learn(response.headers.get("Date"))
             body = self._body(response)
         if response.status_code != requests.codes.ok:
@@ -311,9 +327,10 @@ class ReportsClient:
     @contextmanager
     def _exchange(
         self,
+        turn: Turn,
         method: str,
         path: str,
-        limit: Limiter | None,
+        limit: RateLimit | None,
         **content: Any,  # noqa: ANN401 - what requests takes
     ) -> Generator[requests.Response, None, None]:
         """One request and its answer, whose body is still to be read; what breaks them, as our own errors.
@@ -321,7 +338,7 @@ class ReportsClient:
         Redirects are not followed: the credentials are for api_url only.
         """
         if limit and self._pace:
-            limit.try_acquire("request")
+            limit.wait(turn)
         try:
             with self._session.request(
                 method, self._api_url + path, timeout=self._timeout, allow_redirects=False, stream=True, **content
@@ -406,23 +423,17 @@ def _check_report(body: Mapping[str, Any]) -> None:
         raise BrokenAnswerError(msg)
 
 
-def _limiter(per_second: int) -> Limiter:
-    # The bucket is given because the library announces the one it would make itself.
-    return Limiter(InMemoryBucket([Rate(per_second, Duration.SECOND)]))
+def _waits(turn: Turn, pace: float) -> Generator[float, Any, None]:
+    """Wait before each further try: 1, 2, 4, ... 60 seconds, or what the API asks for when that is longer.
 
-
-def _waits() -> Generator[float, Any, None]:
-    """Seconds to wait before each further try: 1, 2, 4, ... 60, or what the API asks for when that is longer."""
+    The waits are made here, because those of the library cannot be ended: it gets nothing to wait for.
+    """
     error = yield 0
-    for seconds in backoff.expo(max_value=MAX_WAIT_SECONDS):
-        if seconds:
-            error = yield max(seconds, getattr(error, "retry_after", 0))
-
-
-def _log_retry(details: Details) -> None:
-    error = details.get("exception")
-    what = error.what if isinstance(error, BrokenAnswerError) else ""
-    logger.warning("%s. Try %d of %d in %.1f s", what, details["tries"] + 1, MAX_TRIES, details.get("wait", 0))
+    for number, seconds in enumerate(filter(None, backoff.expo(max_value=MAX_WAIT_SECONDS)), start=2):
+        wait = backoff.random_jitter(max(seconds, error.retry_after)) * pace
+        logger.warning("%s. Try %d of %d in %.1f s", error.what, number, MAX_TRIES, wait)
+        turn.pause(wait)
+        error = yield 0
 
 
 def _check_records(body: Mapping[str, Any]) -> None:

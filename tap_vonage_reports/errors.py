@@ -143,6 +143,16 @@ class PagingError(ApiError):
     """The pages of a window do not add up (no cursor, a repeated cursor), so it may not count as read."""
 
 
+class SpoolError(ApiError):
+    """Pages that were read ahead cannot be stored."""
+
+    def __init__(self, why: str | None) -> None:
+        super().__init__(
+            f"Pages that were read ahead cannot be stored ({why}). Free some space in the folder for temporary files "
+            "(TMPDIR), or set a smaller max_concurrent_requests; the next run goes on from the last state."
+        )
+
+
 class RecordError(ApiError):
     """A record cannot be keyed: it came without its id."""
 

@@ -11,19 +11,26 @@ import logging
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+import msgspec
 
 from tap_vonage_reports.errors import NotInThePast, PagingError, Refusal, Unauthorized
 from tap_vonage_reports.times import to_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
+    from typing import TypeAlias
 
     from tap_vonage_reports.bookmarks import OpenPage
     from tap_vonage_reports.client import Answer, ReportsClient
+    from tap_vonage_reports.turns import Turn
     from tap_vonage_reports.windows import Window
+
+    Fetch: TypeAlias = Callable[[Mapping[str, str]], Answer]
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +70,11 @@ class Page:
 
 
 def read_pages(
-    client: ReportsClient, query: Mapping[str, str], window: Window, resume: OpenPage | None = None
+    client: ReportsClient,
+    query: Mapping[str, str],
+    window: Window,
+    resume: OpenPage | None = None,
+    turn: Turn | None = None,
 ) -> Iterator[Page]:
     """Read a window page by page.
 
@@ -72,6 +83,7 @@ def read_pages(
         query: Product, account, and whatever else narrows the query; no dates.
         window: What to read.
         resume: The page of this window to go on at.
+        turn: How urgent the requests are, and the means to end their waits.
 
     If the API refuses a cursor, the window is read again from its first page, once.
 
@@ -83,12 +95,13 @@ def read_pages(
         ApiError: See `ReportsClient.records`.
     """
     repeats = _Repeats()
+    fetch = partial(client.records, turn=turn)
     try:
-        yield from map(repeats.without, _follow(client, query, window, resume))
+        yield from map(repeats.without, _follow(fetch, query, window, resume))
     except _CursorRefusedError:
         logger.warning("The API refused the cursor inside %s: reading the window from its first page", window)
         try:
-            yield from map(repeats.without, _follow(client, query, window))
+            yield from map(repeats.without, _follow(fetch, query, window))
         except _CursorRefusedError as again:
             raise again.refusal from None
 
@@ -101,15 +114,13 @@ class _CursorRefusedError(Exception):
         self.refusal = refusal
 
 
-def _follow(
-    client: ReportsClient, query: Mapping[str, str], window: Window, resume: OpenPage | None = None
-) -> Iterator[Page]:
+def _follow(fetch: Fetch, query: Mapping[str, str], window: Window, resume: OpenPage | None = None) -> Iterator[Page]:
     """The pages of a window from the first, or from `resume`, to the last."""
     if resume:
-        page = _ask(client, query, window, resume.cursor, resume.iv)
+        page = _ask(fetch, query, window, resume.cursor, resume.iv)
         seen: set[str | None] = {resume.cursor}
     else:
-        page = _first(client, query, window)
+        page = _first(fetch, query, window)
         seen = set()
     while not page.last:
         if page.cursor in seen:
@@ -120,25 +131,25 @@ def _follow(
             raise PagingError(msg)
         yield page
         seen.add(page.cursor)
-        page = _ask(client, query, page.window, page.cursor, page.iv)
+        page = _ask(fetch, query, page.window, page.cursor, page.iv)
     yield page
 
 
-def _first(client: ReportsClient, query: Mapping[str, str], window: Window) -> Page:
+def _first(fetch: Fetch, query: Mapping[str, str], window: Window) -> Page:
     """The first page; of a shorter window where the API finds that this one does not end in the past."""
     try:
-        return _ask(client, query, window)
+        return _ask(fetch, query, window)
     except NotInThePast as refusal:
         if refusal.answered_at is None:
             raise
         shorter = window.until(refusal.answered_at - HOLD_BACK_AFTER_REFUSAL)
         if shorter.start == shorter.end:
             return Page([], None, None, refusal.answered_at, shorter)
-    return _ask(client, query, shorter)
+    return _ask(fetch, query, shorter)
 
 
 def _ask(
-    client: ReportsClient, query: Mapping[str, str], window: Window, cursor: str | None = None, iv: str | None = None
+    fetch: Fetch, query: Mapping[str, str], window: Window, cursor: str | None = None, iv: str | None = None
 ) -> Page:
     place = {"cursor": cursor, "iv": iv}
     parameters = {
@@ -148,7 +159,7 @@ def _ask(
         **{name: value for name, value in place.items() if value},
     }
     try:
-        return _page(client.records(parameters), window)
+        return _page(fetch(parameters), window)
     except Unauthorized:
         raise
     except Refusal as refusal:
@@ -165,12 +176,18 @@ class _Repeats:
     """
 
     def __init__(self) -> None:
-        self._before: deque[dict[Any, dict[str, Any]]] = deque(maxlen=REMEMBERED_PAGES)
+        self._before: deque[dict[str, int]] = deque(maxlen=REMEMBERED_PAGES)
 
     def without(self, page: Page) -> Page:
         """The page without the rows that stood on the pages before."""
-        fresh = [row for row in page.records if not any(known.get(_key(row)) == row for known in self._before)]
-        self._before.append({_key(row): row for row in page.records})
+        # Hashes, for the rows of many windows at once would take much memory. A wrong hit takes the same id, too.
+        hashes = [(_key(row), hash(msgspec.json.encode(row))) for row in page.records]
+        fresh = [
+            row
+            for row, (key, content) in zip(page.records, hashes, strict=True)
+            if not any(known.get(key) == content for known in self._before)
+        ]
+        self._before.append(dict(hashes))
         return replace(page, records=fresh, repeated=len(page.records) - len(fresh))
 
 

@@ -1,92 +1,183 @@
 """Reading ahead: worker threads fetch, one thread consumes, in order.
 
-The seam between HTTP and Singer: `in_order` runs generators in workers, which spool what they yield into
-bounded queues, and hands it to its caller in the order of the tasks. Only the caller's thread yields
-records, writes messages and touches state.
+The seam between HTTP and Singer. Tasks are run by workers in the order in which their items will be needed,
+and what they yield is spooled until the one consumer takes it: all of one task, then all of the next. Only
+the consumer's thread yields records, writes messages and touches state.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+from tap_vonage_reports.errors import SpoolError
+from tap_vonage_reports.spool import Spool
+from tap_vonage_reports.turns import Cancelled, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 
 T = TypeVar("T")
 
+OWN_ROOM = 2
+"""Items that the task whose turn it is may always have waiting; they stay in memory."""
+ROOM_BY_WORKER = 20
+"""Items that may wait for each worker beyond the first, over all tasks: what a kill can cost."""
+GLANCE_SECONDS = 0.25
+
+Work: TypeAlias = "Callable[[Turn], Iterable[T]]"
+
 
 class _Task(Generic[T]):
-    """One generator on its way through a worker; its items, then its end or its error."""
+    """One piece of work: its items on their way to the consumer, then its end or its error."""
 
-    def __init__(self, items: Callable[[], Iterable[T]], room: int) -> None:
-        self.items = items
-        self.spool: queue.Queue[tuple[T] | BaseException | None] = queue.Queue(room)
-
-
-def in_order(
-    tasks: Iterable[Callable[[], Iterable[T]]], *, workers: int = 1, room: int = 4
-) -> Generator[tuple[int, T], None, None]:
-    """Run tasks in worker threads, ahead of their consumer, and yield what they yield, first in first out.
-
-    Args:
-        tasks: Each makes an iterator, which one worker runs through.
-        workers: How many tasks run at once.
-        room: How many items of one task may wait for the consumer.
-
-    Yields:
-        The number of the task, from 0, and an item of it; all of one task before the next.
-
-    Raises:
-        BaseException: What a task raised, in its place in the order.
-    """
-    stop = threading.Event()
-    waiting = iter(tasks)
-    running: deque[_Task[T]] = deque()
-    number = 0
-    try:
-        while True:
-            while len(running) < workers and (items := next(waiting, None)) is not None:
-                running.append(_start(items, room, stop))
-            if not running:
-                return
-            task = running[0]
-            while (got := task.spool.get()) is not None:
-                if isinstance(got, BaseException):
-                    raise got
-                yield number, got[0]
-            running.popleft()
-            number += 1
-    finally:
-        stop.set()
+    def __init__(self, work: Work[T], rank: int) -> None:
+        self.work = work
+        self.turn = Turn(rank)
+        self.spool: Spool[T] = Spool()
+        self.error: BaseException | None = None
+        self.done = False
 
 
-def _start(items: Callable[[], Iterable[T]], room: int, stop: threading.Event) -> _Task[T]:
-    task = _Task(items, room)
-    # Daemons: a run that ends early must not wait for an answer that nobody will use.
-    threading.Thread(target=_run, args=(task, stop), name="reports-fetch", daemon=True).start()
-    return task
+class ReadAhead(Generic[T]):
+    """Runs tasks in worker threads, ahead of their consumer, within a bounded room."""
 
+    def __init__(self, workers: int) -> None:
+        """Set up; threads start with the first task.
 
-def _run(task: _Task[T], stop: threading.Event) -> None:
-    try:
-        for item in task.items():
-            if not _put(task, (item,), stop):
-                return
-    except BaseException as error:  # noqa: BLE001 - the consumer raises it again
-        _put(task, error, stop)
-    else:
-        _put(task, None, stop)
+        Args:
+            workers: How many tasks run at once.
+        """
+        self.workers = workers
+        self._room = ROOM_BY_WORKER * (workers - 1)
+        self._changed = threading.Condition()
+        self._groups: dict[Hashable, deque[_Task[T]]] = {}
+        """All tasks that are not consumed, by group, in the order in which they will be."""
+        self._waiting: deque[tuple[Hashable, _Task[T]]] = deque()
+        self._spooled = 0
+        self._ranks = 0
+        self._threads: list[threading.Thread] = []
+        self._closed = False
 
+    @property
+    def hungry(self) -> bool:
+        """Whether there is too little to do for the workers."""
+        with self._changed:
+            return len(self._waiting) < self.workers
 
-def _put(task: _Task[T], item: tuple[T] | BaseException | None, stop: threading.Event) -> bool:
-    """Wait for room; give up, with False, once nobody consumes any more."""
-    while not stop.is_set():
+    def add(self, group: Hashable, work: Sequence[Work[T]]) -> None:
+        """Hand over the tasks of a group. Groups are consumed in the order in which they are added.
+
+        Args:
+            group: The group's name.
+            work: What to do, in order: each makes an iterator, which one worker runs through.
+        """
+        with self._changed:
+            tasks = deque(_Task(one, self._ranks + number) for number, one in enumerate(work))
+            self._ranks += len(tasks)
+            self._groups[group] = tasks
+            self._waiting.extend((group, task) for task in tasks)
+            self._changed.notify_all()
+        while len(self._threads) < min(self.workers, self._ranks):
+            # Daemons: a run that ends early must not wait for an answer that nobody will use.
+            thread = threading.Thread(target=self._serve, name="reports-fetch", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def take(self, group: Hashable, meanwhile: Callable[[], None]) -> Generator[tuple[int, T], None, None]:
+        """Consume a group. Its tasks that are not consumed when the generator is closed are dropped.
+
+        Args:
+            group: The group's name.
+            meanwhile: Called after each item, and several times a second while there is none.
+
+        Yields:
+            The number of the task in its group, from 0, and an item of it; all of one task before the next.
+
+        Raises:
+            BaseException: What a task raised, in its place in the order.
+        """
         try:
-            task.spool.put(item, timeout=0.2)
-        except queue.Full:
-            continue
-        return True
-    return False
+            number = 0
+            while task := self._first(group):
+                meanwhile()
+                with self._changed:
+                    if not task.spool and not task.done:
+                        self._changed.wait(GLANCE_SECONDS)
+                    if not task.spool:
+                        if not task.done:
+                            continue
+                        if task.error:
+                            raise task.error
+                        self._groups[group].popleft()
+                        number += 1
+                        self._changed.notify_all()
+                        continue
+                    item = task.spool.popleft()
+                    self._spooled -= 1
+                    self._changed.notify_all()
+                yield number, item
+        finally:
+            self._drop(group)
+
+    def close(self) -> None:
+        """Drop everything and let the workers go."""
+        self._closed = True
+        for group in list(self._groups):
+            self._drop(group)
+
+    def _first(self, group: Hashable) -> _Task[T] | None:
+        with self._changed:
+            return next(iter(self._groups[group]), None)
+
+    def _drop(self, group: Hashable) -> None:
+        with self._changed:
+            for task in self._groups.pop(group, ()):
+                task.turn.cancel()
+                self._spooled -= len(task.spool)
+                task.spool.close()
+            self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
+            self._changed.notify_all()
+
+    def _serve(self) -> None:
+        while entry := self._next():
+            group, task = entry
+            try:
+                # What was cancelled has no consumer.
+                with suppress(Cancelled):
+                    for item in task.work(task.turn):
+                        self._put(task, item)
+            except BaseException as error:  # noqa: BLE001 - the consumer raises it again
+                task.error = error
+                with self._changed:
+                    # The consumer will not get beyond the error.
+                    self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
+            with self._changed:
+                task.done = True
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[Hashable, _Task[T]] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return self._waiting.popleft() if self._waiting else None
+
+    def _put(self, task: _Task[T], item: T) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: task.turn.cancelled or self._has_room(task))
+            task.turn.pause(0)
+            try:
+                task.spool.append(item, store=not self._is_next(task))
+            except OSError as error:
+                raise SpoolError(error.strerror) from None
+            self._spooled += 1
+            self._changed.notify_all()
+
+    def _has_room(self, task: _Task[T]) -> bool:
+        return self._spooled < self._room or self._is_next(task)
+
+    def _is_next(self, task: _Task[T]) -> bool:
+        """Whether the consumer is waiting for this task, or will be very soon."""
+        first = next((tasks[0] for tasks in self._groups.values() if tasks), None)
+        return task is first and len(task.spool) < OWN_ROOM

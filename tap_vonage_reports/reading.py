@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.run import Outcome, Partition, Run
 
 
-@dataclass
+@dataclass(eq=False)
 class Reading:
     """One partition while it is read.
 
@@ -80,16 +80,31 @@ class Reading:
         self.by_report = plan(asynchronous, longest, [report.window for report in kept])
         return self.by_report, kept
 
-    def plan_pages(self) -> tuple[list[Window], OpenPage | None]:
-        """What to read by pages: the windows, and the page at which to go on in one of them."""
-        need = self.need() - spans(self.by_report)
+    def left_for_pages(self) -> portion.Interval:
+        """What has to be read by pages, as far as that is known now."""
+        return self.need() - spans(self.by_report)
+
+    def plan_pages(self, longest: timedelta) -> tuple[list[Window], OpenPage | None]:
+        """What to read by pages, from now on.
+
+        Args:
+            longest: How long a window may be.
+
+        Returns:
+            The windows, and the page at which to go on in one of them.
+        """
+        if self.run.settings.mode_of(self.partition.product) != "async":
+            self.end = self.run.end()  # later than when the run was planned
+        if not self.by_report:
+            self.read_at = self.run.now()
+        need = self.left_for_pages()
         page = self._page(need)
         if page is None:
             self.bookmark.drop_page()
-            return plan(need, self.run.settings.sync_window), None
+            return plan(need, longest), None
         # Rows of the pages before may have changed since: the next run looks back from when they were read.
         self.read_at = min(self.read_at, page.read_at)
-        return plan(need, self.run.settings.sync_window, [page.window]), page
+        return plan(need, longest, [page.window]), page
 
     def report_body(self, window: Window) -> dict[str, Any]:
         """The request for a report of a window. Switches are booleans in JSON [confirmed]."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.client import ReportsClient
 from tap_vonage_reports.errors import ApiError, BrokenAnswerError, Refusal, RunFailed, SettingsError
+from tap_vonage_reports.page_queue import PageQueue
 from tap_vonage_reports.pages import HOLD_BACK
 from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.reports import ReportQueue
@@ -127,6 +128,18 @@ class Run:
         )
 
     @cached_property
+    def pages(self) -> PageQueue:
+        """The pages that this run needs."""
+        settings = self.settings
+        return PageQueue(
+            self.client,
+            self.reports,
+            workers=settings.max_concurrent_requests,
+            requests_per_second=settings.max_requests_per_second,
+            longest=settings.sync_window,
+        )
+
+    @cached_property
     def accounts(self) -> tuple[str, ...]:
         """The accounts to report on, each once, in order."""
         accounts = list(self.settings.account_ids)
@@ -178,6 +191,16 @@ class Run:
                 earliest.date(),
             )
         return earliest
+
+    def look_after(self) -> None:
+        """Do what is due while records are written: look at reports, ask for others, give the workers work."""
+        self.reports.pump()
+        self.pages.feed()
+
+    def close(self) -> None:
+        """Stop what runs beside the main thread."""
+        if "pages" in self.__dict__:
+            self.pages.close()
 
     def save(self) -> None:
         """Write STATE: every record that it speaks of is out."""

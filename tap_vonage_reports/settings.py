@@ -26,11 +26,45 @@ ENVIRONMENT_PREFIX = "TAP_VONAGE_REPORTS_"
 SWITCHES = ("include_message", "show_concatenated")
 DIRECTION = "direction"
 
+COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
+    "parquet": ("snappy", "zstd", "gzip", "brotli", "lz4", "none"),
+    "jsonl": ("gzip", "none"),
+}
+"""The compressions of each format of batch files. Where none is set it is the first, which every reader knows."""
+
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 _STREAM_OPTIONS = th.ObjectType(
     th.Property("lookback_hours", th.NumberType(minimum=0)),
     th.Property("fetch_mode", th.StringType(allowed_values=FETCH_MODES)),
     th.Property("filters", th.ObjectType(additional_properties=th.StringType)),
+    additional_properties=False,
+)
+
+# The SDK's own knows fewer compressions, and neither params nor batch_size.
+_BATCH_CONFIG = th.ObjectType(
+    th.Property(
+        "encoding",
+        th.ObjectType(
+            th.Property("format", th.StringType(allowed_values=list(COMPRESSIONS)), required=True),
+            th.Property(
+                "compression",
+                th.StringType(allowed_values=sorted({name for some in COMPRESSIONS.values() for name in some})),
+            ),
+            additional_properties=False,
+        ),
+        required=True,
+    ),
+    th.Property(
+        "storage",
+        th.ObjectType(
+            th.Property("root", th.StringType(min_length=1), required=True),
+            th.Property("prefix", th.StringType),
+            th.Property("params", th.ObjectType()),
+            additional_properties=False,
+        ),
+        required=True,
+    ),
+    th.Property("batch_size", th.IntegerType(minimum=1)),
     additional_properties=False,
 )
 
@@ -192,6 +226,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "batch_config",
+        _BATCH_CONFIG,
+        title="Batch files",
+        description=(
+            "Write rows to files and BATCH messages instead of RECORD messages: encoding (format parquet or jsonl, "
+            "and compression), storage (root: a folder or an fsspec address; prefix; params), and batch_size, the rows "
+            "of a file. The files are the target's to remove."
+        ),
+    ),
+    th.Property(
         "api_url",
         th.StringType(min_length=1),
         default="https://api.nexmo.com",
@@ -236,6 +280,7 @@ class Settings:
     backfill: timedelta
     sync_window: timedelta
     report_window: timedelta
+    max_concurrent_requests: int
     max_concurrent_reports: int
     report_timeout: timedelta
     max_requests_per_second: int
@@ -276,6 +321,7 @@ class Settings:
             fetch_mode=values["fetch_mode"],
             backfill=timedelta(days=values["backfill_days"]),
             report_window=timedelta(days=values["report_window_days"]),
+            max_concurrent_requests=values["max_concurrent_requests"],
             max_concurrent_reports=values["max_concurrent_reports"],
             report_timeout=timedelta(minutes=values["report_timeout_minutes"]),
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
@@ -389,7 +435,8 @@ def _shape_problems(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -
             # One error comes for each name, and does not say which: all are told with the first.
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing if error.message.startswith(repr(missing[0])) else []:
-                yield f"The setting {name} is missing. Set it, or the variable {ENVIRONMENT_PREFIX}{name.upper()}."
+                or_variable = "" if path else f", or the variable {ENVIRONMENT_PREFIX}{name.upper()}"
+                yield f"The setting {'.'.join([*path, name])} is missing. Set it{or_variable}."
         elif error.validator == "additionalProperties":
             known = error.schema.get("properties", {})
             for name in sorted(set(error.instance) - set(known)):
@@ -415,8 +462,6 @@ _EXPECTED: Mapping[Any, Any] = {
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:
-    if name == "batch_config":
-        return "The setting batch_config (BATCH messages) is not available yet. Remove it."
     return f"The setting {name} is unknown. Known: {', '.join(sorted(known))}."
 
 
@@ -432,6 +477,7 @@ def _meaning_problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield "The setting api_key must not hold a colon: HTTP Basic authentication cannot carry one."
     yield from _date_problems(values)
     yield from _url_problems(values["api_url"])
+    yield from _batch_problems(values)
     yield from _later_problems(values)
     for stream, options in values.get("stream_options", {}).items():
         if stream not in PRODUCTS:
@@ -472,6 +518,18 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    if not (config := values.get("batch_config")):
+        return
+    kind, compression = config["encoding"]["format"], config["encoding"].get("compression")
+    if compression and compression not in COMPRESSIONS[kind]:
+        known = ", ".join(COMPRESSIONS[kind])
+        yield f"The setting batch_config.encoding.compression must be one of {known} for {kind}."
+    for name in ("stream_maps", "flattening_enabled"):
+        if values.get(name):
+            yield f"The settings batch_config and {name} exclude each other: files hold what the tap reads. Remove one."
 
 
 def _later_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import contextmanager
 from copy import deepcopy
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
-from tap_vonage_reports.archive import read_rows
-from tap_vonage_reports.bookmarks import Bookmark, OpenPage, adopt_stream_bookmark
+from tap_vonage_reports.archive import read_chunks
+from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
+from tap_vonage_reports.bookmarks import Bookmark, adopt_stream_bookmark
+from tap_vonage_reports.delivery import Delivery
 from tap_vonage_reports.errors import ApiError, NotAvailable
-from tap_vonage_reports.pages import read_pages
-from tap_vonage_reports.prefetch import in_order
 from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.records import KEY, RecordParser
-from tap_vonage_reports.reports import ReportReplaced
 from tap_vonage_reports.run import Outcome, Result
-from tap_vonage_reports.windows import Window
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from singer_sdk.helpers.types import Context
+    from singer_sdk.metrics import Counter
 
-    from tap_vonage_reports.pages import Page
+    from tap_vonage_reports.batches import BatchConfig
+    from tap_vonage_reports.delivery import Delivered
     from tap_vonage_reports.products import Product
     from tap_vonage_reports.run import Run
     from tap_vonage_reports.tap import TapVonageReports
 
-PAGES_PER_STATE = 10
-"""Inside a window, STATE is written after this many pages: what a kill can cost, in pages read again."""
-ROWS_PER_LOOK = 1000
-LOOK_EVERY_SECONDS = 1.0
-"""While rows are read, other reports are looked after this often."""
 ACCOUNT = "account_id"
 DIRECTION = "direction"
 
@@ -62,12 +57,15 @@ class ReportStream(Stream):
         self.tap = tap
         self.product = product
         self.selected_by_default = product.selected
-        super().__init__(tap, schema=_without_notes(product.schema), name=product.stream)
+        files = tap.config.get("batch_config") or {}
+        schema = _without_notes(product.schema)
+        if files.get("encoding", {}).get("format") == "parquet":
+            _objects_as_text(schema)
+        super().__init__(tap, schema=schema, name=product.stream)
         self.primary_keys = (KEY,)
         self.replication_key = product.date_field
         self._planned: dict[tuple[tuple[str, Any], ...], Reading] = {}
         self.logger.addFilter(_is_not_sdk_chatter)
-        self._parser = RecordParser(product.schema, product.aliases, self._surprised)
 
     @property
     def run(self) -> Run:
@@ -101,17 +99,132 @@ class ReportStream(Stream):
             context: The partition: account, and direction where the product has them.
 
         Yields:
-            Records, window by window in order of time.
+            Records, window by window in order of time: those that the SDK has to change (`stream_maps`, flattening)
+            or only looks at (`--test`). The others are written here, many at once.
 
         Raises:
             EndOfRunError: The API cannot be used at all.
         """
-        reading = self._planned.pop(_key(context or {}), None) or self._open(context or {})
+        writer = self.tap.record_writer
+        with self._reading(context or {}) as reading:
+            for delivered in Delivery(reading):
+                for records in self._records(delivered):
+                    if writer:
+                        writer.write_records(self.name, records)
+                        self._record_counter.increment(len(records))
+                    else:
+                        yield from records
+                        self.tap.flush()
+                    reading.outcome.rows += len(records)
+                delivered.note()
+                if delivered.state_due:
+                    self.run.save()
+
+    def get_batches(self, batch_config: BatchConfig, context: Context | None = None) -> Iterator[tuple[Any, list[str]]]:
+        """Read into files.
+
+        A report goes into files of its own; pages are collected until they fill one. What is in a file is noted in
+        the state when the SDK has written the file's BATCH message.
+
+        Args:
+            batch_config: Format and place of the files.
+            context: One partition; None: all, for the SDK goes through them only where it writes records.
+
+        Yields:
+            How the files are encoded, and their addresses.
+
+        Raises:
+            EndOfRunError: The API cannot be used at all.
+            TapError: A file cannot be written.
+        """
+        for partition in [context] if context else self.partitions or []:
+            yield from self._batches(batch_config, partition)
+
+    def _batches(self, batch_config: BatchConfig, context: Mapping[str, Any]) -> Iterator[tuple[Any, list[str]]]:
+        """One partition in files."""
+        with self._reading(context) as reading, self._batch_files(batch_config) as files:
+            notes: list[Callable[[], None]] = []
+            failure: ApiError | None = None
+            deliveries = iter(Delivery(reading))
+            while True:
+                try:
+                    delivered = next(deliveries, None)
+                except ApiError as error:  # what came before it is good
+                    delivered, failure = None, error
+                if delivered:
+                    reading.outcome.rows += self._into(files, delivered)
+                    notes.append(delivered.note)
+                if not delivered or delivered.of_report or files.rows >= self._rows_per_file:
+                    if manifest := files.finish():
+                        reading.bookmark.tidy()  # the SDK writes the state as it is, too
+                        yield files.encoding, manifest
+                    for note in notes:
+                        note()
+                    if notes:
+                        self.run.save()
+                    notes.clear()
+                if failure:
+                    raise failure
+                if not delivered:
+                    return
+
+    def check_batches(self) -> None:
+        """Find out now, before anything is asked for, whether batch files can be written.
+
+        Raises:
+            SettingsError: They cannot.
+        """
+        if batch_config := self.get_batch_config(self.config):
+            self._batch_files(batch_config)
+
+    def _batch_files(self, batch_config: BatchConfig) -> BatchFiles:
+        return BatchFiles(
+            self.name,
+            self.product.schema,
+            self._fields,
+            self._parser,
+            batch_config,
+            rows_per_file=self._rows_per_file,
+        )
+
+    @property
+    def _rows_per_file(self) -> int:
+        # The SDK's own default would be a tenth of ours.
+        return int(self.config["batch_config"].get("batch_size") or ROWS_PER_FILE)
+
+    def _into(self, files: BatchFiles, delivered: Delivered) -> int:
+        """Write what was delivered to files; how many rows it has."""
+        if delivered.archive:
+            return files.write_archive(delivered.archive, delivered.count, self.run.look_after)
+        records = self._parser.parse_rows(delivered.records or [])
+        files.write_records(records)
+        return len(records)
+
+    def get_record_counter(self, *, endpoint: str | None = None, log_interval: float = DEFAULT_LOG_INTERVAL) -> Counter:
+        """The SDK's counter of records, kept because it counts those that are written here, too."""
+        self._record_counter = super().get_record_counter(endpoint=endpoint, log_interval=log_interval)
+        return self._record_counter
+
+    def _records(self, delivered: Delivered) -> Iterator[list[dict[str, Any]]]:
+        """What was delivered as records, some at a time."""
+        if delivered.records is not None:
+            yield self._parser.parse_rows(delivered.records)
+        elif delivered.archive:
+            for header, rows in read_chunks(delivered.archive, delivered.count):
+                yield self._parser.parse_cells(header, rows)
+                self.run.look_after()
+
+    @contextmanager
+    def _reading(self, context: Mapping[str, Any]) -> Generator[Reading, None, None]:
+        """One partition while it is read; how that ends is noted for the summary."""
+        reading = self._planned.pop(_key(context), None) or self._open(context)
         outcome = reading.outcome
         self.run.outcomes.append(outcome)
+        self.run.bookmark = reading.bookmark
+        reading.bookmark.begin()
         started = time.monotonic()
         try:
-            yield from self._read(reading)
+            yield reading
             outcome.result, outcome.why = Result.READ, ""
         except GeneratorExit:  # --test has seen what it wants
             outcome.result, outcome.why = Result.READ, ""
@@ -129,8 +242,11 @@ class ReportStream(Stream):
         finally:
             outcome.seconds = time.monotonic() - started
             self.run.reports.abandon(reading)
+            self.run.pages.forget(reading)
             self.run.bookmark = None
             reading.bookmark.tidy()
+        if outcome.result is not Result.READ:
+            self.run.save()
 
     def _open(self, context: Mapping[str, Any]) -> Reading:
         run, product, settings = self.run, self.product, self.run.settings
@@ -159,120 +275,25 @@ class ReportStream(Stream):
             )
         return Reading(run, partition, bookmark, query, end, now, Outcome(partition))
 
-    def plan_reports(self) -> None:
-        """Plan what is read by reports, in all partitions, so that these can be requested early."""
+    def plan(self) -> list[Reading]:
+        """Plan all partitions, and what of them is read by reports, so that these can be requested early.
+
+        Returns:
+            The partitions, in the order in which they will be read.
+        """
         for context in self.partitions or []:
             reading = self._planned[_key(context)] = self._open(context)
             self.run.reports.add(reading)
+        return list(self._planned.values())
 
-    def _read(self, reading: Reading) -> Iterator[dict[str, Any]]:
-        self.run.bookmark = reading.bookmark
-        reading.bookmark.begin()
-        reading.read_at = self.run.now()
-        if reading.by_report:
-            reports = self.run.reports
-            whole = Window(reading.by_report[0].start, reading.by_report[-1].end)
-            self.logger.info("%s: reading %s by %d reports", reading.partition, whole, reports.left(reading))
-            yield from self._read_reports(reading)
-        if self.run.settings.mode_of(self.product) != "async":
-            reading.end = self.run.end()  # later than when the run was planned
-        yield from self._read_pages(reading)
+    @cached_property
+    def _fields(self) -> frozenset[str]:
+        """The names of the selected fields."""
+        return frozenset(name for name in self.schema["properties"] if self.mask[("properties", name)])
 
-    def _read_reports(self, reading: Reading) -> Iterator[dict[str, Any]]:
-        """The records of the partition's reports, one report after the other."""
-        reports = self.run.reports
-        while report := reports.first(reading):
-            rows = 0
-            with suppress(ReportReplaced), reports.opened(report) as file:
-                started, look = time.monotonic(), time.monotonic() + LOOK_EVERY_SECONDS
-                for raw in read_rows(file, report.count) if file else ():
-                    yield self._parser.parse(raw)
-                    rows += 1
-                    if not rows % ROWS_PER_LOOK and time.monotonic() > look:
-                        look = time.monotonic() + LOOK_EVERY_SECONDS
-                        reports.pump()
-                reading.outcome.rows += rows
-                reading.outcome.windows += 1
-                if report.requested_at:
-                    reading.read_at = min(reading.read_at, report.requested_at)
-                reports.settle(report)
-                reading.bookmark.cover(report.window, reading.read_at)
-                self.run.save()
-                seconds = max(time.monotonic() - started, 1e-3)
-                self.logger.info(
-                    "%s: %s rows in %.1f s (%s rows/s), reports left: %d, in the run: %d",
-                    report,
-                    f"{rows:,}",
-                    seconds,
-                    f"{rows / seconds:,.0f}",
-                    reports.left(reading),
-                    reports.left(),
-                )
-
-    def _read_pages(self, reading: Reading) -> Iterator[dict[str, Any]]:
-        """The records of what is left, page by page."""
-        bookmark = reading.bookmark
-        windows, resume = reading.plan_pages()
-        self._announce(reading, windows, resume)
-        tasks = (
-            partial(
-                read_pages,
-                self.run.client,
-                reading.query,
-                window,
-                resume if resume and resume.window == window else None,
-            )
-            for window in windows
-        )
-        clock = _Clock()
-        rows = 0
-        answered_at: datetime | None = None
-        with closing(in_order(tasks)) as pages:
-            for number, page in pages:
-                for raw in page.records:
-                    yield self._parser.parse(raw)
-                rows += len(page.records)
-                reading.outcome.rows += len(page.records)
-                answered_at = answered_at or page.answered_at
-                self.run.reports.pump()
-                if not page.last:
-                    self._turn(reading, page, clock)
-                    continue
-                # Rows later than the first page's answer may be missing, whatever bound was asked for.
-                bookmark.cover(page.window.until(answered_at), reading.read_at)
-                self.run.save()
-                reading.outcome.windows += 1
-                self.logger.info(
-                    "%s: %s: %s rows in %.1f s, windows left: %d",
-                    reading.partition,
-                    page.window,
-                    f"{rows:,}",
-                    clock.lap(),
-                    len(windows) - number - 1,
-                )
-                rows, answered_at = 0, None
-
-    def _announce(self, reading: Reading, windows: list[Window], resume: OpenPage | None) -> None:
-        """Say in one line what is read by pages."""
-        if windows:
-            self.logger.info(
-                "%s: reading %s in %d windows%s",
-                reading.partition,
-                Window(windows[0].start, windows[-1].end),
-                len(windows),
-                ", going on inside one" if resume else "",
-            )
-        elif not reading.by_report:
-            self.logger.info(
-                "%s: nothing to read, all is covered until %s", reading.partition, f"{reading.end:%Y-%m-%d %H:%M}"
-            )
-
-    def _turn(self, reading: Reading, page: Page, clock: _Clock) -> None:
-        if page.cursor is None:  # pragma: no cover - the last page closes its window
-            return
-        reading.bookmark.turn_page(OpenPage(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at))
-        if clock.tick() % PAGES_PER_STATE == 0:
-            self.run.save()
+    @cached_property
+    def _parser(self) -> RecordParser:
+        return RecordParser(self.product.schema, self.product.aliases, self._surprised, fields=self._fields)
 
     def _surprised(self, field: str, why: str) -> None:
         self.logger.warning("%s: the field %s %s; it goes into _extra", self.name, field, why)
@@ -289,20 +310,12 @@ def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:
     )
 
 
-class _Clock:
-    """Seconds since the last window, and pages since the start of this one."""
-
-    def __init__(self) -> None:
-        self._since = time.monotonic()
-        self._pages = 0
-
-    def tick(self) -> int:
-        self._pages += 1
-        return self._pages
-
-    def lap(self) -> float:
-        since, self._since, self._pages = self._since, time.monotonic(), 0
-        return self._since - since
+def _objects_as_text(schema: dict[str, Any]) -> None:
+    """Make the schema say what Parquet files hold: objects as JSON text, for their keys are not known beforehand."""
+    for spec in schema["properties"].values():
+        if "object" in spec["type"]:
+            spec["type"] = ["string", "null"]
+            spec["contentMediaType"] = "application/json"
 
 
 def _without_notes(schema: Mapping[str, Any]) -> dict[str, Any]:

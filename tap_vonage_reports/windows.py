@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 RECENT = timedelta(hours=24)
 """In `auto`, the time before the end that is always read by pages."""
+SHORTEST = timedelta(hours=1)
+"""Windows are not cut shorter than this to keep workers busy."""
 
 
 @dataclass(frozen=True, order=True)
@@ -81,6 +83,26 @@ def cut(time: portion.Interval, longest: timedelta) -> list[Window]:
     return pieces
 
 
+def length(time: portion.Interval) -> timedelta:
+    """How long a set of time is in all."""
+    return sum((part.end - part.start for part in windows_of(time)), timedelta(0))
+
+
+def longest_of(total: timedelta, pieces: int, longest: timedelta) -> timedelta:
+    """How long windows may be, for there to be enough of them to read several at once.
+
+    Args:
+        total: How much there is to read.
+        pieces: How many windows are enough.
+        longest: How long they may be in any case.
+
+    Returns:
+        A whole number of hours, unless `longest` is less.
+    """
+    hours = -(-total // (max(1, pieces) * SHORTEST))
+    return min(longest, max(SHORTEST, hours * SHORTEST))
+
+
 def by_report(need: portion.Interval, mode: str, backfill: timedelta, now: datetime) -> portion.Interval:
     """What of the time to read goes by asynchronous reports; the rest goes by synchronous pages.
 
@@ -94,8 +116,7 @@ def by_report(need: portion.Interval, mode: str, backfill: timedelta, now: datet
         return portion.empty()
     if mode == "async":
         return need
-    length = sum((part.end - part.start for part in windows_of(need)), timedelta(0))
-    return need & portion.closedopen(-portion.inf, now - RECENT) if length > backfill else portion.empty()
+    return need & portion.closedopen(-portion.inf, now - RECENT) if length(need) > backfill else portion.empty()
 
 
 def plan(need: portion.Interval, longest: timedelta, kept: Iterable[Window] = ()) -> list[Window]:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from singer_sdk.singerlib.encoding.simple import Message
-
     from tap_vonage_reports.sandbox import Sandbox
 
 COMMAND = [sys.executable, "-m", "tap_vonage_reports"]
@@ -86,8 +84,8 @@ class Collector(MessageWriter):
         super().__init__()
         self.lines: list[bytes] = []
 
-    def write_message(self, message: Message) -> None:
-        self.lines.append(bytes(self.format_message(message)))
+    def send(self, lines: bytes | bytearray) -> None:
+        self.lines += bytes(lines).splitlines(keepends=True)
 
     def take_signals(self) -> None:
         """Leave the signals to the test runner."""

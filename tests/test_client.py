@@ -22,6 +22,7 @@ from tap_vonage_reports.errors import (
     UnreachableError,
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
+from tap_vonage_reports.turns import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,8 +59,8 @@ def test_a_netrc_or_proxy_of_the_machine_changes_nothing(
 @pytest.fixture
 def waits() -> Any:
     """The pauses that the client makes, without making them."""
-    with mock.patch("time.sleep") as sleep:
-        yield lambda: [call.args[0] for call in sleep.call_args_list if call.args[0] >= 1]
+    with mock.patch.object(Turn, "pause") as pause:
+        yield lambda: [call.args[0] for call in pause.call_args_list if call.args[0] >= 1]
 
 
 def test_retry_after_is_honoured(make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]) -> None:

@@ -56,7 +56,9 @@ def test_a_window_of_several_pages_arrives_complete_and_exact(
     make_sandbox: Callable[..., Sandbox], product: Product
 ) -> None:
     sandbox = make_sandbox(
-        rows={product.stream: Within(ROWS, START, END)}, faults=["next-link-bare", "rows-shuffled", "rows-repeated=7"]
+        rows={product.stream: Within(ROWS, START, END)},
+        faults=["next-link-bare", "rows-shuffled", "rows-repeated=7"],
+        page_size=100,
     )
     output = run_tap(settings_for(sandbox, **DATES), [product.stream])
     expected = truth(sandbox, product)

@@ -17,6 +17,7 @@ from unittest import mock
 import pytest
 from singer_sdk.singerlib import StateMessage
 
+from tap_vonage_reports import prefetch
 from tap_vonage_reports.messages import Interrupted, MessageWriter
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.times import parse_time
@@ -32,8 +33,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
 PAGE_SIZE = 20
-AHEAD = 6
-"""Pages that may be fetched and not yet be out: those in the spool, one in the worker, one in the consumer."""
+ROOM_BY_WORKER = 2
+"""In these tests; more would hold all that there is to read."""
+
+
+def ahead(workers: int) -> int:
+    """Rows that may be fetched and not yet be out: in the spools, one page with each worker, one with the consumer."""
+    return PAGE_SIZE * (ROOM_BY_WORKER * (workers - 1) + prefetch.OWN_ROOM + workers + 1)
 
 
 def child(settings: dict[str, Any], output: int) -> None:
@@ -43,6 +49,7 @@ def child(settings: dict[str, Any], output: int) -> None:
     from tap_vonage_reports.tap import TapVonageReports  # noqa: PLC0415 - after stdout is what it should be
     from tests.harness import catalog_of  # noqa: PLC0415
 
+    vars(prefetch)["ROOM_BY_WORKER"] = ROOM_BY_WORKER
     tap = TapVonageReports(config=settings, catalog=catalog_of(["amd"]))
     tap.run.pace = 0
     tap.run_to_end(tap.sync)
@@ -70,14 +77,14 @@ def _child(settings: dict[str, Any], output: Any) -> None:
     child(settings, output.detach())
 
 
-def pages_of_runs(sandbox: Sandbox) -> list[int]:
-    """How many pages each run has asked for; a run begins with the request that learns the time."""
+def rows_of_runs(sandbox: Sandbox) -> list[int]:
+    """How many rows each run has pulled; a run begins with the request that learns the time."""
     counts: list[int] = []
     for entry in sandbox.requests.log:
         if entry.product == "REPORTS-USAGE":
             counts.append(0)
         else:
-            counts[-1] += 1
+            counts[-1] += entry.rows
     return counts
 
 
@@ -86,18 +93,24 @@ def records_before_the_last_state(output: Output) -> int:
     return sum(message["type"] == "RECORD" for message in output.messages[:last])
 
 
-@pytest.mark.parametrize(("days", "pages", "kills"), [(5, 5, 50), (1, 40, 25)], ids=["5 windows x 5 pages", "1 x 40"])
+@pytest.mark.parametrize(
+    ("days", "pages", "kills", "workers"),
+    [(5, 5, 25, 1), (1, 40, 25, 1), (5, 8, 50, 5)],
+    ids=["5 windows x 5 pages", "1 x 40", "five at once"],
+)
 def test_killed_at_random_instants_it_loses_nothing_and_reads_no_page_behind_the_state_again(
-    make_sandbox: Callable[..., Sandbox], days: int, pages: int, kills: int
+    make_sandbox: Callable[..., Sandbox], days: int, pages: int, kills: int, workers: int
 ) -> None:
     rows, end = days * pages * PAGE_SIZE, START + timedelta(days=days)
     sandbox = make_sandbox(rows={"amd": Within(rows, START, end)}, page_size=PAGE_SIZE)
-    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    settings = settings_for(
+        sandbox, start_date=START.isoformat(), end_date=end.isoformat(), max_concurrent_requests=workers
+    )
     whole = run_tap(settings, ["amd"])
     size = sum(map(len, whole.lines))
     every_id = set(whole.ids("amd"))
     assert len(every_id) == rows
-    assert pages_of_runs(sandbox) == [rows // PAGE_SIZE]
+    assert rows_of_runs(sandbox) == [rows]
     chance = random.Random(20261101)
     interrupted = 0
     for _ in range(kills):
@@ -107,10 +120,9 @@ def test_killed_at_random_instants_it_loses_nothing_and_reads_no_page_behind_the
         interrupted += len(first.ids("amd")) < rows
         behind = records_before_the_last_state(first)
         assert set(first.ids("amd")) | set(second.ids("amd")) == every_id
-        *pulled, again = pages_of_runs(sandbox)  # none before, when it was killed before its first request
-        assert again == (rows - behind) // PAGE_SIZE
-        since_state = (len(first.ids("amd")) - behind) // PAGE_SIZE
-        assert sum(pulled) <= behind // PAGE_SIZE + since_state + AHEAD
+        *pulled, again = rows_of_runs(sandbox)  # none before, when it was killed before its first request
+        assert again == rows - behind
+        assert sum(pulled) <= len(first.ids("amd")) + ahead(workers)
     assert interrupted > kills // 2, "hardly any run was killed before its end"
 
 
@@ -153,7 +165,7 @@ def broken_off(make_sandbox: Callable[..., Sandbox], line: str, rows: int) -> tu
     """A window of pages of 20 rows, and a run that was refused the 26th of them."""
     stream, end = line.partition("/")[0], START + timedelta(days=1)
     sandbox = make_sandbox(rows={stream: 0, line: Within(rows, START, end)}, page_size=20)
-    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat())
+    settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat(), max_concurrent_requests=1)
     sandbox.faults.on(Fault.FORBIDDEN, after=25, products=[stream])
     return sandbox, settings, run_tap(settings, [stream])
 

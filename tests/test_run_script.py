@@ -17,7 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / "run"
-COMMANDS = ("demo", "test", "check", "sandbox")
+COMMANDS = ("demo", "test", "check", "bench", "sandbox")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 REGISTRIES = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.org")
 

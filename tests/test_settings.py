@@ -78,13 +78,19 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(settings: dict[s
         {"personal_data": "hash"},
         {"personal_data": "drop"},
         {"personal_data_salt": "salt"},
-        {"batch_config": {}},
     ],
     ids=str,
 )
 def test_what_is_not_there_yet_says_so_and_is_never_ignored(settings: dict[str, Any]) -> None:
     (problem,) = problems(**settings)
     assert "not available yet" in problem
+
+
+def test_what_is_missing_inside_a_setting_is_named_with_its_path() -> None:
+    assert set(problems(batch_config={"encoding": {}})) == {
+        "The setting batch_config.storage is missing. Set it.",
+        "The setting batch_config.encoding.format is missing. Set it.",
+    }
 
 
 def test_settings_that_need_nothing_later_are_taken() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.windows import Window, by_report, cut, plan, resumable, spans, to_read, windows_of
+from tap_vonage_reports.windows import Window, by_report, cut, longest_of, plan, resumable, spans, to_read, windows_of
 
 if TYPE_CHECKING:
     import portion
@@ -123,3 +123,13 @@ def test_only_a_long_range_goes_by_reports(days: int, by_reports: list[Window]) 
 
 def test_an_empty_range_needs_nothing() -> None:
     assert cut(to_read(hours(5, 5), spans([]), timedelta(hours=1)), timedelta(hours=24)) == []
+
+
+@given(st.integers(0, 20_000), st.integers(1, 40), st.integers(1, 24))
+def test_there_are_enough_windows_to_share_and_none_is_cut_below_an_hour(hours: int, pieces: int, most: int) -> None:
+    total, longest = timedelta(hours=hours), timedelta(hours=most)
+    length = longest_of(total, pieces, longest)
+    assert timedelta(hours=1) <= length <= longest
+    assert length == longest or length == timedelta(hours=1) or total / length >= pieces / 2
+    # What is cut for the workers' sake alone is bounded by what they can use.
+    assert length == longest or total / length <= pieces

@@ -1,0 +1,172 @@
+"""The rows of one partition as they come, reports first, then pages, in order of time; and when each is done."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tap_vonage_reports.bookmarks import OpenPage
+from tap_vonage_reports.reports import ReportReplaced
+from tap_vonage_reports.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from tap_vonage_reports.page_queue import PagePlan
+    from tap_vonage_reports.pages import Page
+    from tap_vonage_reports.reading import Reading
+    from tap_vonage_reports.reports import Report
+
+logger = logging.getLogger(__name__)
+
+PAGES_PER_STATE = 10
+"""Inside a window, STATE is due after this many pages: what a kill can cost, in pages read again."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Rows that came together.
+
+    Attributes:
+        records: The rows of a page.
+        archive: The file of a report, instead.
+        count: How many rows the file has, where that is known.
+        note: To be called once the rows are out: the bookmark moves over them.
+        state_due: Whether STATE should be written then.
+    """
+
+    note: Callable[[], None]
+    state_due: bool
+    records: list[dict[str, Any]] | None = None
+    archive: BinaryIO | None = None
+    count: int | None = None
+
+    @property
+    def of_report(self) -> bool:
+        """Whether it is a report, with rows or without, whose successor cannot be asked for before it is noted."""
+        return self.records is None
+
+
+class Delivery:
+    """Delivers one partition."""
+
+    def __init__(self, reading: Reading) -> None:
+        """Prepare the delivery of a partition.
+
+        Args:
+            reading: The partition.
+        """
+        self._reading = reading
+        self._run = reading.run
+
+    def __iter__(self) -> Iterator[Delivered]:
+        """What comes. The rows of a report have to be out, and noted, before the next is asked for.
+
+        Raises:
+            ApiError: The API refuses the partition, or what came of it is no good.
+            EndOfRunError: The API cannot be used at all.
+        """
+        reading = self._reading
+        if reading.by_report:
+            reading.read_at = self._run.now()
+            whole = Window(reading.by_report[0].start, reading.by_report[-1].end)
+            logger.info("%s: reading %s by %d reports", reading.partition, whole, self._run.reports.left(reading))
+            yield from self._reports()
+        yield from self._pages()
+
+    def _reports(self) -> Iterator[Delivered]:
+        """The partition's reports, one after the other."""
+        reports = self._run.reports
+        while report := reports.first(self._reading):
+            with suppress(ReportReplaced), reports.opened(report) as file:
+                note = partial(self._note_report, report, time.monotonic(), self._reading.outcome.rows)
+                yield Delivered(note, state_due=True, archive=file, count=report.count)
+
+    def _note_report(self, report: Report, started: float, rows_before: int) -> None:
+        reading, reports = self._reading, self._run.reports
+        reading.outcome.windows += 1
+        if report.requested_at:
+            reading.read_at = min(reading.read_at, report.requested_at)
+        reports.settle(report)
+        reading.bookmark.cover(report.window, reading.read_at)
+        rows, seconds = reading.outcome.rows - rows_before, max(time.monotonic() - started, 1e-3)
+        logger.info(
+            "%s: %s rows in %.1f s (%s rows/s), reports left: %d, in the run: %d",
+            report,
+            f"{rows:,}",
+            seconds,
+            f"{rows / seconds:,.0f}",
+            reports.left(reading),
+            reports.left(),
+        )
+
+    def _pages(self) -> Iterator[Delivered]:
+        """What is left, page by page."""
+        plan = self._run.pages.plan(self._reading)
+        self._announce(plan)
+        progress = _Progress()
+        with closing(self._run.pages.pages(self._reading, self._run.look_after)) as pages:
+            for number, page in pages:
+                progress.count(page)
+                note: Callable[[], None] = partial(self._turn, page)
+                due = progress.pages % PAGES_PER_STATE == 0
+                if page.last:
+                    note = partial(self._close, page, progress, len(plan.windows) - number - 1)
+                    progress, due = _Progress(), True
+                yield Delivered(note, due, page.records)
+
+    def _turn(self, page: Page) -> None:
+        reading = self._reading
+        if page.cursor is None:  # pragma: no cover - the last page closes its window
+            return
+        reading.bookmark.turn_page(OpenPage(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at))
+
+    def _close(self, page: Page, progress: _Progress, left: int) -> None:
+        reading = self._reading
+        # Rows later than the first page's answer may be missing, whatever bound was asked for.
+        reading.bookmark.cover(page.window.until(progress.answered_at or page.answered_at), reading.read_at)
+        reading.outcome.windows += 1
+        logger.info(
+            "%s: %s: %s rows in %.1f s, windows left: %d",
+            reading.partition,
+            page.window,
+            f"{progress.rows:,}",
+            time.monotonic() - progress.since,
+            left,
+        )
+
+    def _announce(self, plan: PagePlan) -> None:
+        """Say in one line what is read by pages."""
+        reading = self._reading
+        if plan.windows:
+            logger.info(
+                "%s: reading %s in %d windows%s",
+                reading.partition,
+                Window(plan.windows[0].start, plan.windows[-1].end),
+                len(plan.windows),
+                ", going on inside one" if plan.resume else "",
+            )
+        elif not reading.by_report:
+            logger.info(
+                "%s: nothing to read, all is covered until %s", reading.partition, f"{reading.end:%Y-%m-%d %H:%M}"
+            )
+
+
+class _Progress:
+    """What has come of one window."""
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.pages = 0
+        self.rows = 0
+        self.answered_at: datetime | None = None
+
+    def count(self, page: Page) -> None:
+        self.pages += 1
+        self.rows += len(page.records)
+        self.answered_at = self.answered_at or page.answered_at
