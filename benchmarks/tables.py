@@ -1,0 +1,22 @@
+"""The tables, by number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks import table_growth, table_incremental, table_postgres, table_report, table_startup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from benchmarks.bench import Bench
+    from benchmarks.report import Section
+
+TABLES: Mapping[int, Callable[[Bench], Section]] = {
+    1: table_report.table,
+    2: table_incremental.table,
+    3: table_postgres.table,
+    4: table_growth.table,
+    5: table_startup.table,
+}
+"""What measures each table."""
