@@ -10,6 +10,7 @@ Importing this module needs pyarrow, which comes with the extra `parquet`.
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from functools import reduce
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -87,7 +88,7 @@ class Parquet:
         except pa.ArrowInvalid:  # a time finer than a microsecond
             return self._columns([self._cut(record) for record in records])
 
-    def of_archive(self, file: BinaryIO, count: int | None) -> Generator[pa.RecordBatch]:
+    def of_archive(self, file: BinaryIO, count: int | None) -> Generator[pa.RecordBatch, None, None]:
         """Columns of the rows of a verified archive, some thousands at a time, in their order.
 
         Args:
@@ -102,10 +103,11 @@ class Parquet:
         """
         done = 0
         try:
-            for cells in read_cells(file, count, self._choose):
-                batch = self._of_cells(cells)
-                done += len(batch)
-                yield batch
+            with closing(read_cells(file, count, self._choose)) as blocks:
+                for cells in blocks:
+                    batch = self._of_cells(cells)
+                    done += len(batch)
+                    yield batch
         except pa.ArrowInvalid:  # what Arrow cannot read, Python may
             for header, columns in read_chunks(file, count):
                 if rest := len(columns[0][done:]):
@@ -135,9 +137,9 @@ class Parquet:
             columns[field.name] if field.name in columns else pa.nulls(len(cells), field.type) for field in self.schema
         ]
         if pc.any(mask).as_py():
-            rows = cells.filter(mask)
-            columns_of_rows = [column.to_pylist() for column in rows.columns]
-            exact = self.of_records(self._parser.parse_cells(rows.schema.names, columns_of_rows))
+            some = cells.filter(mask)
+            records = self._parser.parse_cells(some.schema.names, [column.to_pylist() for column in some.columns])
+            exact = self.of_records(records)
             found = [pc.replace_with_mask(column, mask, right) for column, right in zip(found, exact, strict=True)]
         return pa.record_batch(found, schema=self.schema)
 

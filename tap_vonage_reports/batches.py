@@ -143,7 +143,7 @@ class BatchFiles:
                 self._write(part)
                 rows += len(part)
                 on_progress()
-            if rows != (rows if count is None else count):
+            if count is not None and rows != count:
                 msg = f"it gave {rows} rows, {count} were announced"
                 raise ArchiveError(msg)
         return rows
@@ -181,7 +181,7 @@ class BatchFiles:
         self.discard()
 
     @contextmanager
-    def _all_or_nothing(self) -> Generator[None]:
+    def _all_or_nothing(self) -> Generator[None, None, None]:
         try:
             yield
         except BaseException:
@@ -227,7 +227,7 @@ class Format(Protocol):
     def of_records(self, records: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401
         """A part out of records."""
 
-    def of_archive(self, file: BinaryIO, count: int | None) -> Generator[Any]:
+    def of_archive(self, file: BinaryIO, count: int | None) -> Generator[Any, None, None]:
         """Parts out of an archive, in its order."""
 
     def open(self, file: BinaryIO) -> Sink:
@@ -267,7 +267,7 @@ class JsonLines:
         width = len(self._fields)
         return [record if len(record) == width else {name: record[name] for name in self._fields} for record in records]
 
-    def of_archive(self, file: BinaryIO, count: int | None) -> Generator[list[Mapping[str, Any]]]:
+    def of_archive(self, file: BinaryIO, count: int | None) -> Generator[list[Mapping[str, Any]], None, None]:
         """The records of a verified archive, some at a time."""
         for header, columns in read_chunks(file, count):
             yield self.of_records(self._parser.parse_cells(header, columns))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.pages import Page, read_pages
 from tap_vonage_reports.prefetch import ReadAhead
-from tap_vonage_reports.windows import length, longest_of
+from tap_vonage_reports.windows import halve_last, length, longest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -63,7 +63,9 @@ class PageQueue:
         """
         self._client = client
         self._reports = reports
+        self._workers = workers
         self._longest = longest
+        self._shared_out = False
         self._enough = min(WINDOWS_BY_WORKER * workers, SECONDS_OF_WINDOWS * requests_per_second) if workers > 1 else 1
         self._ahead: ReadAhead[Page] = ReadAhead(workers)
         self._coming: deque[Reading] = deque()
@@ -76,7 +78,8 @@ class PageQueue:
         """
         self._coming = deque(readings)
         total = sum((length(reading.left_for_pages()) for reading in self._coming), timedelta(0))
-        self._longest = longest_of(total, self._enough, self._longest)
+        longest = longest_of(total, self._enough, self._longest)
+        self._shared_out, self._longest = longest < self._longest, longest
         self.feed()
 
     def feed(self) -> None:
@@ -121,6 +124,8 @@ class PageQueue:
 
     def _start(self, reading: Reading) -> None:
         windows, resume = reading.plan_pages(self._longest)
+        if self._shared_out and not self._coming and resume is None:
+            windows = halve_last(windows, self._workers)
         self._plans[reading] = PagePlan(windows, resume)
         self._ahead.add(
             reading,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from tap_vonage_reports.errors import SpoolError
@@ -35,7 +36,9 @@ class _Task(Generic[T]):
 
     def __init__(self, work: Work[T], rank: int) -> None:
         self.work = work
-        self.turn = Turn(rank)
+        self.turn = Turn((1, rank))
+        self.fetched = 0
+        self.ending = False
         self.spool: Spool[T] = Spool()
         self.error: BaseException | None = None
         self.done = False
@@ -161,7 +164,12 @@ class ReadAhead(Generic[T]):
     def _next(self) -> tuple[Hashable, _Task[T]] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            return self._waiting.popleft() if self._waiting else None
+            entry = self._waiting.popleft() if self._waiting else None
+            if not self._waiting:
+                # Nothing is left to begin: from here on who has the least goes first, so that all end together.
+                for task in chain.from_iterable(self._groups.values()):
+                    task.ending = True
+            return entry
 
     def _put(self, task: _Task[T], item: T) -> None:
         with self._changed:
@@ -172,6 +180,9 @@ class ReadAhead(Generic[T]):
             except OSError as error:
                 raise SpoolError(error.strerror) from None
             self._spooled += 1
+            task.fetched += 1
+            if task.ending:
+                task.turn.rank = (0, task.fetched)
             self._changed.notify_all()
 
     def _has_room(self, task: _Task[T]) -> bool:

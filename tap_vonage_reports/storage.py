@@ -115,7 +115,6 @@ class Remote:
         try:
             self._files.put_file(str(draft), address)
         except Exception as error:  # noqa: BLE001 - each storage has its own
-            self.remove(name)
             raise _failed(type(error).__name__) from None
         draft.unlink()
         return str(self._files.unstrip_protocol(address))
@@ -143,7 +142,7 @@ def storage_of(settings: StorageSettings) -> Storage:
 
 
 @contextmanager
-def writing() -> Generator[None]:
+def writing() -> Generator[None, None, None]:
     """Tell of what goes wrong while a file is written, without the file's name.
 
     Raises:

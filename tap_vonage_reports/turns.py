@@ -12,7 +12,7 @@ from itertools import count
 
 from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate
 
-SLACK_MILLISECONDS = 25
+SLACK_MILLISECONDS = 30
 """A second of the limit is longer by this, because requests do not arrive quite as they leave."""
 EVENNESS = 0.95
 """Requests leave one by one, at this part of their average distance at least: a burst has no order of urgency."""
@@ -27,11 +27,11 @@ class Cancelled(Exception):  # noqa: N818 - no error: nobody wants the answer an
 class Turn:
     """How urgent a request is, and whether its answer is still wanted."""
 
-    def __init__(self, rank: int = 0) -> None:
+    def __init__(self, rank: tuple[int, int] = (0, 0)) -> None:
         """Make a turn.
 
         Args:
-            rank: Of all that wait, the lowest goes first.
+            rank: Of all that wait, the lowest goes first. It may change while nobody waits with it.
         """
         self.rank = rank
         self._stopped = threading.Event()
@@ -68,7 +68,7 @@ class RateLimit:
         rates = [Rate(1, max(1, int(EVENNESS * second / per_second))), Rate(per_second, second)]
         # The bucket is given because the library announces the one it would make itself.
         self._limiter = Limiter(InMemoryBucket(rates[-1:] if per_second == 1 else rates))
-        self._waiting: list[tuple[int, int]] = []
+        self._waiting: list[tuple[tuple[int, int], int]] = []
         self._arrivals = count()
         self._moved = threading.Condition()
 

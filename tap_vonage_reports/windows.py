@@ -103,6 +103,18 @@ def longest_of(total: timedelta, pieces: int, longest: timedelta) -> timedelta:
     return min(longest, max(SHORTEST, hours * SHORTEST))
 
 
+def halve_last(windows: list[Window], count: int) -> list[Window]:
+    """The same windows, the last of them in halves of full minutes, so that no worker is left alone with a long one."""
+    early, late = windows[:-count], windows[-count:]
+    halves = []
+    for window in late:
+        half = (window.end - window.start) / 2
+        middle = (window.start + half).replace(second=0, microsecond=0)
+        whole = half < SHORTEST
+        halves += [window] if whole else [Window(window.start, middle), Window(middle, window.end)]
+    return early + halves
+
+
 def by_report(need: portion.Interval, mode: str, backfill: timedelta, now: datetime) -> portion.Interval:
     """What of the time to read goes by asynchronous reports; the rest goes by synchronous pages.
 

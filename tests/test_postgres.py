@@ -139,7 +139,9 @@ def _batch_of_one(folder: Path, price: str) -> bytes:
     from tap_vonage_reports.tap import TapVonageReports  # noqa: PLC0415
 
     schema = PRODUCTS["sms"].schema
-    tap = TapVonageReports(config={**batch(folder, "parquet"), "api_key": "k", "api_secret": "s"})
+    tap = TapVonageReports(
+        config={**batch(folder, "parquet"), "api_key": "nobodys-key", "api_secret": "nobodys-secret"}
+    )
     config = tap.streams["sms"].get_batch_config(tap.config)
     assert config is not None
     parser = RecordParser(schema)

@@ -189,7 +189,7 @@ def test_the_most_urgent_request_goes_first() -> None:
     limit, order, free = RateLimit(1000), list[int](), threading.Semaphore(0)
 
     def ask(rank: int) -> None:
-        limit.wait(Turn(rank))
+        limit.wait(Turn((0, rank)))
         order.append(rank)
 
     with mock.patch.object(limit, "_limiter") as limiter:

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.windows import Window, by_report, cut, longest_of, plan, resumable, spans, to_read, windows_of
+from tap_vonage_reports.windows import (
+    Window,
+    by_report,
+    cut,
+    halve_last,
+    longest_of,
+    plan,
+    resumable,
+    spans,
+    to_read,
+    windows_of,
+)
 
 if TYPE_CHECKING:
     import portion
@@ -133,3 +144,19 @@ def test_there_are_enough_windows_to_share_and_none_is_cut_below_an_hour(hours: 
     assert length == longest or length == timedelta(hours=1) or total / length >= pieces / 2
     # What is cut for the workers' sake alone is bounded by what they can use.
     assert length == longest or total / length <= pieces
+
+
+@given(st.lists(st.integers(1, 2000), min_size=1, max_size=12), st.integers(1, 6))
+def test_the_last_windows_are_halved_and_nothing_is_lost_between_them(minutes: list[int], count: int) -> None:
+    windows, start = [], at(0)
+    for length in minutes:
+        windows.append(Window(start, start + timedelta(minutes=length, seconds=7)))
+        start = windows[-1].end
+    halved = halve_last(windows, count)
+    assert spans(halved) == spans(windows)
+    assert all(one.end == other.start for one, other in pairwise(halved))
+    assert halved[: len(windows[:-count])] == windows[:-count]
+    for window in windows[-count:]:
+        pieces = [piece for piece in halved if window.start <= piece.start < window.end]
+        assert len(pieces) == (2 if window.end - window.start >= timedelta(hours=2) else 1)
+        assert all(piece.end - piece.start >= timedelta(minutes=59) for piece in pieces if len(pieces) == 2)
