@@ -12,6 +12,7 @@ import csv
 import io
 import zipfile
 import zlib
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
@@ -19,7 +20,7 @@ from tap_vonage_reports.errors import ArchiveError
 from tap_vonage_reports.records import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from _typeshed import WriteableBuffer
 
@@ -51,15 +52,49 @@ def verify(file: BinaryIO, count: int | None) -> int:
         ArchiveError: It is no zip, holds no CSV, has a bad checksum, a header without id, a row of another
             width than the header, another number of rows than announced, or inflates without end.
     """
-    try:
+    with damage_refused():
         found = sum(len(columns[0]) for _, columns in read_chunks(file, count))
+    check_count(found, count)
+    return found
+
+
+@contextmanager
+def damage_refused() -> Generator[None, None, None]:
+    """Refuse an archive that cannot be read to its end.
+
+    Raises:
+        ArchiveError: In place of what the libraries raise.
+    """
+    try:
+        yield
     except _BROKEN as error:
         msg = f"it is damaged ({type(error).__name__})"
         raise ArchiveError(msg) from None
-    if count is not None and found != count:
-        msg = f"it has {found} rows, {count} were announced"
+
+
+def check_count(found: int, announced: int | None) -> None:
+    """Refuse an archive that has more or fewer rows than were announced.
+
+    Raises:
+        ArchiveError: It has.
+    """
+    if announced is not None and found != announced:
+        msg = f"it has {found} rows, {announced} were announced"
         raise ArchiveError(msg)
-    return found
+
+
+def check_header(header: Sequence[str]) -> None:
+    """Refuse a header by which columns cannot be told.
+
+    Raises:
+        ArchiveError: It has no id, or a name twice.
+    """
+    if KEY not in header:
+        msg = f"its header has no column {KEY}"
+        raise ArchiveError(msg)
+    if len(set(header)) < len(header):
+        msg = "its header names a column twice"
+        raise ArchiveError(msg)
 
 
 def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], Columns]]:
@@ -125,12 +160,7 @@ class _Table:
         # "utf-8-sig" takes a BOM for what it is; newlines are the CSV reader's, for they may stand inside cells.
         self._text = io.TextIOWrapper(member, encoding="utf-8-sig", newline="")
         self.header = next(csv.reader(self._text, strict=True), [])
-        if KEY not in self.header:
-            msg = f"its header has no column {KEY}"
-            raise ArchiveError(msg)
-        if len(set(self.header)) < len(self.header):
-            msg = "its header names a column twice"
-            raise ArchiveError(msg)
+        check_header(self.header)
 
     def __iter__(self) -> Iterator[Columns]:
         """Columns of some rows, for all rows in turn.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from tap_vonage_reports.archive import open_members
+from tap_vonage_reports.archive import check_header, open_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -35,7 +35,7 @@ _ENDLESS = "a row does not end"
 def read_cells(
     file: BinaryIO, count: int | None, choose: Callable[[list[str]], list[str]]
 ) -> Generator[pa.RecordBatch, None, None]:
-    """The cells of all members of an archive that has been verified, in the file's order.
+    """The cells of all members of an archive, in the file's order.
 
     Args:
         file: The zip file.
@@ -47,6 +47,7 @@ def read_cells(
 
     Raises:
         ArrowInvalid: What follows is beyond Arrow's reader.
+        ArchiveError: A header is no good.
     """
     with closing(_blocks(file, count, choose)) as blocks:
         unpacker = ThreadPoolExecutor(1, "unpack")
@@ -75,13 +76,23 @@ def _blocks(
         table = table or _begin(text + b"\n", choose)
         if table:
             yield table.read_all(text)
+        else:
+            check_header(_header(text)[0])
 
 
 def _begin(text: bytes, choose: Callable[[list[str]], list[str]]) -> _Table | None:
     """Read the header, once something stands behind it."""
+    header, more = _header(text)
+    if not more:
+        return None
+    check_header(header)
+    return _Table(header, choose(header))
+
+
+def _header(text: bytes) -> tuple[list[str], bool]:
+    """The header, and whether something stands behind it."""
     lines = io.StringIO(text.decode("utf-8-sig", "ignore"), newline="")
-    header = next(csv.reader(lines), [])
-    return _Table(header, choose(header)) if lines.read(1) else None
+    return next(csv.reader(lines), []), bool(lines.read(1))
 
 
 class _Table:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tap_vonage_reports.archive import verify
 from tap_vonage_reports.bookmarks import OpenPage
 from tap_vonage_reports.reports import ReportReplaced
 from tap_vonage_reports.windows import Window
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.page_queue import PagePlan
     from tap_vonage_reports.pages import Page
     from tap_vonage_reports.reading import Reading
-    from tap_vonage_reports.reports import Report
+    from tap_vonage_reports.reports import Accept, Report
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Delivered:
     Attributes:
         records: The rows of a page.
         archive: The file of a report, instead.
-        count: How many rows the file has, where that is known.
+        count: How many rows the file has.
         note: To be called once the rows are out: the bookmark moves over them.
         state_due: Whether STATE should be written then.
     """
@@ -47,6 +48,11 @@ class Delivered:
     count: int | None = None
 
     @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return (self.count or 0) if self.records is None else len(self.records)
+
+    @property
     def of_report(self) -> bool:
         """Whether it is a report, with rows or without, whose successor cannot be asked for before it is noted."""
         return self.records is None
@@ -55,13 +61,15 @@ class Delivered:
 class Delivery:
     """Delivers one partition."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, accept: Accept = verify) -> None:
         """Prepare the delivery of a partition.
 
         Args:
             reading: The partition.
+            accept: What finds out whether the file of a report is whole; it may also take what is in it.
         """
         self._reading = reading
+        self._accept = accept
         self._run = reading.run
 
     def __iter__(self) -> Iterator[Delivered]:
@@ -83,18 +91,18 @@ class Delivery:
         """The partition's reports, one after the other."""
         reports = self._run.reports
         while report := reports.first(self._reading):
-            with suppress(ReportReplaced), reports.opened(report) as file:
-                note = partial(self._note_report, report, time.monotonic(), self._reading.outcome.rows)
+            with suppress(ReportReplaced), reports.opened(report, self._accept) as file:
+                note = partial(self._note_report, report)
                 yield Delivered(note, state_due=True, archive=file, count=report.count)
 
-    def _note_report(self, report: Report, started: float, rows_before: int) -> None:
+    def _note_report(self, report: Report) -> None:
         reading, reports = self._reading, self._run.reports
         reading.outcome.windows += 1
         if report.requested_at:
             reading.read_at = min(reading.read_at, report.requested_at)
         reports.settle(report)
         reading.bookmark.cover(report.window, reading.read_at)
-        rows, seconds = reading.outcome.rows - rows_before, max(time.monotonic() - started, 1e-3)
+        rows, seconds = report.count or 0, max(time.monotonic() - (report.fetched or report.since), 1e-3)
         logger.info(
             "%s: %s rows in %.1f s (%s rows/s), reports left: %d, in the run: %d",
             report,

@@ -16,7 +16,6 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from tap_vonage_reports.archive import verify
 from tap_vonage_reports.bookmarks import RequestedReport
 from tap_vonage_reports.errors import (
     ApiError,
@@ -32,9 +31,12 @@ from tap_vonage_reports.windows import Window, cut, spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from datetime import datetime
+    from typing import TypeAlias
 
     from tap_vonage_reports.client import ReportsClient
     from tap_vonage_reports.reading import Reading
+
+    Accept: TypeAlias = Callable[[BinaryIO, int | None], int]
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class Report:
         renewals: How often it was asked for again because its file was no good.
         error: What went wrong for good.
         since: When it entered its stage, on this machine's monotonic clock.
+        fetched: When its download began, likewise.
         next_look: When to look at it again, likewise.
         pause: Seconds between two looks.
     """
@@ -101,6 +104,7 @@ class Report:
     renewals: int = 0
     error: ApiError | None = None
     since: float = 0
+    fetched: float = 0
     next_look: float = 0
     pause: float = POLL_SECONDS[0]
 
@@ -173,11 +177,12 @@ class ReportQueue:
                 break
 
     @contextmanager
-    def opened(self, report: Report) -> Generator[BinaryIO | None, None, None]:
+    def opened(self, report: Report, accept: Accept) -> Generator[BinaryIO | None, None, None]:
         """Wait for a report, download and verify it.
 
         Args:
             report: What `first` gave.
+            accept: Reads the file to its end and gives its number of rows, or an `ArchiveError` unless it is whole.
 
         Yields:
             Its file, whole and verified; None for a report without rows.
@@ -194,7 +199,7 @@ class ReportQueue:
                 return
             with tempfile.TemporaryFile(prefix="vonage-report-") as temporary:
                 file = cast("BinaryIO", temporary)
-                if self._fetch(report, file):
+                if self._fetch(report, file, accept):
                     yield file
                     return
 
@@ -383,14 +388,15 @@ class ReportQueue:
         report.pause = POLL_SECONDS[0] if first else min(report.pause * POLL_GROWTH, POLL_SECONDS[1])
         report.next_look = time.monotonic() + report.pause * self._pace
 
-    def _fetch(self, report: Report, file: BinaryIO) -> bool:
-        """Download and verify a report; False when it has to be awaited again."""
+    def _fetch(self, report: Report, file: BinaryIO, accept: Accept) -> bool:
+        """Download a report; False when it has to be awaited again."""
+        report.fetched = time.monotonic()
         for number in range(MAX_DOWNLOADS):
             file.seek(0)
             file.truncate()
             try:
                 self._client.download(report.link, file)
-                verify(file, report.count)
+                report.count = accept(file, report.count)
             except Refusal as refusal:
                 if refusal.status != NOT_FOUND:
                     raise

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream
@@ -16,7 +16,7 @@ from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 from tap_vonage_reports.archive import read_chunks
 from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.bookmarks import Bookmark, adopt_stream_bookmark
-from tap_vonage_reports.delivery import Delivery
+from tap_vonage_reports.delivery import Delivered, Delivery
 from tap_vonage_reports.errors import ApiError, NotAvailable
 from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.records import KEY, RecordParser
@@ -24,13 +24,12 @@ from tap_vonage_reports.run import Outcome, Result
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import Context
     from singer_sdk.metrics import Counter
 
     from tap_vonage_reports.batches import BatchConfig
-    from tap_vonage_reports.delivery import Delivered
     from tap_vonage_reports.products import Product
     from tap_vonage_reports.run import Run
     from tap_vonage_reports.tap import TapVonageReports
@@ -115,7 +114,7 @@ class ReportStream(Stream):
                     else:
                         yield from records
                         self.tap.flush()
-                    reading.outcome.rows += len(records)
+                reading.outcome.rows += delivered.rows
                 delivered.note()
                 if delivered.state_due:
                     self.run.save()
@@ -144,29 +143,23 @@ class ReportStream(Stream):
         """One partition in files."""
         with self._reading(context) as reading, self._batch_files(batch_config) as files:
             notes: list[Callable[[], None]] = []
-            failure: ApiError | None = None
-            deliveries = iter(Delivery(reading))
-            while True:
-                try:
-                    delivered = next(deliveries, None)
-                except ApiError as error:  # what came before it is good
-                    delivered, failure = None, error
-                if delivered:
-                    reading.outcome.rows += self._into(files, delivered)
-                    notes.append(delivered.note)
-                if not delivered or delivered.of_report or files.rows >= self._rows_per_file:
-                    if manifest := files.finish():
-                        reading.bookmark.tidy()  # the SDK writes the state as it is, too
-                        yield files.encoding, manifest
-                    for note in notes:
-                        note()
-                    if notes:
-                        self.run.save()
-                    notes.clear()
-                if failure:
-                    raise failure
-                if not delivered:
-                    return
+            accept = partial(files.write_archive, on_progress=self.run.look_after)
+            for step in _with_end(Delivery(reading, accept)):
+                if isinstance(step, Delivered):
+                    if step.records is not None:
+                        files.write_records(self._parser.parse_rows(step.records))
+                    reading.outcome.rows += step.rows
+                    notes.append(step.note)
+                    if not step.of_report and files.rows < self._rows_per_file:
+                        continue
+                if manifest := files.finish():
+                    reading.bookmark.tidy()  # the SDK writes the state as it is, too
+                    yield files.encoding, manifest
+                while notes:
+                    notes.pop(0)()
+                self.run.save()
+                if isinstance(step, ApiError):
+                    raise step
 
     def check_batches(self) -> None:
         """Find out now, before anything is asked for, whether batch files can be written.
@@ -191,14 +184,6 @@ class ReportStream(Stream):
     def _rows_per_file(self) -> int:
         # The SDK's own default would be a tenth of ours.
         return int(self.config["batch_config"].get("batch_size") or ROWS_PER_FILE)
-
-    def _into(self, files: BatchFiles, delivered: Delivered) -> int:
-        """Write what was delivered to files; how many rows it has."""
-        if delivered.archive:
-            return files.write_archive(delivered.archive, delivered.count, self.run.look_after)
-        records = self._parser.parse_rows(delivered.records or [])
-        files.write_records(records)
-        return len(records)
 
     def get_record_counter(self, *, endpoint: str | None = None, log_interval: float = DEFAULT_LOG_INTERVAL) -> Counter:
         """The SDK's counter of records, kept because it counts those that are written here, too."""
@@ -301,6 +286,16 @@ class ReportStream(Stream):
 
 def _key(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(context.items()))
+
+
+def _with_end(deliveries: Iterable[Delivered]) -> Iterator[Delivered | ApiError | None]:
+    """What is delivered, and how that ended: None, or the error. What came before an error is good."""
+    try:
+        yield from deliveries
+    except ApiError as error:
+        yield error
+    else:
+        yield None
 
 
 def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:

@@ -180,3 +180,34 @@ def test_where_files_cannot_be_written_nothing_is_asked_for(
     assert "somewhere" not in str(output.error)
     assert sandbox.requests.rows == 0
     assert not sandbox.requests.reports
+
+
+BROKEN_FILES = {
+    Fault.BAD_CRC: "damaged",
+    Fault.CORRUPT_ZIP: "damaged",
+    Fault.ZIP_WITHOUT_CSV: "no CSV",
+    Fault.ZIP_BOMB: "inflates beyond",
+    Fault.ROW_WIDTH: "columns has",
+    Fault.HEADER_WITHOUT_ID: "no column id",
+    Fault.COUNT_WRONG: "were announced",
+}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+@pytest.mark.parametrize("fault", BROKEN_FILES, ids=lambda fault: str(fault.value))
+def test_of_a_report_that_is_not_whole_nothing_remains(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, fault: Fault, kind: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": Within(500, START, END)})
+    settings = settings_for(sandbox, **DATES, **batch(tmp_path, kind, batch_size=100), fetch_mode="async")
+    sandbox.faults.on(fault)
+    failed = run_tap(settings, ["amd"])
+    assert isinstance(failed.error, RunFailed)
+    assert BROKEN_FILES[fault] in str(failed.error)
+    assert files_of(failed) == list(tmp_path.iterdir()) == []
+    sandbox.faults.off(fault)
+    passed = run_tap(settings, ["amd"], failed.state)
+    ids = [row["id"] for address in files_of(passed) for row in rows_of(address)]
+    assert passed.code == 0
+    assert len(ids) == len(set(ids)) == 500
+    assert len(list(tmp_path.iterdir())) == len(files_of(passed)) == 5
