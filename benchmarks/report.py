@@ -219,4 +219,5 @@ def load(path: Path) -> Results:
 
 def save(results: Results, path: Path) -> None:
     """Keep results in a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")

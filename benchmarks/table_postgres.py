@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 TARGET = "meltanolabs-target-postgres==0.8.1"
 TARGET_NEEDS = (TARGET, "singer-sdk[parquet]")
-COPY = {"": False, ", COPY": True}
+COPY = {", COPY": True}
 ABOUT = """\
 The report of table 1, {rows:,} rows, into an empty schema of PostgreSQL {version} on the same machine, a server
 with its own default settings, whose work does not count as CPU or memory here. The tap, with the tiny server of
-table 1, is piped into `target-postgres` of MeltanoLabs, which upserts by `id`; *COPY* is its setting `use_copy`.
+table 1, is piped into `target-postgres` of MeltanoLabs, which upserts by `id`; *COPY* is its
+setting `use_copy`, which makes both forms faster.
 dlt reads the file itself, by rows or by Arrow tables, and merges by `id`.
 
 Every run was checked: the number of rows, and whether the sum of the prices in the table is that of the report to
