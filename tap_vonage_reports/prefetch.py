@@ -127,9 +127,11 @@ class ReadAhead(Generic[T]):
 
     def close(self) -> None:
         """Drop everything and let the workers go."""
-        self._closed = True
         for group in list(self._groups):
             self._drop(group)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def _first(self, group: Hashable) -> _Task[T] | None:
         with self._changed:

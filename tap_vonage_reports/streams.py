@@ -56,9 +56,8 @@ class ReportStream(Stream):
         self.tap = tap
         self.product = product
         self.selected_by_default = product.selected
-        files = tap.config.get("batch_config") or {}
         schema = _without_notes(product.schema)
-        if files.get("encoding", {}).get("format") == "parquet":
+        if files_hold_text(tap.config):
             _objects_as_text(schema)
         super().__init__(tap, schema=schema, name=product.stream)
         self.primary_keys = (KEY,)
@@ -303,6 +302,13 @@ def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(
         ("Beginning sync of", "Starting incremental sync of", "An unhandled error occurred while syncing")
     )
+
+
+def files_hold_text(config: Mapping[str, Any]) -> bool:
+    """Whether the rows go into files that hold objects as text."""
+    files = config.get("batch_config")  # not checked where the settings need not be right (--discover)
+    encoding = files.get("encoding") if isinstance(files, dict) else None
+    return isinstance(encoding, dict) and encoding.get("format") == "parquet"
 
 
 def _objects_as_text(schema: dict[str, Any]) -> None:

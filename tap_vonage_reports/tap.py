@@ -32,7 +32,7 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import KEY
 from tap_vonage_reports.run import PACKAGE, Run
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
-from tap_vonage_reports.streams import ReportStream
+from tap_vonage_reports.streams import ReportStream, files_hold_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,7 +107,7 @@ class TapVonageReports(Tap):
             # A setting that is null is one that was not set.
             super().__init__(
                 config={name: value for name, value in given.items() if value is not None},
-                catalog=_known_catalog(catalog) if catalog else None,
+                catalog=_known_catalog(catalog, text_objects=files_hold_text(given)) if catalog else None,
                 validate_config=validate_config,
                 **kwargs,
             )
@@ -264,8 +264,8 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _known_catalog(content: Catalog | dict[str, Any]) -> Catalog:
-    """A catalog for the tap's own streams, with the keys that they have, whatever an old one says."""
+def _known_catalog(content: Catalog | dict[str, Any], *, text_objects: bool) -> Catalog:
+    """A catalog for the tap's own streams, with the keys and types that they have, whatever an old one says."""
     try:
         if not isinstance(content, Catalog):
             # The SDK takes a file without "streams" for an empty catalog.
@@ -283,6 +283,9 @@ def _known_catalog(content: Catalog | dict[str, Any]) -> Catalog:
     for name, entry in content.items():
         entry.key_properties = [KEY]
         entry.replication_key = PRODUCTS[name].date_field
+        for spec in (entry.schema.properties or {}).values():
+            if text_objects and "object" in (spec.type or ()):
+                spec.type = ["string", "null"]
     return content
 
 

@@ -87,12 +87,14 @@ class RateLimit:
         place = (turn.rank, next(self._arrivals))
         with self._moved:
             heapq.heappush(self._waiting, place)
-            # Who is first is asked again each time, for a more urgent request may have come.
-            while not turn.cancelled and not (
-                self._waiting[0] == place and self._limiter.try_acquire("request", blocking=False)
-            ):
-                self._moved.wait(LOOK_EVERY_SECONDS if self._waiting[0] == place else GLANCE_SECONDS)
-            self._waiting.remove(place)
-            heapq.heapify(self._waiting)
-            self._moved.notify_all()
+            try:
+                # Who is first is asked again each time, for a more urgent request may have come.
+                while not turn.cancelled and not (
+                    self._waiting[0] == place and self._limiter.try_acquire("request", blocking=False)
+                ):
+                    self._moved.wait(LOOK_EVERY_SECONDS if self._waiting[0] == place else GLANCE_SECONDS)
+            finally:
+                self._waiting.remove(place)
+                heapq.heapify(self._waiting)
+                self._moved.notify_all()
         turn.pause(0)

@@ -212,3 +212,13 @@ def test_of_a_report_that_is_not_whole_nothing_remains(
     assert passed.code == 0
     assert len(ids) == len(set(ids)) == 500
     assert len(list(tmp_path.iterdir())) == len(files_of(passed)) == 5
+
+
+def test_the_schema_says_what_the_files_hold_whatever_the_catalog_says(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(rows={"sms": 1})
+    for kind, said in (("parquet", "string"), ("jsonl", "object")):
+        output = run_tap(settings_for(sandbox, **DATES, **batch(tmp_path, kind)), ["sms"])
+        schema = next(message["schema"] for message in output.messages if message["type"] == "SCHEMA")
+        assert said in schema["properties"]["_extra"]["type"]

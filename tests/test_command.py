@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.products import PRODUCTS
@@ -20,6 +22,21 @@ def test_python_dash_m_and_version() -> None:
     output = run_command("--version")
     assert output.code == 0
     assert output.lines[0].startswith(b"tap-vonage-reports v")
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+    code = "import sys, tap_vonage_reports.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603
+    heavy = {
+        "duckdb",
+        "pyarrow",
+        "s3fs",
+        "starlette",
+        "tap_vonage_reports.arrow",
+        "tap_vonage_reports.sandbox",
+        "uvicorn",
+    }
+    assert not heavy & set(loaded.stdout.split())
 
 
 def test_about_lists_every_setting_with_its_description() -> None:

@@ -97,6 +97,18 @@ def test_bodies_come_only_when_they_are_asked_for_and_as_they_are(make_sandbox: 
     assert {record["concatenated"] for record in output.records["sms"]} == {True, False, None}
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_records_that_go_through_the_sdk_are_the_same(make_sandbox: Callable[..., Sandbox], mode: str) -> None:
+    sandbox = make_sandbox(rows={"sms": Within(100, START, END)}, faults=["extra-columns", "unfit-values"])
+    settings = settings_for(sandbox, **DATES, fetch_mode=mode)
+    plain, mapped = (
+        [line.partition(b',"time_extracted"')[0] for line in run_tap(each, ["sms"]).lines if b'"RECORD"' in line[:20]]
+        for each in (settings, {**settings, "stream_maps": {"sms": {}}})
+    )
+    assert len(plain) == 200
+    assert sorted(plain) == sorted(mapped)
+
+
 def test_unknown_columns_and_misfits_arrive_in_extra(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"sms": Within(50, START, END)}, faults=["extra-columns", "unfit-values"])
     output = run_tap(settings_for(sandbox, **DATES), ["sms"])

@@ -311,6 +311,23 @@ def test_a_signal_ends_a_wait_for_the_api(make_sandbox: Callable[..., Sandbox], 
     assert seconds < 2
 
 
+@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"amd": {"note": "'x'"}}}], ids=["as they are", "mapped"])
+def test_what_was_read_is_out_while_the_next_page_is_waited_for(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, maps: dict[str, Any]
+) -> None:
+    sandbox = make_sandbox(rows={"amd": Within(40, START, START + timedelta(hours=1))}, page_size=15)
+    sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 300, after=2, products=["AMD"])
+    hour = {"start_date": START.isoformat(), "end_date": (START + timedelta(hours=1)).isoformat()}
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
+    process = start(settings_for(sandbox, **hour, **maps), tmp_path, "--catalog", str(tmp_path / "catalog.json"))
+    assert process.stdout is not None
+    records = 0
+    while records < 30:
+        records += json.loads(process.stdout.readline())["type"] == "RECORD"
+    process.kill()
+    process.communicate()
+
+
 def test_a_signal_ends_the_run_even_when_nobody_reads_its_output(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
