@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, dropwhile, islice
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from tap_vonage_reports.errors import SpoolError
@@ -156,12 +156,19 @@ class ReadAhead(Generic[T]):
                         self._put(task, item)
             except BaseException as error:  # noqa: BLE001 - the consumer raises it again
                 task.error = error
-                with self._changed:
-                    # The consumer will not get beyond the error.
-                    self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
+                self._end_after(group, task)
             with self._changed:
                 task.done = True
                 self._changed.notify_all()
+
+    def _end_after(self, group: Hashable, failed: _Task[T]) -> None:
+        """End what comes after a task in its group: the consumer will not get beyond the error."""
+        with self._changed:
+            self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
+            after = dropwhile(lambda task: task is not failed, self._groups.get(group, ()))
+            for task in islice(after, 1, None):
+                task.turn.cancel()
+            self._changed.notify_all()
 
     def _next(self) -> tuple[Hashable, _Task[T]] | None:
         with self._changed:

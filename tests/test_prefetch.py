@@ -119,6 +119,30 @@ def test_an_error_comes_in_its_place_and_nothing_after_it_is_begun(make: Callabl
     assert begun == [1]
 
 
+def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[int], ReadAhead[Any]]) -> None:
+    later_runs, cancelled = threading.Event(), threading.Event()
+
+    def fail(_turn: Turn) -> Iterator[str]:
+        assert later_runs.wait(PATIENCE)
+        msg = "no"
+        raise ValueError(msg)
+
+    def later(turn: Turn) -> Iterator[str]:
+        later_runs.set()
+        try:
+            turn.pause(PATIENCE)
+        except Cancelled:
+            cancelled.set()
+            raise
+        yield "never"
+
+    ahead = make(2)
+    ahead.add("group", [fail, later])
+    assert cancelled.wait(PATIENCE)
+    with pytest.raises(ValueError, match="no"):
+        next(ahead.take("group", nothing))
+
+
 def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int], ReadAhead[Any]]) -> None:
     waiting, cancelled = threading.Event(), threading.Event()
 
