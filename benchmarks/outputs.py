@@ -60,6 +60,11 @@ def records(out: Path) -> int:
     return count_records(out / "stdout")
 
 
+def counted(out: Path) -> int:
+    """The rows that `counter.py` has counted behind a run."""
+    return int((out / "stdout").read_text())
+
+
 def files(out: Path) -> int:
     """The rows that a run has written to files; none should be on standard output as well."""
     return count_files(out / BATCH) + records(out)
