@@ -21,8 +21,8 @@ SIZES, QUICK_SIZES = (50_000, 500_000, 2_000_000), (1_000, 2_000, 4_000)
 COUNTER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("counter.py")))
 MODES = ("tap, RECORD", "tap, BATCH Parquet")
 ABOUT = """\
-Reports of growing size, read as in table 1; but the records go through a pipe to a program that counts them, for two
-gigabytes of them would show how the disk's cache grows. *Path alone* is the whole time less that of the quickest run
+Reports of growing size, read as in table 1; but the records go through a pipe to a program that counts them, so that
+two gigabytes of them measure no disk. *Path alone* is the whole time less that of the quickest run
 of the same command on a report without rows."""
 
 
