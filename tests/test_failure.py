@@ -110,7 +110,8 @@ def test_every_fault_of_the_sandbox_is_tried() -> None:
 @pytest.mark.parametrize("fault", [*HARMLESS, *PASSING], ids=lambda fault: str(fault.value))
 def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> None:
     sandbox.faults.on(fault, **{**HARMLESS, **PASSING}[fault])
-    output = read(sandbox)
+    # Of several workers, one could be hit by every second answer time after time.
+    output = read(sandbox, max_concurrent_requests=1)
     assert output.code == 0, output.log
     assert len(set(output.ids(STREAM))) == COMPLETE
     if fault is not Fault.CURSOR_REFUSED:  # which starts the window over
