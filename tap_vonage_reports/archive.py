@@ -98,7 +98,7 @@ def check_header(header: Sequence[str]) -> None:
 
 
 def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], Columns]]:
-    """The rows of an archive that `verify` has found whole, some at a time, in the file's order.
+    """The rows of an archive, some at a time, in the file's order.
 
     Args:
         file: The zip file.
@@ -106,26 +106,14 @@ def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], 
 
     Yields:
         The names of the columns, and of each column the cells of some rows; a missing value is an empty text.
+
+    Raises:
+        ArchiveError: The archive is not whole, see `verify`; and what the libraries raise, see `damage_refused`.
     """
     for member in open_members(file, count):
         table = _Table(member)
         for columns in table:
             yield table.header, columns
-
-
-def read_rows(file: BinaryIO, count: int | None) -> Iterator[dict[str, str]]:
-    """The same rows one by one.
-
-    Args:
-        file: The zip file.
-        count: As for `verify`.
-
-    Yields:
-        Each row as cells by column name; a missing value is an empty text.
-    """
-    for header, columns in read_chunks(file, count):
-        for row in zip(*columns, strict=True):
-            yield dict(zip(header, row, strict=True))
 
 
 def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:

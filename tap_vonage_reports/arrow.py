@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from tap_vonage_reports.archive import read_chunks
 from tap_vonage_reports.cells import read_cells
-from tap_vonage_reports.records import EXTRA, KEY
+from tap_vonage_reports.records import DIGITS, EXTRA, KEY, PLACES, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -40,7 +40,7 @@ _TYPES: Final[Mapping[str, pa.DataType]] = {
     "string": _TEXT,
     "date-time": _TIME,
     "integer": pa.int64(),
-    "number": pa.decimal128(38, 18),
+    "number": pa.decimal128(DIGITS, PLACES),
     "boolean": pa.bool_(),
     "object": _TEXT,
 }
@@ -71,7 +71,7 @@ class Parquet:
     ) -> None:
         """Prepare the files of a stream; the arguments are those of `BatchFiles`, and a compression."""
         properties = schema["properties"]
-        self._kinds = {name: _kind(spec) for name, spec in properties.items() if name in {KEY, *fields}}
+        self._kinds = {name: kind_of(spec) for name, spec in properties.items() if name in {KEY, *fields}}
         self._known = properties.keys() - {EXTRA}
         self._parser = parser
         self._compression = compression
@@ -89,7 +89,7 @@ class Parquet:
             return self._columns([self._cut(record) for record in records])
 
     def of_archive(self, file: BinaryIO, count: int | None) -> Generator[pa.RecordBatch, None, None]:
-        """Columns of the rows of a verified archive, some thousands at a time, in their order.
+        """Columns of the rows of an archive, some thousands at a time, in their order.
 
         Args:
             file: The zip file.
@@ -100,6 +100,7 @@ class Parquet:
 
         Raises:
             RecordError: A row has no id.
+            ArchiveError: The archive is not whole, see `archive.read_chunks`.
         """
         done = 0
         try:
@@ -190,11 +191,6 @@ class RowGroups:
         if self._waiting:
             self._writer.write_table(pa.Table.from_batches(self._waiting), ROW_GROUP_ROWS)
         self._waiting, self._rows, self._bytes = [], 0, 0
-
-
-def _kind(spec: Mapping[str, Any]) -> str:
-    kinds = {spec["type"]} if isinstance(spec["type"], str) else set(spec["type"]) - {"null"}
-    return str(spec.get("format") or kinds.pop())
 
 
 def _column(kind: str, values: list[Any]) -> pa.Array:

@@ -182,6 +182,12 @@ class RecordParser:
             self._surprised(name, why)
 
 
+def kind_of(spec: Mapping[str, Any]) -> str:
+    """The one kind of values that a field of a schema has, null apart: its format where it has one, else its type."""
+    kinds = {spec["type"]} if isinstance(spec["type"], str) else set(spec["type"]) - {"null"}
+    return str(spec.get("format") or kinds.pop())
+
+
 class _Field:
     """How the values of one field are converted.
 
@@ -192,8 +198,7 @@ class _Field:
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
-        kinds = {spec["type"]} if isinstance(spec["type"], str) else set(spec["type"]) - {"null"}
-        self.convert = _CONVERTERS[kinds.pop(), spec.get("format")]
+        self.convert = _CONVERTERS[kind_of(spec)]
         self.convert_texts = _FASTER.get(self.convert) or _Memory(self.convert).convert_texts
 
 
@@ -289,13 +294,13 @@ def _to_object(value: Any) -> Any:  # noqa: ANN401
     return dict(sorted(value.items())) if isinstance(value, dict) else _MISFIT
 
 
-_CONVERTERS: Final[Mapping[tuple[str, str | None], Callable[[Any], Any]]] = {
-    ("string", None): _to_string,
-    ("string", "date-time"): _to_time,
-    ("integer", None): _to_integer,
-    ("number", None): _to_number,
-    ("boolean", None): _to_boolean,
-    ("object", None): _to_object,
+_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "string": _to_string,
+    "date-time": _to_time,
+    "integer": _to_integer,
+    "number": _to_number,
+    "boolean": _to_boolean,
+    "object": _to_object,
 }
 _FASTER: Final[Mapping[Callable[[Any], Any], Callable[[Sequence[str | None]], Sequence[Any]]]] = {
     _to_string: _strings,

@@ -17,6 +17,7 @@ from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.times import parse_time
 from tests.harness import Output, catalog_of, run_tap, settings_for
+from tests.test_reports import BROKEN_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,17 +181,6 @@ def test_where_files_cannot_be_written_nothing_is_asked_for(
     assert "somewhere" not in str(output.error)
     assert sandbox.requests.rows == 0
     assert not sandbox.requests.reports
-
-
-BROKEN_FILES = {
-    Fault.BAD_CRC: "damaged",
-    Fault.CORRUPT_ZIP: "damaged",
-    Fault.ZIP_WITHOUT_CSV: "no CSV",
-    Fault.ZIP_BOMB: "inflates beyond",
-    Fault.ROW_WIDTH: "columns has",
-    Fault.HEADER_WITHOUT_ID: "no column id",
-    Fault.COUNT_WRONG: "were announced",
-}
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])

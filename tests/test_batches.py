@@ -29,7 +29,6 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
 from tap_vonage_reports import arrow, cells
-from tap_vonage_reports.archive import read_rows
 from tap_vonage_reports.arrow import Parquet
 from tap_vonage_reports.batches import BatchFiles
 from tap_vonage_reports.errors import ArchiveError, RecordError, SettingsError, TapError
@@ -38,6 +37,7 @@ from tap_vonage_reports.records import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
 from tests.sandbox.reading import NOW, SHAPES, Reader
 from tests.sandbox.reporting import created, download
+from tests.test_archive import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -112,7 +112,7 @@ def table_of(**columns: str) -> io.BytesIO:
 def parsed(file: io.BytesIO, schema: Mapping[str, Any] = SCHEMA, aliases: Any = None) -> list[dict[str, Any]]:
     """What the rows of a report are in RECORD messages."""
     parser = RecordParser(schema, ALIASES if aliases is None else aliases)
-    return [parser.parse(row) for row in read_rows(file, None)]
+    return [parser.parse(row) for row in read_rows(file)]
 
 
 def as_json(value: Any) -> str:

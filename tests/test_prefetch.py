@@ -119,50 +119,47 @@ def test_an_error_comes_in_its_place_and_nothing_after_it_is_begun(make: Callabl
     assert begun == [1]
 
 
-def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[int], ReadAhead[Any]]) -> None:
-    later_runs, cancelled = threading.Event(), threading.Event()
+class LongWait:
+    """Work that does nothing but wait, and tells when that begins and when it is cut short."""
 
-    def fail(_turn: Turn) -> Iterator[str]:
-        assert later_runs.wait(PATIENCE)
-        msg = "no"
-        raise ValueError(msg)
+    def __init__(self) -> None:
+        self.begun, self.cancelled = threading.Event(), threading.Event()
 
-    def later(turn: Turn) -> Iterator[str]:
-        later_runs.set()
+    def __call__(self, turn: Turn) -> Iterator[str]:
+        self.begun.set()
         try:
             turn.pause(PATIENCE)
         except Cancelled:
-            cancelled.set()
+            self.cancelled.set()
             raise
         yield "never"
 
+
+def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[int], ReadAhead[Any]]) -> None:
+    later = LongWait()
+
+    def fail(_turn: Turn) -> Iterator[str]:
+        assert later.begun.wait(PATIENCE)
+        msg = "no"
+        raise ValueError(msg)
+
     ahead = make(2)
     ahead.add("group", [fail, later])
-    assert cancelled.wait(PATIENCE)
+    assert later.cancelled.wait(PATIENCE)
     with pytest.raises(ValueError, match="no"):
         next(ahead.take("group", nothing))
 
 
 def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int], ReadAhead[Any]]) -> None:
-    waiting, cancelled = threading.Event(), threading.Event()
-
-    def wait(turn: Turn) -> Iterator[str]:
-        waiting.set()
-        try:
-            turn.pause(PATIENCE)
-        except Cancelled:
-            cancelled.set()
-            raise
-        yield "never"
-
+    wait = LongWait()
     ahead = make(2)
     ahead.add("group", [work("a"), wait])
     ahead.add("other", [work("b")])
     got = ahead.take("group", nothing)
     next(got)
-    assert waiting.wait(PATIENCE)
+    assert wait.begun.wait(PATIENCE)
     got.close()
-    assert cancelled.wait(PATIENCE)
+    assert wait.cancelled.wait(PATIENCE)
     assert list(ahead.take("other", nothing)) == [(0, "b")]
 
 

@@ -216,13 +216,7 @@ def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> 
     assert output.bookmark("amd")["covered"] == [[START.isoformat(), END.isoformat()]]
 
 
-LASTING: dict[Fault, str] = {
-    Fault.REPORT_FAILED: "ended as FAILED",
-    Fault.REPORT_ABORTED: "ended as ABORTED",
-    Fault.REPORT_VANISHED: "is gone",
-    Fault.UNKNOWN_REPORT_STATUS: "documents do not name",
-    Fault.FILE_VANISHED: "lost its file",
-    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "could not be downloaded (The connection broke",
+BROKEN_FILES: dict[Fault, str] = {
     Fault.BAD_CRC: "damaged",
     Fault.CORRUPT_ZIP: "damaged",
     Fault.ZIP_WITHOUT_CSV: "no CSV",
@@ -230,6 +224,15 @@ LASTING: dict[Fault, str] = {
     Fault.ROW_WIDTH: "columns has",
     Fault.HEADER_WITHOUT_ID: "no column id",
     Fault.COUNT_WRONG: "were announced",
+}
+LASTING: dict[Fault, str] = {
+    Fault.REPORT_FAILED: "ended as FAILED",
+    Fault.REPORT_ABORTED: "ended as ABORTED",
+    Fault.REPORT_VANISHED: "is gone",
+    Fault.UNKNOWN_REPORT_STATUS: "documents do not name",
+    Fault.FILE_VANISHED: "lost its file",
+    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "could not be downloaded (The connection broke",
+    **BROKEN_FILES,
 }
 
 
