@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import sys
 import zipfile
 from datetime import datetime, timezone
@@ -83,6 +84,8 @@ def arrow_floor(report: str, target: str) -> None:
             )
             for batch in batches:
                 writer.write_batch(batch)
+    # Arrow's thread may still hold some of Python's bytes, and would abort a Python that is ending by giving them back.
+    os._exit(0)
 
 
 def _time(text: str) -> str:

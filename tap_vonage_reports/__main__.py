@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_vonage_reports.errors import SettingsError, TapError
-from tap_vonage_reports.messages import Interrupted
+from tap_vonage_reports.errors import OutputError, SettingsError, TapError
+from tap_vonage_reports.messages import output_checked
+from tap_vonage_reports.privacy import trace_of
+from tap_vonage_reports.signals import Interrupted
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
@@ -34,25 +36,48 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        code: int | None = TapVonageReports.cli.main(arguments, prog_name=TapVonageReports.name, standalone_mode=False)
+        return _command(arguments)
     except SettingsError as error:
         for problem in error.problems:
             logger.error(problem)
-    except TapError as error:
-        logger.error("%s", error)
-    except ConfigValidationError as error:
+    except (TapError, ConfigValidationError) as error:
         logger.error("%s", error)
     except click.ClickException as error:
         logger.error("%s", error.format_message())
     except click.Abort:
         return 130
-    except SystemExit as done:  # the SDK's way out of --about
-        return int(done.code or 0)
     except Interrupted as interrupted:
         return interrupted.exit_code
-    else:
-        return code or 0
+    except Exception as error:  # noqa: BLE001 - the way out of every program
+        logger.critical(
+            "Unexpected: %s. This should not happen; please report it with this line. No record is lost: the next run "
+            "goes on from the last state.",
+            trace_of(error),
+        )
     return 1
+
+
+def _command(arguments: Sequence[str] | None) -> int:
+    """Run the command; its exit code, when all that it has written is out.
+
+    Raises:
+        OutputError: Standard output is closed, or cannot be written.
+    """
+    if sys.__stdout__ is None:
+        why = "it is closed"
+        raise OutputError(why)
+    try:
+        code = TapVonageReports.cli.main(arguments, prog_name=TapVonageReports.name, standalone_mode=False)
+    except SystemExit as done:  # the SDK's way out of --about
+        code = done.code
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        with output_checked():  # the SDK writes the catalog and the like itself
+            raise
+    with output_checked():
+        sys.stdout.flush()
+    return int(code or 0)
 
 
 if __name__ == "__main__":

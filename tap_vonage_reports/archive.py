@@ -13,8 +13,7 @@ import io
 import zipfile
 import zlib
 from contextlib import contextmanager
-from itertools import chain, islice
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from tap_vonage_reports.errors import ArchiveError
 from tap_vonage_reports.records import KEY
@@ -27,15 +26,23 @@ if TYPE_CHECKING:
     Columns = Sequence[Sequence[str]]
 
 LARGEST_ROW = 1 << 15
-"""Bytes that a row may take on average; a member that inflates beyond what its rows explain is refused."""
+"""Bytes that a row may take on average; an archive that inflates beyond what its rows explain is refused."""
 MOST_INFLATION = 200
 """The same for a report that does not say how many rows it has, by the size of its file: CSV inflates about tenfold."""
 SMALLEST_LIMIT = 1 << 20
+LONGEST_ROW = 1 << 22
+"""Characters of a row, which is in memory as a whole: 128 times what rows take on average at most."""
+MOST_COLUMNS = 1000
+"""Columns of a table: twenty times as many as any product has."""
+LARGEST_READ = 1 << 21
+"""Bytes that are read of the file at once. Its directory is, which has less than a hundred for each member."""
 BYTES_AT_ONCE = 1 << 17
 CHARACTERS_AT_ONCE = 1 << 17
-ROWS_AT_ONCE = 1000
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError, csv.Error, NotImplementedError, RuntimeError)
+_INSIDE_ROW = frozenset(("", ","))
+"""What may stand behind a quote that ends a cell or a part of one, inside a row."""
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def verify(file: BinaryIO, count: int | None) -> int:
@@ -87,8 +94,11 @@ def check_header(header: Sequence[str]) -> None:
     """Refuse a header by which columns cannot be told.
 
     Raises:
-        ArchiveError: It has no id, or a name twice.
+        ArchiveError: It has no id, a name twice, or more names than any table has.
     """
+    if len(header) > MOST_COLUMNS:
+        msg = f"its header names more than {MOST_COLUMNS} columns"
+        raise ArchiveError(msg)
     if KEY not in header:
         msg = f"its header has no column {KEY}"
         raise ArchiveError(msg)
@@ -129,16 +139,23 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
     Raises:
         ArchiveError: There is none; or, while one is read, it inflates beyond what its number of rows explains.
     """
-    explained = MOST_INFLATION * file.seek(0, io.SEEK_END) if count is None else LARGEST_ROW * (count + 1)
-    limit = max(SMALLEST_LIMIT, explained)
-    with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-        if not names:
+    size = file.seek(0, io.SEEK_END)
+    left = max(SMALLEST_LIMIT, MOST_INFLATION * size if count is None else LARGEST_ROW * (count + 1))
+    with zipfile.ZipFile(cast("IO[bytes]", _Zip(file, size))) as archive:
+        # Not by name: several members may have the same one.
+        members = [member for member in archive.infolist() if member.filename.lower().endswith(".csv")]
+        if not members:
             msg = "it holds no CSV file"
             raise ArchiveError(msg)
-        for name in names:
-            with archive.open(name) as inner, io.BufferedReader(_Limited(inner, limit), BYTES_AT_ONCE) as member:
-                yield cast("BinaryIO", member)
+        for member in members:
+            if member.compress_type not in _COMPRESSIONS:
+                msg = "it is compressed in a way that reports are not"
+                raise ArchiveError(msg)
+            with archive.open(member) as inner:
+                limited = _Limited(inner, left)
+                with io.BufferedReader(limited, BYTES_AT_ONCE) as content:
+                    yield cast("BinaryIO", content)
+                left = limited.left
 
 
 class _Table:
@@ -147,7 +164,7 @@ class _Table:
     def __init__(self, member: BinaryIO) -> None:
         # "utf-8-sig" takes a BOM for what it is; newlines are the CSV reader's, for they may stand inside cells.
         self._text = io.TextIOWrapper(member, encoding="utf-8-sig", newline="")
-        self.header = next(csv.reader(self._text, strict=True), [])
+        self.header = next(csv.reader(_Lines(self._text), strict=True), [])
         check_header(self.header)
 
     def __iter__(self) -> Iterator[Columns]:
@@ -159,29 +176,39 @@ class _Table:
         """
         between = [*[","] * (len(self.header) - 1), "\n"]
         done, rest = 0, ""
-        while text := self._text.read(CHARACTERS_AT_ONCE):
+        # Twice as much with each try, lest a long row be looked at from its beginning again and again.
+        while text := self._text.read(max(CHARACTERS_AT_ONCE, min(len(rest), LONGEST_ROW - len(rest)))):
             text = rest + text
             parts = text.split('"')
             end = _end_of_rows(parts)
             cells = _whole_cells(parts[1:end:2], parts[2 : end + 1 : 2], between)
             if parts[0] or not cells:
                 rest = text
+                if not (parts[0] or end) and len(text) <= LONGEST_ROW and _INSIDE_ROW.issuperset(parts[2:-1:2]):
+                    continue
                 break
             yield [cells[column :: len(between)] for column in range(len(between))]
             done += len(cells) // len(between)
             rest = '"'.join(["", *parts[end + 1 :]])
-        rows = self._read_with_care(rest, done)
-        while some := list(islice(rows, ROWS_AT_ONCE)):
-            yield list(zip(*some, strict=True))
+        for rows in self._read_with_care(rest, done):
+            yield list(zip(*rows, strict=True))
 
-    def _read_with_care(self, text: str, done: int) -> Iterator[list[str]]:
-        """Rows by the CSV reader, from a text on that comes before all that has not been read."""
-        lines = chain(io.StringIO(text + self._text.readline(), newline=""), self._text)
+    def _read_with_care(self, text: str, done: int) -> Iterator[list[list[str]]]:
+        """Rows by the CSV reader, some at a time, from a text on that comes before all that has not been read."""
+        text += self._text.readline(LONGEST_ROW + 1)
+        lines = _Lines(io.StringIO(text, newline=""), self._text)
+        rows, characters = [], 0
         for number, row in enumerate(csv.reader(lines, strict=True), start=done + 2):
             if len(row) != len(self.header):
                 msg = f"row {number} of {len(self.header)} columns has {len(row)} cells"
                 raise ArchiveError(msg)
-            yield row
+            rows.append(row)
+            characters += lines.end_row()
+            if characters >= CHARACTERS_AT_ONCE:
+                yield rows
+                rows, characters = [], 0
+        if rows:
+            yield rows
 
 
 def _end_of_rows(parts: list[str]) -> int:
@@ -210,22 +237,75 @@ def _whole_cells(cells: list[str], gaps: list[str], between: list[str]) -> list[
                 return []
             whole += cells[taken:start]
             for at in range(start, end):
-                if at > start and not gaps[at - 1]:
-                    whole[-1] += '"' + cells[at]
-                else:
-                    whole.append(cells[at])
+                if gaps[at]:
+                    whole.append('"'.join(cells[start : at + 1]))
+                    start = at + 1
             taken = end
         start = end
     return whole + cells[taken:]
 
 
+class _Lines:
+    """Lines for a CSV reader, which takes as many as a row goes on: no more than a row may have."""
+
+    def __init__(self, *texts: TextIO) -> None:
+        self._texts = list(texts)
+        self._left = LONGEST_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        while self._texts:
+            line = self._texts[0].readline(self._left + 1)
+            if line:
+                self._left -= len(line)
+                if self._left < 0:
+                    msg = f"a row has more than {LONGEST_ROW} characters"
+                    raise ArchiveError(msg)
+                return line
+            self._texts.pop(0)
+        raise StopIteration
+
+    def end_row(self) -> int:
+        """Note that a row is whole; how many characters it has."""
+        characters, self._left = LONGEST_ROW - self._left, LONGEST_ROW
+        return characters
+
+
+class _Zip:
+    """A file for the zip reader, which seeks and reads whatever the file tells it to."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+        self.tell = file.tell
+        self.seekable = file.seekable
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_SET and not 0 <= offset <= self._size:
+            msg = "it is damaged (it points outside itself)"
+            raise ArchiveError(msg)
+        return self._file.seek(offset, whence)
+
+    def read(self, size: int = -1) -> bytes:
+        if size > LARGEST_READ:
+            msg = "it is damaged (its directory is larger than any report's)"
+            raise ArchiveError(msg)
+        return self._file.read(size)
+
+
 class _Limited(io.RawIOBase):
-    """Reads no more than a limit out of a member, so that a small file cannot inflate without end."""
+    """Reads no more than a limit out of a member, so that a small file cannot inflate without end.
+
+    Attributes:
+        left: How many bytes may still be read.
+    """
 
     def __init__(self, inner: IO[bytes], limit: int) -> None:
         super().__init__()
         self._inner = inner
-        self._left = limit
+        self.left = limit
 
     def readable(self) -> bool:
         """It is."""
@@ -234,9 +314,9 @@ class _Limited(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill a buffer, as far as the member goes."""
         view = memoryview(buffer)
-        chunk = self._inner.read(len(view))
-        self._left -= len(chunk)
-        if self._left < 0:
+        chunk = self._inner.read(min(len(view), BYTES_AT_ONCE))
+        self.left -= len(chunk)
+        if self.left < 0:
             msg = "it inflates beyond what its number of rows explains"
             raise ArchiveError(msg)
         view[: len(chunk)] = chunk

@@ -129,7 +129,7 @@ class Parquet:
             if name not in self._known:
                 odd.append(pc.is_valid(cells[name]))
             elif kind == "string":
-                columns[name] = cells[name]
+                columns[name] = self._concealed(name, cells[name])
             elif kind:
                 columns[name], others = _CASTS[kind](cells[name])
                 odd.append(others)
@@ -143,6 +143,15 @@ class Parquet:
             exact = self.of_records(records)
             found = [pc.replace_with_mask(column, mask, right) for column, right in zip(found, exact, strict=True)]
         return pa.record_batch(found, schema=self.schema)
+
+    def _concealed(self, name: str, cells: pa.Array) -> pa.Array:
+        """The cells of a column of text as the parser would have them; the same ones are looked at once."""
+        hide = self._parser.conceal.get(name)
+        if hide is None:
+            return cells
+        coded = cells.dictionary_encode()
+        hidden = pa.array([hide(cell) for cell in coded.dictionary.to_pylist()], _TEXT)
+        return pc.take(hidden, coded.indices)
 
     def _columns(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
         columns = [_column(kind, [record[name] for record in records]) for name, kind in self._kinds.items()]

@@ -207,9 +207,9 @@ class BatchFiles:
         self._files += 1
         name = f"{self._name}-{self._files:05}{self._format.suffix}"
         path = self._storage.draft(name)
-        file = open(path, "xb", opener=_private)  # noqa: SIM115 - the draft closes it
-        draft = self._draft = _Draft(name, path, file)
-        draft.sink = self._format.open(file)
+        draft = self._draft = _Draft(name, path)  # before it is there, lest it stay there unknown
+        draft.file = open(path, "xb", opener=_private)  # noqa: SIM115 - the draft closes it
+        draft.sink = self._format.open(draft.file)
         return draft
 
     def _publish(self) -> None:
@@ -317,7 +317,7 @@ class _Draft:
 
     name: str
     path: Path
-    file: BinaryIO
+    file: BinaryIO = field(init=False)
     sink: Sink = field(init=False)
     rows: int = 0
 
@@ -332,7 +332,7 @@ class _Draft:
     def abandon(self) -> None:
         with suppress(Exception):  # among them that there is no sink yet
             self.sink.abandon()
-        with suppress(OSError):
+        with suppress(AttributeError, OSError):  # there may be no file yet, either
             self.file.close()
         with suppress(OSError):
             self.path.unlink()

@@ -7,6 +7,7 @@ ends with its last block, and Arrow only sees what is in memory.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections import deque
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from tap_vonage_reports.archive import check_header, open_members
+from tap_vonage_reports.archive import LONGEST_ROW, check_header, open_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 BLOCKS_AHEAD = 16
 """So that there is something to read while a row group is written, and something to write while rows are long."""
-MOST_BYTES = 1 << 24
-"""Text without the end of a row in it is not collected beyond this."""
+MOST_BYTES = LONGEST_ROW - BLOCK_BYTES
+"""Text without the end of a row in it is not collected beyond this: no row that is longer than one may be is read."""
 
 _END = "end"
 _ENDLESS = "a row does not end"
@@ -91,7 +92,8 @@ def _begin(text: bytes, choose: Callable[[list[str]], list[str]]) -> _Table | No
 
 def _header(text: bytes) -> tuple[list[str], bool]:
     """The header, and whether something stands behind it."""
-    lines = io.StringIO(text.decode("utf-8-sig", "ignore"), newline="")
+    # The text may end inside a character.
+    lines = io.StringIO(codecs.getincrementaldecoder("utf-8-sig")().decode(text), newline="")
     return next(csv.reader(lines), []), bool(lines.read(1))
 
 
@@ -133,7 +135,8 @@ class _Table:
         Arrow takes either. A row of our own, put behind the text, comes out as it is only if the text ends with a row:
         else its first cell continues the cell that is open, and it has too many cells unless that is the first one.
         """
-        text = b"".join((rows, self._last_row))
+        # Arrow takes a byte order mark off whatever it is given, and it is one at the beginning of the file alone.
+        text = b"".join((b"" if self._head else codecs.BOM_UTF8, rows, self._last_row))
         options = pa_csv.ReadOptions(
             use_threads=False, block_size=len(text) + 1, column_names=self._header, skip_rows_after_names=self._head
         )

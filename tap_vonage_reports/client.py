@@ -1,7 +1,8 @@
 """ReportsClient: the only module that speaks HTTP. One method per endpoint.
 
 Authentication is HTTP Basic, nothing else [confirmed]. Limits of 10 requests a second for synchronous
-queries and 5 for the rest [confirmed; their scope is unknown] are kept on this side, over all threads.
+queries and 5 for the rest [confirmed] are kept on this side, over all threads. Whether polling and downloads count
+among the rest is unknown: they do here.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from functools import cached_property
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import backoff
 import msgspec
@@ -23,6 +23,17 @@ import requests
 import urllib3
 from requests.auth import HTTPBasicAuth
 
+from tap_vonage_reports.answers import (
+    check_records,
+    check_report,
+    http_date,
+    is_id,
+    parameters_of,
+    read_answer,
+    read_problem,
+    retry_after,
+    texts_of,
+)
 from tap_vonage_reports.errors import (
     ApiError,
     BrokenAnswerError,
@@ -32,15 +43,18 @@ from tap_vonage_reports.errors import (
     NotAvailable,
     NotInThePast,
     RateLimitedError,
+    Redirected,
     Refusal,
+    ReportError,
     TapError,
     Unauthorized,
     UnreachableError,
+    showable,
 )
 from tap_vonage_reports.turns import RateLimit, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import TypeAlias
 
     Check: TypeAlias = Callable[[Mapping[str, Any]], None]
@@ -55,10 +69,18 @@ MAX_WAIT_SECONDS = 60.0
 RETRY_BUDGET_SECONDS = 900.0
 """How long one request is retried in all, waits that the API asks for included."""
 BODY_TIMEOUTS = 5
-"""A body may take this many read timeouts in all, so that one that only drips cannot hold a run for ever."""
+SLOWEST = 1 << 16
+"""A body may take this many read timeouts in all, and a second for so many bytes of it: one that only drips cannot hold
+a run for ever, and a large file is given the time that it needs."""
+BYTES_AT_ONCE = 1 << 18
+LARGEST_BODY = 1 << 25
+"""Bytes of a JSON body, inflated: 32 KiB for each of the 1000 rows that a page has at most [confirmed], where real ones
+take one or two."""
+LARGEST_FILE = 1 << 32
+"""Bytes of a report's file. The API cuts reports at 1 GB [likely]; four times as much is room for the day when it takes
+more."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 class VonageClock:
@@ -74,7 +96,7 @@ class VonageClock:
 
     def learn(self, date: str | None) -> datetime:
         """Take the time from a `Date` header; return the time of that answer."""
-        answered_at = _http_date(date)
+        answered_at = http_date(date)
         if answered_at is None:
             return self.now()
         self._ahead = answered_at - datetime.now(timezone.utc)
@@ -128,6 +150,8 @@ class ReportsClient:
         """
         self.clock = VonageClock()
         self._api_url = api_url.rstrip("/")
+        # A proxy from the environment would get the credentials of a plain-http address in clear.
+        self._here = urlsplit(api_url).scheme == "http"
         self._api_key = api_key
         # Encoded here because requests would use Latin-1, in which not every secret can be written.
         self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
@@ -156,7 +180,7 @@ class ReportsClient:
             UnreachableError: No answer at all, also after retries.
             Cancelled: The turn was cancelled.
         """
-        return self._get("/v2/reports/records", query, self._sync_limit, _check_records, turn)
+        return self._get("/v2/reports/records", query, self._sync_limit, check_records, turn)
 
     def create_report(self, body: Mapping[str, Any]) -> Answer:
         """Ask for a report: ``POST /v2/reports``.
@@ -181,7 +205,7 @@ class ReportsClient:
         Raises:
             ApiError: As for `records`; a `Refusal` with status 404 when the report is gone.
         """
-        return self._get(_report_path(request_id), {}, self._async_limit, _check_report)
+        return self._get(_report_path(request_id), {}, self._async_limit, check_report)
 
     def cancel_report(self, request_id: str) -> Answer:
         """Abort a report: ``DELETE /v2/reports/{request_id}``. 409 when it has finished [confirmed].
@@ -202,8 +226,9 @@ class ReportsClient:
 
         Raises:
             ApiError: As for `records`; a `Refusal` with status 404 when the file is gone.
+            ReportError: The link leads nowhere or to where it is not safe, or the file is larger than `LARGEST_FILE`.
         """
-        self._persistently(self._download, Turn(), urlsplit(link).path, file)
+        self._persistently(self._download, Turn(), _media_path(link), file)
 
     def subaccounts(self) -> list[str]:
         """The API keys of the primary account's sub-accounts: ``GET /accounts/{api_key}/subaccounts``.
@@ -213,50 +238,108 @@ class ReportsClient:
         """
         answer = self._get(f"/accounts/{quote(self._api_key, safe='')}/subaccounts", {}, self._async_limit)
         try:
-            return [str(subaccount["api_key"]) for subaccount in answer.body["_embedded"]["subaccounts"]]
+            listed = answer.body["_embedded"]["subaccounts"]
+            keys = [subaccount["api_key"] for subaccount in listed]
         except (KeyError, TypeError):
+            listed, keys = None, []
+        if not isinstance(listed, list) or not all(map(is_id, keys)):
             msg = (
                 "The Subaccounts API answered without a list of sub-accounts. "
                 "Name the accounts in account_ids instead of include_subaccounts."
             )
-            raise ApiError(msg) from None
+            raise ApiError(msg)
+        return keys
 
     def _create(self, turn: Turn, body: Mapping[str, Any]) -> Answer:
         try:
-            return self._attempt(turn, "POST", "/v2/reports", self._async_limit, _check_report, json=dict(body))
+            return self._attempt(turn, "POST", "/v2/reports", self._async_limit, check_report, json=dict(body))
         except RateLimitedError as full:
             raise NoRoomError(full.retry_after) from full
 
     def _download(self, turn: Turn, path: str, file: BinaryIO) -> None:
         have = file.tell()
-        headers = {"Accept": "application/octet-stream", **({"Range": f"bytes={have}-"} if have else {})}
-        with self._exchange(turn, "GET", path, None, headers=headers) as response:
+        # Unpacked on the way, a file could not go on where it broke.
+        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+        with self._exchange(turn, "GET", path, self._async_limit, headers=headers) as response:
             at = self.clock.learn(response.headers.get("Date"))
-            if response.is_redirect:
-                # Perhaps a store behind the media service [unknown]; it gets no credentials.
-                self._download_elsewhere(response.headers["Location"], file)
+            if not response.is_redirect:
+                self._take_file(response, file, have, at)
                 return
-            if response.status_code == requests.codes.requested_range_not_satisfiable:
-                file.seek(0)
-                file.truncate()
-                msg = "The download could not be continued"
+            location = response.headers["Location"]
+        # Perhaps a store behind the media service [unknown]; it gets no credentials.
+        self._download_elsewhere(self._elsewhere(path, location), file)
+
+    def _take_file(self, response: requests.Response, file: BinaryIO, have: int, at: datetime) -> None:
+        """Write a file, or the part of it that was missing."""
+        if response.status_code == requests.codes.ok:
+            self._save(response, file, 0)
+        elif response.status_code == requests.codes.partial_content:
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                _empty(file)
+                msg = "The download went on at another place than asked for"
                 raise BrokenAnswerError(msg)
-            if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
-                raise self._error(response, self._body(response), at)
-            _save(response, file, have)
+            self._save(response, file, have)
+        elif response.status_code == requests.codes.requested_range_not_satisfiable:
+            _empty(file)
+            msg = "The download could not be continued"
+            raise BrokenAnswerError(msg)
+        else:
+            raise self._error(response, self._body(response), at)
+
+    def _elsewhere(self, path: str, location: str) -> str:
+        """Where a redirect leads to: to https, or on this machine where api_url itself is there."""
+        try:
+            url = urljoin(self._api_url + path, location)
+            parts = urlsplit(url)
+            safe = bool(parts.hostname) and (
+                parts.scheme == "https" or (parts.scheme == "http" and self._here and parts.hostname in LOOPBACK)
+            )
+        except ValueError:
+            safe = False
+        if not safe:
+            msg = (
+                "The media service redirects to an address that is not https, which is not followed. The next run "
+                "takes the same report up; if this lasts, ask Vonage support."
+            )
+            raise ReportError(msg)
+        return url
 
     def _download_elsewhere(self, url: str, file: BinaryIO) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-            msg = "The media service redirects to an address that is not https, which is not followed"
-            raise BrokenAnswerError(msg)
-        file.seek(0)
+        try:
+            with (
+                _Session(self._user_agent, trusts_environment=not self._here) as session,
+                session.get(
+                    url,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                    auth=_no_auth,
+                    headers={"Accept-Encoding": "identity"},
+                ) as response,
+            ):
+                if response.status_code != requests.codes.ok:
+                    msg = f"The store behind the media service answered HTTP {response.status_code}"
+                    raise BrokenAnswerError(msg)
+                self._save(response, file, 0)
+        except HTTP_ERRORS as error:
+            msg = f"The store behind the media service cannot be read ({type(error).__name__})"
+            raise BrokenAnswerError(msg) from None
+
+    def _save(self, response: requests.Response, file: BinaryIO, have: int) -> None:
+        """Write a body to a file, behind what there is of it."""
+        file.seek(have)
         file.truncate()
-        with requests.get(url, timeout=self._timeout, allow_redirects=False, stream=True, auth=_no_auth) as response:
-            if response.status_code != requests.codes.ok:
-                msg = f"The store behind the media service answered HTTP {response.status_code}"
-                raise BrokenAnswerError(msg)
-            _save(response, file, 0)
+        for part in self._parts(response):
+            have += len(part)
+            if have > LARGEST_FILE:
+                msg = (
+                    f"The file of a report has more than {LARGEST_FILE >> 30} GiB, which no report has. Set a smaller "
+                    "report_window_days; if this lasts, ask Vonage support."
+                )
+                raise ReportError(msg)
+            file.write(part)
 
     @cached_property
     def _async_limit(self) -> RateLimit:
@@ -265,12 +348,9 @@ class ReportsClient:
     @property
     def _session(self) -> requests.Session:
         if not hasattr(self._threads, "session"):
-            session = requests.Session()
+            session = _Session(self._user_agent, trusts_environment=not self._here)
             session.auth = self._auth
-            session.headers["User-Agent"] = self._user_agent
             session.headers["Accept"] = "application/json"
-            # A proxy from the environment would get the credentials of a plain-http address in clear.
-            session.trust_env = urlsplit(self._api_url).hostname not in LOOPBACK
             self._threads.session = session
         session_of_thread: requests.Session = self._threads.session
         return session_of_thread
@@ -318,7 +398,7 @@ class ReportsClient:
             body = self._body(response)
         if response.status_code != requests.codes.ok:
             raise self._error(response, body, at)
-        answer = Answer(_decode(body), at)
+        answer = Answer(read_answer(body), at)
         if check:
             check(answer.body)
         self._accepted = True
@@ -330,14 +410,14 @@ class ReportsClient:
         turn: Turn,
         method: str,
         path: str,
-        limit: RateLimit | None,
+        limit: RateLimit,
         **content: Any,  # noqa: ANN401 - what requests takes
     ) -> Generator[requests.Response, None, None]:
         """One request and its answer, whose body is still to be read; what breaks them, as our own errors.
 
         Redirects are not followed: the credentials are for api_url only.
         """
-        if limit and self._pace:
+        if self._pace:
             limit.wait(turn)
         try:
             with self._session.request(
@@ -345,37 +425,53 @@ class ReportsClient:
             ) as response:
                 yield response
         # No error is chained below: its text repeats the address with all parameters.
-        except (requests.exceptions.InvalidURL, requests.exceptions.SSLError) as error:
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.SSLError,
+            urllib3.exceptions.LocationValueError,
+        ) as error:
             msg = f"api_url cannot be asked ({type(error).__name__}). Check the address and its certificate."
             raise UnreachableError(msg) from None
-        except requests.RequestException as error:
+        except HTTP_ERRORS as error:
             connected = not (error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError))
             msg = f"The connection {'broke' if connected else 'failed'} ({type(error).__name__})"
             raise (BrokenAnswerError if connected else ConnectionFailedError)(msg) from None
 
-    def _body(self, response: requests.Response) -> bytes:
-        deadline = time.monotonic() + BODY_TIMEOUTS * self._timeout
-        chunks = []
-        for chunk in response.iter_content(1 << 16):
-            chunks.append(chunk)
-            if time.monotonic() > deadline:
-                raise requests.exceptions.ReadTimeout
-        return b"".join(chunks)
+    def _body(self, response: requests.Response) -> bytearray:
+        body = bytearray()
+        for part in self._parts(response):
+            body += part
+            if len(body) > LARGEST_BODY:
+                msg = f"The API answered with more than {LARGEST_BODY >> 20} MiB, which is more than any answer has"
+                raise BrokenAnswerError(msg)
+        return body
 
-    def _error(self, response: requests.Response, body: bytes, at: datetime) -> TapError:
+    def _parts(self, response: requests.Response) -> Iterator[bytes]:
+        """A body as it comes, inflated; in parts that are there at once, so that a slow one is seen to be slow."""
+        began, size = time.monotonic(), 0
+        while part := response.raw.read1(BYTES_AT_ONCE, decode_content=True):
+            yield part
+            size += len(part)
+            if time.monotonic() - began > BODY_TIMEOUTS * self._timeout + size / SLOWEST:
+                msg = "The answer comes too slowly"
+                raise BrokenAnswerError(msg)
+
+    def _error(self, response: requests.Response, body: bytearray, at: datetime) -> TapError:
         status = response.status_code
-        problem = _problem(body)
-        title = _words(problem.get("title")) or response.reason or "without a title"
-        retry_after = _retry_after(response.headers.get("Retry-After"), at)
+        problem = read_problem(body)
+        title = showable(problem.get("title")) or showable(response.reason) or "without a title"
+        wait = retry_after(response.headers.get("Retry-After"), at)
         if status == requests.codes.too_many_requests:
-            return RateLimitedError(f"HTTP 429 {title}: the key's rate limit is used up", retry_after=retry_after)
+            return RateLimitedError(f"HTTP 429 {title}: the key's rate limit is used up", retry_after=wait)
         if status >= requests.codes.internal_server_error:
-            return BrokenAnswerError(f"HTTP {status} {title}", retry_after=retry_after)
-        return self._refusal(Refused(status, title, _parameters(problem), at), " ".join(_texts(problem)).lower())
+            return BrokenAnswerError(f"HTTP {status} {title}", retry_after=wait)
+        return self._refusal(Refused(status, title, parameters_of(problem), at), " ".join(texts_of(problem)).lower())
 
     def _refusal(self, refused: Refused, said: str) -> TapError:
-        """What a 4xx means: its kind is told by its status, the parameters it blames, and a phrase."""
+        """What any other status means: the kind is told by it, by the parameters that are blamed, and by a phrase."""
         kind: type[Refusal] = Refusal
+        if requests.codes.multiple_choices <= refused.status < requests.codes.bad_request:
+            return Redirected(*refused)
         if refused.status == requests.codes.unauthorized and "provision" not in said:
             if not self._accepted:
                 return CredentialsError(
@@ -394,8 +490,36 @@ class ReportsClient:
         return kind(*refused)
 
 
+class _Session(requests.Session):
+    """Connections that follow no redirect and keep no cookie."""
+
+    def __init__(self, user_agent: str, *, trusts_environment: bool) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = user_agent
+        self.trust_env = trusts_environment
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Say that no answer is a redirect: else requests reads its body, however long, even if it is not to follow."""
+
+
 def _report_path(request_id: str) -> str:
+    if not is_id(request_id):
+        msg = "The state holds an id that no report has. Pass the state of this tap, or none to start over."
+        raise ApiError(msg)
     return f"/v2/reports/{quote(request_id, safe='')}"
+
+
+def _media_path(link: str) -> str:
+    """The path of a link to a file. Without the slash, what follows would become part of the host."""
+    try:
+        path = urlsplit(link).path
+    except ValueError:
+        path = ""
+    if not path.startswith("/") or {".", ".."}.intersection(unquote(path).split("/")):
+        msg = "The API gave a link to the file of a report that leads nowhere. The next run takes the same report up."
+        raise ReportError(msg)
+    return path
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -403,24 +527,9 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _save(response: requests.Response, file: BinaryIO, have: int) -> None:
-    """Write a body to a file; from the start, unless the answer is the part that was missing."""
-    if response.status_code == requests.codes.partial_content and not response.headers.get(
-        "Content-Range", ""
-    ).startswith(f"bytes {have}-"):
-        msg = "The download went on at another place than asked for"
-        raise BrokenAnswerError(msg)
-    if response.status_code == requests.codes.ok:
-        have = 0
-    file.seek(have)
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
     file.truncate()
-    file.writelines(response.iter_content(1 << 18))
-
-
-def _check_report(body: Mapping[str, Any]) -> None:
-    if not isinstance(body.get("request_id"), str) or not body["request_id"]:
-        msg = "The API answered 200 without the id of a report"
-        raise BrokenAnswerError(msg)
 
 
 def _waits(turn: Turn, pace: float) -> Generator[float, Any, None]:
@@ -434,77 +543,3 @@ def _waits(turn: Turn, pace: float) -> Generator[float, Any, None]:
         logger.warning("%s. Try %d of %d in %.1f s", error.what, number, MAX_TRIES, wait)
         turn.pause(wait)
         error = yield 0
-
-
-def _check_records(body: Mapping[str, Any]) -> None:
-    """Refuse a page that cannot be whole. `items_count` counts the rows of this page [confirmed]."""
-    records = body.get("records")
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        msg = "The API answered 200 without a list of records"
-        raise BrokenAnswerError(msg)
-    count = body.get("items_count")
-    if isinstance(count, int) and count != len(records):
-        msg = f"The API announced {count} records on a page and sent {len(records)}"
-        raise BrokenAnswerError(msg)
-
-
-def _decode(body: bytes) -> dict[str, Any]:
-    try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        msg = "The API answered 200 with a body that is not a JSON object"
-        raise BrokenAnswerError(msg) from None
-
-
-def _problem(body: bytes) -> dict[str, Any]:
-    """The body of an error as a problem (RFC 7807); empty when it is something else, such as a gateway's page."""
-    try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
-
-
-def _parameters(problem: Mapping[str, Any]) -> list[str]:
-    invalid = problem.get("invalid_parameters")
-    if not isinstance(invalid, list):
-        return []
-    names = (_words(item.get("name")) for item in invalid if isinstance(item, dict))
-    return [name for name in names if name]
-
-
-def _texts(value: object) -> Iterable[str]:
-    """All texts in a problem, to look for a phrase in; the API's `type` is not to be relied on [confirmed]."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-
-
-def _words(text: object, longest: int = 80) -> str:
-    """A title or a name that is safe to show: short, printable, and without digits that may be a number."""
-    if not isinstance(text, str) or sum(character.isdigit() for character in text) > 4:  # noqa: PLR2004 - a phone number has more
-        return ""
-    return "".join(character for character in text if character.isprintable())[:longest]
-
-
-def _http_date(text: str | None) -> datetime | None:
-    try:
-        time = parsedate_to_datetime(text) if text else None
-    except ValueError:
-        return None
-    return time.astimezone(timezone.utc) if time else None
-
-
-def _retry_after(text: str | None, now: datetime) -> float:
-    """Seconds from a `Retry-After` header, which may be a number (documented) or an HTTP date; 0 if neither."""
-    if not text:
-        return 0
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        until = _http_date(text)
-        return max(0.0, (until - now).total_seconds()) if until else 0

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_vonage_reports.archive import verify
-from tap_vonage_reports.bookmarks import OpenPage
 from tap_vonage_reports.reports import ReportReplaced
+from tap_vonage_reports.state import OpenPage
 from tap_vonage_reports.windows import Window
 
 if TYPE_CHECKING:

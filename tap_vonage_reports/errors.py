@@ -38,6 +38,16 @@ class RunFailed(TapError):  # noqa: N818 - the run failed; it is no error of its
     """At least one stream or partition could not be read; the summary before it says which and why."""
 
 
+class OutputError(TapError):
+    """Standard output does not take what the tap writes."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"Standard output cannot be written ({why}). See that it is open and that there is room where it goes; "
+            "the next run goes on from the last state that arrived there."
+        )
+
+
 class TargetGoneError(TapError):
     """The target has closed the pipe."""
 
@@ -81,6 +91,12 @@ class Refusal(ApiError):  # noqa: N818 - the API refuses; the word of the design
         super().__init__(f"HTTP {status} {title}{blamed}. {self.advice}")
 
 
+class Redirected(Refusal):
+    """A redirect where none is to be followed."""
+
+    advice = "Redirects are not followed, for the credentials are for api_url alone. Check that address."
+
+
 class NotAvailable(Refusal):
     """The product is not there for this account: 401 not provisioned, 403, or 422 unknown product."""
 
@@ -99,7 +115,7 @@ class Unauthorized(Refusal):
 class NotInThePast(Refusal):
     """The API found a bound of the window at or after its own clock."""
 
-    advice = "Set end_date further back."
+    advice = "Set end_date further back; where none is set, see that this machine's clock is right."
 
 
 class BrokenAnswerError(ApiError):
@@ -148,8 +164,9 @@ class SpoolError(ApiError):
 
     def __init__(self, why: str | None) -> None:
         super().__init__(
-            f"Pages that were read ahead cannot be stored ({why}). Free some space in the folder for temporary files "
-            "(TMPDIR), or set a smaller max_concurrent_requests; the next run goes on from the last state."
+            f"Pages that were read ahead cannot be stored ({why}). See that the folder for temporary files (TMPDIR) is "
+            "there, has room and may be written to, or set max_concurrent_requests to 1; the next run goes on from the "
+            "last state."
         )
 
 
@@ -163,3 +180,14 @@ class ReportError(ApiError):
 
 class ArchiveError(ApiError):
     """A downloaded file is not the archive that was announced; the report's id and window are added by who reads it."""
+
+
+def showable(text: object, longest: int = 80) -> str:
+    """A title or a name that came over the wire, safe to show: short, printable, without digits that may be a number.
+
+    Returns:
+        The text; empty if it is none, or not to be shown.
+    """
+    if not isinstance(text, str) or sum(character.isdigit() for character in text) > 4:  # noqa: PLR2004 - a phone number has more
+        return ""
+    return "".join(character for character in text if character.isprintable())[:longest]

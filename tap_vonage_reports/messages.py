@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -13,22 +11,17 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import SingerMessageType
 
+from tap_vonage_reports.errors import OutputError, TargetGoneError
+from tap_vonage_reports.signals import Interrupted, handled
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import FrameType
 
     from singer_sdk.singerlib.encoding.simple import Message
 
 BUFFER_BYTES = 1 << 16
-EXIT_WITHIN_SECONDS = 1.8
-
-
-class Interrupted(BaseException):
-    """SIGTERM or Ctrl-C. Like KeyboardInterrupt it is no Exception, so that nothing takes it for a failure."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.exit_code = 128 + signum
 
 
 class MessageWriter(MsgSpecWriter):
@@ -41,11 +34,11 @@ class MessageWriter(MsgSpecWriter):
         super().__init__()
         self._buffer = bytearray()
         self._writing = False
-        self._pending: Interrupted | None = None
+        self._interrupted: Interrupted | None = None
 
     def write_message(self, message: Message) -> None:
         """Write one message as one line; a record may wait in the buffer."""
-        with self._undisturbed():
+        with self.undisturbed():
             self._buffer += self.format_message(message)
             if message.type is not SingerMessageType.RECORD or len(self._buffer) >= BUFFER_BYTES:
                 self._send()
@@ -58,7 +51,7 @@ class MessageWriter(MsgSpecWriter):
             records: The records as they are to be written: nothing is selected, mapped or converted.
         """
         extracted = datetime.now(timezone.utc)
-        with self._undisturbed():
+        with self.undisturbed():
             self._buffer += encoder.encode_lines(
                 [
                     {"type": "RECORD", "stream": stream, "record": record, "time_extracted": extracted}
@@ -69,13 +62,19 @@ class MessageWriter(MsgSpecWriter):
 
     def flush(self) -> None:
         """Write what is in the buffer."""
-        with self._undisturbed():
+        with self.undisturbed():
             self._send()
 
     def send(self, lines: bytes | bytearray) -> None:
-        """Give whole lines to standard output."""
-        sys.stdout.buffer.write(lines)
-        sys.stdout.buffer.flush()
+        """Give whole lines to standard output.
+
+        Raises:
+            TargetGoneError: Nobody reads it any more.
+            OutputError: It cannot be written.
+        """
+        with output_checked():
+            sys.stdout.buffer.write(lines)
+            sys.stdout.buffer.flush()
 
     def _send(self) -> None:
         if self._buffer:
@@ -83,38 +82,56 @@ class MessageWriter(MsgSpecWriter):
             self.send(lines)
 
     @contextmanager
-    def _undisturbed(self) -> Generator[None, None, None]:
-        """Put off a signal until the block is done."""
-        self._writing = True
+    def undisturbed(self) -> Generator[None, None, None]:
+        """Put off a signal until the block is done, and those that it is in.
+
+        Raises:
+            Interrupted: A signal has come.
+        """
+        within, self._writing = self._writing, True
         try:
             yield
         finally:
-            self._writing = False
-        if self._pending:
-            raise self._pending
+            self._writing = within
+        if self._interrupted and not self._interrupted.arrived and not within:
+            raise self._interrupted
 
     def interrupt(self, signum: int, _frame: FrameType | None) -> None:
-        """Handle a signal: end what the main thread does, between two messages.
+        """Handle a signal: end what the main thread does, between two messages. Further signals change nothing.
 
-        Should the way out take longer than `EXIT_WITHIN_SECONDS` (the reader of a full pipe has stopped reading), the
-        process ends without it.
+        Raises:
+            Interrupted: No message is being written.
         """
-        interrupted = Interrupted(signum)
-        last_resort = threading.Timer(EXIT_WITHIN_SECONDS, os._exit, [interrupted.exit_code])
-        last_resort.daemon = True
-        last_resort.start()
-        if self._writing:
-            self._pending = interrupted
-        else:
-            raise interrupted
+        if self._interrupted:
+            return
+        self._interrupted = Interrupted(signum)
+        if not self._writing:
+            raise self._interrupted
 
-    def take_signals(self) -> None:
-        """Handle SIGINT and SIGTERM from here on; only the main thread can."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self.interrupt)
-            signal.signal(signal.SIGTERM, self.interrupt)
+    def take_signals(self) -> AbstractContextManager[None]:
+        """Handle SIGINT and SIGTERM for the length of a `with` block."""
+        return handled(self.interrupt)
 
 
-def discard_output() -> None:
-    """Point standard output to nowhere, so that Python's flush at exit does not fail on a closed pipe."""
+@contextmanager
+def output_checked() -> Generator[None, None, None]:
+    """Tell of what goes wrong with standard output. Nothing more is written then, not even what waits in buffers.
+
+    Raises:
+        TargetGoneError: In place of a BrokenPipeError.
+        OutputError: In place of another OSError.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        _discard_output()
+        msg = "The target has closed the pipe; its own log says why. The next run goes on from its last state."
+        raise TargetGoneError(msg) from None
+    except OSError as error:
+        _discard_output()
+        raise OutputError(error.strerror or type(error).__name__) from None
+
+
+def _discard_output() -> None:
+    """Point standard output to nowhere: after a line that was lost no other may arrive, and no flush fail at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,10 +15,10 @@ from tap_vonage_reports.windows import halve_last, length, longest_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from tap_vonage_reports.bookmarks import OpenPage
     from tap_vonage_reports.client import ReportsClient
     from tap_vonage_reports.reading import Reading
     from tap_vonage_reports.reports import ReportQueue
+    from tap_vonage_reports.state import OpenPage
     from tap_vonage_reports.windows import Window
 
 WINDOWS_BY_WORKER = 4

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    from tap_vonage_reports.bookmarks import OpenPage
     from tap_vonage_reports.client import Answer, ReportsClient
+    from tap_vonage_reports.state import OpenPage
     from tap_vonage_reports.turns import Turn
     from tap_vonage_reports.windows import Window
 
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 LAST_PAGE = "SUCCESS"
 MORE_PAGES = "TRUNCATED"
 REMEMBERED_PAGES = 3
+LONGEST_PLACE = 1 << 14
+"""Characters of a cursor, or of what goes with it: twice what servers take in an address, as a rule."""
 HOLD_BACK = timedelta(seconds=60)
 """How far behind Vonage's clock a query has to end (60 s is what works in production [confirmed])."""
 HOLD_BACK_AFTER_REFUSAL = HOLD_BACK + timedelta(seconds=300)
@@ -210,6 +212,12 @@ def _page(answer: Answer, window: Window) -> Page:
     link = _next_link(body)
     cursor = _text(body.get("cursor")) or link.get("cursor")
     iv = _text(body.get("iv")) or link.get("iv")
+    if len(cursor or "") > LONGEST_PLACE or len(iv or "") > LONGEST_PLACE:
+        msg = (
+            "The API gave a cursor that is too long to be sent back. The next run reads the window again; if this "
+            "lasts, the API's rules have changed."
+        )
+        raise PagingError(msg)
     if not cursor:
         msg = (
             "The API says that there are more records (TRUNCATED) but gives no cursor to them. The next run reads the "
@@ -223,9 +231,10 @@ def _next_link(body: Mapping[str, Any]) -> dict[str, str]:
     """The parameters of the link to the next page; nothing else of it is used."""
     try:
         href = body["_links"]["next"]["href"]
-    except (KeyError, TypeError):
+        parameters = parse_qs(urlsplit(href).query) if isinstance(href, str) else {}
+    except (KeyError, TypeError, ValueError):
         return {}
-    return {name: values[0] for name, values in parse_qs(urlsplit(href).query).items()} if isinstance(href, str) else {}
+    return {name: values[0] for name, values in parameters.items()}
 
 
 def _text(value: object) -> str | None:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from itertools import chain, dropwhile, islice
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from tap_vonage_reports.errors import SpoolError
 from tap_vonage_reports.spool import Spool
 from tap_vonage_reports.turns import Cancelled, Turn
 
@@ -184,10 +183,7 @@ class ReadAhead(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: task.turn.cancelled or self._has_room(task))
             task.turn.pause(0)
-            try:
-                task.spool.append(item, store=not self._is_next(task))
-            except OSError as error:
-                raise SpoolError(error.strerror) from None
+            task.spool.append(item, store=not self._is_next(task))
             self._spooled += 1
             task.fetched += 1
             if task.ending:

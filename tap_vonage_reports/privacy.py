@@ -1,17 +1,122 @@
-"""Secrets stay out of everything that is logged."""
+"""Personal data in records is hashed or left out, and secrets stay out of everything that is logged."""
 
 from __future__ import annotations
 
+import html
 import json
 import logging
+import re
+import traceback
 from base64 import b64encode
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
+
+    Conceal: TypeAlias = Callable[[Any], Any]
 
 REDACTED = "[redacted]"
+KEEP, HASH, DROP = "keep", "hash", "drop"
+POSSIBLE = "possible"
+"""The kind of personal data in a field that holds what the customer has put there."""
+
+_NUMBER = re.compile(r"[+\d][\d ()./-]*", re.ASCII)
+_INTERNATIONAL = re.compile(r"\+\d{7,15}", re.ASCII)
+_LEFT_OUT: Final = object()
+
+
+class PersonalData:
+    """What becomes of personal data in the records of one stream.
+
+    The fields that hold any have the keyword `personal` in the schema, which names its kind: ``phone``,
+    ``phone_or_email``, ``ip``, ``name``, ``content``, or ``possible`` for what the customer has put there.
+
+    Hashed, a value is the SHA-256 of the salt and the value, both as UTF-8, in hexadecimal digits. Before that,
+    e-mail addresses are lower-cased, and of telephone numbers the digits are taken, so that the same address or
+    number has the same hash wherever it stands.
+
+    Objects stay, because what does not fit its type is in one (`_extra`). In them, what stands under the name of a
+    field that holds no personal data stays as it is, and all else is hashed or left out.
+
+    Attributes:
+        mode: ``keep``, ``hash`` or ``drop``.
+        columns: The fields that have no column at all.
+        conceal: For each of the others that need it, what makes of a value (not null) the one that is written.
+    """
+
+    def __init__(
+        self, mode: str, salt: str, schema: Mapping[str, Any], kinds: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Prepare for a stream.
+
+        Args:
+            mode: ``keep``, ``hash`` or ``drop``.
+            salt: What is hashed with each value.
+            schema: The JSON Schema of the stream's records.
+            kinds: What is known of names that the schema does not have, but other streams do: the kind of personal
+                data that stands under a name, or None. Names that nobody knows may hold anything.
+        """
+        self.mode = mode
+        self._salted = sha256(salt.encode())
+        specs = schema["properties"]
+        self._kinds = {**(kinds or {}), **{name: spec.get("personal") for name, spec in specs.items()}}
+        marked = {} if mode == KEEP else {name: spec for name, spec in specs.items() if "personal" in spec}
+        objects = {name for name, spec in marked.items() if "object" in spec["type"]}
+        self.columns = frozenset(marked.keys() - objects) if mode == DROP else frozenset()
+        self.conceal: dict[str, Conceal] = {
+            name: self._in_object if name in objects else partial(self.hashed, kind=spec["personal"])
+            for name, spec in marked.items()
+            if name not in self.columns
+        }
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether what stands under a name, of a field or inside an object, is not written in any form."""
+        return self.mode == DROP and self._kinds.get(name, POSSIBLE) is not None
+
+    def hashed(self, value: str, kind: str = POSSIBLE) -> str:
+        """The hash of a text, by its kind."""
+        digest = self._salted.copy()
+        digest.update(normalized(value, kind).encode(errors="surrogatepass"))
+        return digest.hexdigest()
+
+    def _in_object(self, value: Mapping[str, Any]) -> dict[str, Any] | None:
+        """An object without personal data; None when nothing is left."""
+        found = self._concealed(value, POSSIBLE)
+        return found or None
+
+    def _concealed(self, value: Any, kind: str | None) -> Any:  # noqa: ANN401 - whatever JSON holds
+        if isinstance(value, dict):
+            parts = {name: self._concealed(part, self._kinds.get(name, POSSIBLE)) for name, part in value.items()}
+            return {name: part for name, part in parts.items() if part is not _LEFT_OUT}
+        if kind is None or value is None or isinstance(value, bool):
+            return value
+        if self.mode == DROP:
+            return _LEFT_OUT
+        if isinstance(value, list):
+            return [self._concealed(part, kind) for part in value]
+        return self.hashed(f"{value:f}" if isinstance(value, Decimal) else str(value), kind)
+
+
+def normalized(value: str, kind: str) -> str:
+    """The form of a value that is hashed.
+
+    Args:
+        value: The value.
+        kind: The kind of personal data. What the customer has put there is changed no more than is safe: two
+            references that differ do not become the same.
+    """
+    if kind in ("content", "name", "ip"):
+        return value
+    if "@" in value:
+        return value.strip().lower()
+    if kind == POSSIBLE:
+        return value[1:] if _INTERNATIONAL.fullmatch(value) else value
+    return re.sub(r"\D", "", value, flags=re.ASCII) if _NUMBER.fullmatch(value.strip()) else value
 
 
 class RedactingFormatter(logging.Formatter):
@@ -20,7 +125,8 @@ class RedactingFormatter(logging.Formatter):
     def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
         super().__init__()
         self.inner = inner
-        self.needles = frozenset(secrets)
+        # The longest first: one may be a part of another.
+        self.needles = sorted(secrets, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record, without secrets."""
@@ -31,11 +137,50 @@ class RedactingFormatter(logging.Formatter):
 
 
 def spellings(secrets: Iterable[str]) -> set[str]:
-    """The forms in which a secret may turn up in a log line: as it is, in a URL, inside JSON, in a repr."""
-    found = set()
-    for secret in filter(None, secrets):
-        found |= {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    """The forms in which a secret may turn up in a log line.
+
+    As it is, in a URL, in JSON, in HTML, in a `repr`, as text or as bytes; and as a program's log in JSON would have
+    each of these.
+    """
+    found = set(filter(None, secrets))
+    for forms in (_IN_TEXT, _IN_LOGS):
+        found |= {form(secret) for secret in found for form in forms}
     return found
+
+
+def _lower_percents(text: str) -> str:
+    return re.sub("%..", lambda escape: escape[0].lower(), quote(text, safe=""))
+
+
+_IN_TEXT: tuple[Callable[[str], str], ...] = (
+    quote,
+    partial(quote, safe=""),
+    quote_plus,
+    _lower_percents,
+    html.escape,
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    lambda text: repr(text)[1:-1],
+    lambda text: ascii(text)[1:-1],
+    lambda text: repr(text.encode(errors="surrogatepass"))[2:-1],
+)
+_IN_LOGS: tuple[Callable[[str], str], ...] = (
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: repr(text)[1:-1],
+)
+
+
+def trace_of(error: BaseException) -> str:
+    """Where an error comes from, in one line: its type and the calls that led to it, without a word of its text.
+
+    The text of an error that nobody has foreseen may repeat any value.
+    """
+    calls = [
+        f"{frame.f_globals.get('__name__', '?')}:{line} {frame.f_code.co_name}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return " > ".join([*([f"({trace_of(cause)})"] if cause else []), *calls, type(error).__name__])
 
 
 def basic_token(key: str, secret: str) -> str:
@@ -43,8 +188,14 @@ def basic_token(key: str, secret: str) -> str:
     return b64encode(f"{key}:{secret}".encode()).decode()
 
 
+def all_handlers() -> set[logging.Handler]:
+    """The handlers that any logger has now."""
+    loggers = [logging.getLogger(), *logging.getLogger().manager.loggerDict.values()]
+    return {handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers}
+
+
 def redact_logs(secrets: Iterable[str]) -> None:
-    """Redact secrets by value in every handler that the root logger has now.
+    """Redact secrets by value in every handler that any logger has now.
 
     The HTTP library's own lines, which repeat addresses with all their parameters, do not appear at any level.
 
@@ -53,9 +204,9 @@ def redact_logs(secrets: Iterable[str]) -> None:
     """
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     needles = spellings(secrets)
-    for handler in logging.getLogger().handlers:
-        inner = handler.formatter or logging.Formatter()
+    for handler in all_handlers():
+        inner, all_needles = handler.formatter or logging.Formatter(), needles
         if isinstance(inner, RedactingFormatter):
-            needles |= inner.needles
+            all_needles = needles.union(inner.needles)
             inner = inner.inner
-        handler.setFormatter(RedactingFormatter(inner, needles))
+        handler.setFormatter(RedactingFormatter(inner, all_needles))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -257,6 +257,17 @@ _PRODUCTS = (
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.stream: product for product in _PRODUCTS})
 """All products, by the name of their stream."""
+
+
+@cache
+def personal_kinds() -> Mapping[str, str | None]:
+    """What is known of all field names together: the kind of personal data where any product has it, else None."""
+    kinds: dict[str, str | None] = {}
+    for product in PRODUCTS.values():
+        for name, spec in product.schema["properties"].items():
+            kinds[name] = kinds.get(name) or spec.get("personal")
+    return kinds
+
 
 FREE_PRODUCT = PRODUCTS["reports_usage"]
 """The one product whose rows cost nothing to read (confirmed), so that a request can learn Vonage's clock from it."""

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import portion
+
 from tap_vonage_reports.settings import SWITCHES, fingerprint
 from tap_vonage_reports.times import to_query
-from tap_vonage_reports.windows import Window, by_report, plan, resumable, spans, to_read, windows_of
+from tap_vonage_reports.windows import Window, by_report, plan, resumable, spans, unsettled, windows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    import portion
-
-    from tap_vonage_reports.bookmarks import Bookmark, OpenPage, RequestedReport
+    from tap_vonage_reports.bookmarks import Bookmark
     from tap_vonage_reports.run import Outcome, Partition, Run
+    from tap_vonage_reports.state import OpenPage, RequestedReport
 
 
 @dataclass(eq=False)
@@ -43,6 +44,13 @@ class Reading:
     outcome: Outcome
     by_report: list[Window] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Open what has to be read again, once: when it is read, it is covered again."""
+        covered = self.bookmark.covered
+        self._begun = [part.start for part in windows_of(covered)][:1]
+        lookback = self.run.settings.lookback_of(self.partition.product)
+        self.bookmark.reopen(unsettled(covered, lookback, self.end, self.bookmark.read_at))
+
     @property
     def fingerprint(self) -> str:
         """A short name for the query."""
@@ -50,13 +58,8 @@ class Reading:
 
     def need(self) -> portion.Interval:
         """What has to be read, by whatever path."""
-        settings, product = self.run.settings, self.partition.product
-        start = self.run.start(product)
-        if settings.start_date is None and (first := next(windows_of(self.bookmark.covered), None)):
-            # Without a start date, what earlier runs have begun is continued, however long ago that was.
-            start = max(min(start, first.start), self.run.earliest(product))
-        wanted = Window(start, max(start, self.end))
-        return to_read(wanted, self.bookmark.covered, settings.lookback_of(product), self.bookmark.settled)
+        start = self._start()
+        return portion.closedopen(start, max(start, self.end)) - self.bookmark.covered
 
     def plan_reports(self) -> tuple[list[Window], list[RequestedReport]]:
         """What to read by reports: the windows, and the reports that were asked for before and still fit.
@@ -64,16 +67,13 @@ class Reading:
         Reports in the state that do not fit are left to the caller to cancel and forget.
         """
         settings, product = self.run.settings, self.partition.product
+        mode = settings.mode_of(product)
         need = self.need()
         if page := self._page(need):
             need -= spans([page.window])
-        asynchronous = by_report(need, settings.mode_of(product), settings.backfill, self.end)
-        kept = [
-            report
-            for report in self.bookmark.reports
-            if report.fingerprint == fingerprint(self.report_body(report.window))
-            and resumable(report.window, asynchronous)
-        ]
+        kept = list(self._kept_reports(need)) if mode != "sync" else []
+        # What was asked for is not thrown away because little else is left.
+        asynchronous = by_report(need, mode, settings.backfill, self.end) | spans(report.window for report in kept)
         longest = settings.report_window
         if self.bookmark.report_hours:
             longest = min(longest, timedelta(hours=self.bookmark.report_hours))
@@ -114,6 +114,33 @@ class Reading:
             "date_start": to_query(window.start),
             "date_end": to_query(window.end),
         }
+
+    def _start(self) -> datetime:
+        """From when to read. Where that moves with the clock, what earlier runs have begun is continued."""
+        settings, product = self.run.settings, self.partition.product
+        earliest, start = self.run.earliest(product), self.run.start(product)
+        if settings.start_date is None:
+            start = max(min([start, *self._begun]), earliest)
+        elif settings.start_date >= earliest:
+            return start
+        return min([start, *(window.start for window in self._open_windows() if window.end > earliest)])
+
+    def _open_windows(self) -> Iterator[Window]:
+        """The windows of the open page and of the reports that were asked for, if they are of this query."""
+        page = self.bookmark.page
+        if page and page.query == self.fingerprint:
+            yield page.window
+        yield from (report.window for report in self.bookmark.reports if self._is_ours(report))
+
+    def _is_ours(self, report: RequestedReport) -> bool:
+        return report.fingerprint == fingerprint(self.report_body(report.window))
+
+    def _kept_reports(self, need: portion.Interval) -> Iterator[RequestedReport]:
+        """The reports that were asked for and are needed, none for time that another has."""
+        for report in self.bookmark.reports:
+            if self._is_ours(report) and resumable(report.window, need):
+                need -= spans([report.window])
+                yield report
 
     def _page(self, need: portion.Interval) -> OpenPage | None:
         page = self.bookmark.page

@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 
 from tap_vonage_reports.errors import RecordError
 from tap_vonage_reports.times import canonical_time, canonical_times
+from tap_vonage_reports.wire import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -31,7 +32,12 @@ before the point and 18 behind it, less zeros at the end. Others stay as they ca
 LARGEST_INTEGER = (1 << 63) - 1
 """And integers are those of int64."""
 MOST_REMEMBERED = 4096
-"""Texts of a field whose value is kept at hand."""
+LONGEST_REMEMBERED = 64
+"""Texts of a field whose value is kept at hand, and the characters that one may have."""
+MOST_COLUMNS = 1000
+"""Different names that rows may have to be gone through by column: a table of rows that share none is their square."""
+MOST_REPORTED = 100
+"""Fields that are told of: whoever makes up names could do so without end."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 # No more than two digits of exponent, so that nobody who writes a number out, zero or not, writes for long.
@@ -42,7 +48,6 @@ _exact = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
 _MISFIT: Final = object()
 _TEXTS = frozenset((str, type(None)))
 _NOTHING: Final = {None: None, "": None}
-_json = msgspec.json.Decoder(float_hook=Decimal)
 
 
 class RecordParser:
@@ -58,6 +63,7 @@ class RecordParser:
         aliases: Mapping[str, str] | None = None,
         surprised: Callable[[str, str], None] = lambda _field, _why: None,
         fields: Collection[str] | None = None,
+        conceal: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
         """Prepare a parser.
 
@@ -67,7 +73,9 @@ class RecordParser:
             surprised: Told the first time that a field is unknown or a value does not fit: the field's
                 name and the reason, never the value.
             fields: The fields that records have, by default all. The key is always one of them.
+            conceal: By field, `_extra` included, what makes of its values (not null) those that records have.
         """
+        self.conceal = dict(conceal or {})
         specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA}
         chosen = specs.keys() if fields is None else {KEY, *fields}
         self._fields = {name: _Field(spec) for name, spec in specs.items() if name in chosen}
@@ -108,6 +116,8 @@ class RecordParser:
             RecordError: A row has no id.
         """
         absent: dict[str, Any] = dict.fromkeys(set().union(*raws))
+        if len(absent) > MOST_COLUMNS and len(raws) > 1:
+            return [self.parse(raw) for raw in raws]
         columns = zip(*[{**absent, **raw}.values() for raw in raws], strict=True)
         return self._records(dict(zip(absent, columns, strict=True)), len(raws), only_texts=False)
 
@@ -145,6 +155,9 @@ class RecordParser:
         if self._with_extra:
             # Sorted, so that the order in which columns come does not show.
             columns[EXTRA] = [dict(sorted(extras[row].items())) if row in extras else None for row in range(count)]
+        for name in self.conceal.keys() & columns.keys():
+            hide = self.conceal[name]
+            columns[name] = [None if value is None else hide(value) for value in columns[name]]
         return list(map(asdict, starmap(self._row, zip(*columns.values(), strict=True))))
 
     def _move(self, raw: dict[str, Sequence[Any]], name: str, extras: Mapping[int, dict[str, Any]]) -> None:
@@ -177,7 +190,7 @@ class RecordParser:
         return values
 
     def _report(self, name: str, why: str) -> None:
-        if name not in self._reported:
+        if name not in self._reported and len(self._reported) < MOST_REPORTED:
             self._reported.add(name)
             self._surprised(name, why)
 
@@ -219,7 +232,8 @@ class _Memory(dict["str | None", Any]):
         if len(self) >= MOST_REMEMBERED:
             self.clear()
             self.update(_NOTHING)
-        self[text] = value
+        if text and len(text) <= LONGEST_REMEMBERED:
+            self[text] = value
         return value
 
 
@@ -288,8 +302,8 @@ def _to_object(value: Any) -> Any:  # noqa: ANN401
     """An object as it is, or out of the JSON text that a CSV cell probably holds [unknown]; its keys sorted."""
     if isinstance(value, str):
         try:
-            value = _json.decode(value)
-        except msgspec.DecodeError:
+            value = read_json(value)
+        except ValueError:
             return _MISFIT
     return dict(sorted(value.items())) if isinstance(value, dict) else _MISFIT
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from tap_vonage_reports.bookmarks import RequestedReport
+from tap_vonage_reports.answers import rows_announced
 from tap_vonage_reports.errors import (
     ApiError,
     ArchiveError,
@@ -26,6 +26,7 @@ from tap_vonage_reports.errors import (
     ReportError,
 )
 from tap_vonage_reports.settings import fingerprint
+from tap_vonage_reports.state import RequestedReport
 from tap_vonage_reports.windows import Window, cut, spans
 
 if TYPE_CHECKING:
@@ -197,11 +198,23 @@ class ReportQueue:
             if report.count == 0 and not report.link:
                 yield None
                 return
-            with tempfile.TemporaryFile(prefix="vonage-report-") as temporary:
-                file = cast("BinaryIO", temporary)
+            with self._file_for(report) as file:
                 if self._fetch(report, file, accept):
                     yield file
                     return
+
+    @contextmanager
+    def _file_for(self, report: Report) -> Generator[BinaryIO, None, None]:
+        """A temporary file that nobody else can read, and that is gone when it is closed, or the process ends."""
+        try:
+            file = cast("BinaryIO", tempfile.TemporaryFile(prefix="vonage-report-"))  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise self._not_stored(report, error) from None
+        try:
+            yield file
+        finally:
+            with suppress(OSError):  # what could not be stored is not wanted any more
+                file.close()
 
     def settle(self, report: Report) -> None:
         """Note that a report was read to its end."""
@@ -212,12 +225,21 @@ class ReportQueue:
         """Ask for no more reports of a partition; those that were asked for stay in state for the next run."""
         self._reports = [report for report in self._reports if report.reading is not reading]
 
+    def _in_flight(self) -> int:
+        """How many reports are at work. Those that are given up count no more: nobody looks at them."""
+        return sum(report.stage in IN_FLIGHT and not report.error for report in self._reports)
+
     def _next_wanted(self) -> Report | None:
-        in_flight = sum(report.stage in IN_FLIGHT for report in self._reports)
-        unread = sum(report.stage is not Stage.WANTED for report in self._reports)
-        if in_flight >= self._budget or unread >= MAX_UNREAD:
+        unread = sum(report.stage is not Stage.WANTED and not report.error for report in self._reports)
+        if self._in_flight() >= self._budget or unread >= MAX_UNREAD:
             return None
-        return next((report for report in self._reports if report.stage is Stage.WANTED and not report.error), None)
+        ending: set[Reading] = set()
+        for report in self._reports:
+            if report.error:
+                ending.add(report.reading)  # what follows will not be read by this run
+            elif report.stage is Stage.WANTED and report.reading not in ending:
+                return report
+        return None
 
     def _request(self, report: Report) -> bool:
         """Ask for a report; whether it makes sense to ask for another one now."""
@@ -247,8 +269,8 @@ class ReportQueue:
     def _make_do(self, report: Report, full: NoRoomError) -> None:
         """Go on with as many reports as the API has room for; but not for ever with none."""
         now = time.monotonic()
-        in_flight = sum(other.stage in IN_FLIGHT for other in self._reports)
-        self._not_before = now + max(1.0, full.retry_after) * self._pace
+        in_flight = self._in_flight()
+        self._not_before = now + min(max(1.0, full.retry_after), self._timeout.total_seconds()) * self._pace
         if self._full_since is None:
             self._full_since = now
             logger.info("The API takes no more reports now: going on with %d at once", max(1, in_flight))
@@ -312,7 +334,7 @@ class ReportQueue:
         self._look_later(report)
 
     def _on_success(self, report: Report, body: Mapping[str, Any]) -> None:
-        report.count, report.link = _count(body), _link(body)
+        report.count, report.link = rows_announced(body), _link(body)
         if not report.link and report.count != 0:
             self._ask_again(report, "has finished without a file")
 
@@ -372,14 +394,15 @@ class ReportQueue:
             now = time.monotonic()
             if now - told >= WORD_EVERY_SECONDS:
                 told = now
-                in_flight = sum(other.stage in IN_FLIGHT for other in self._reports)
                 minutes = (now - started) / 60
-                logger.info("%s: %s, %.0f min so far, %d in flight", report, report.stage.value, minutes, in_flight)
+                logger.info(
+                    "%s: %s, %.0f min so far, %d in flight", report, report.stage.value, minutes, self._in_flight()
+                )
             time.sleep(self._pause(now))
 
     def _pause(self, now: float) -> float:
         """How long there is nothing to do."""
-        looks = [report.next_look for report in self._reports if report.stage in IN_FLIGHT]
+        looks = [report.next_look for report in self._reports if report.stage in IN_FLIGHT and not report.error]
         if self._not_before > now:
             looks.append(self._not_before)
         return min(max(0.01, min(looks, default=now) - now), WORD_EVERY_SECONDS)
@@ -408,10 +431,7 @@ class ReportQueue:
                 last = error
                 logger.warning("%s: its file is no good (%s), download %d", report, error, number + 1)
             except OSError as error:
-                advice = (
-                    "Free some space in the folder for temporary files (TMPDIR); the next run reads the same report"
-                )
-                raise self._problem(report, f"cannot be stored ({error.strerror})", advice) from None
+                raise self._not_stored(report, error) from None
             else:
                 return True
         if report.renewals:
@@ -419,6 +439,13 @@ class ReportQueue:
         report.renewals += 1
         self._ask_again(report, "has a file that is no good")
         return False
+
+    def _not_stored(self, report: Report, error: OSError) -> ReportError:
+        advice = (
+            "See that the folder for temporary files (TMPDIR) is there, has room and may be written to; the next run "
+            "reads the same report"
+        )
+        return self._problem(report, f"cannot be stored ({error.strerror})", advice)
 
     def _problem(self, report: Report, what: str, advice: str) -> ReportError:
         named = f" {report.request_id}" if report.request_id else ""
@@ -439,17 +466,9 @@ _ON_STAGE: Mapping[Stage, Callable[[ReportQueue, Report, Mapping[str, Any]], Non
 }
 
 
-def _count(body: Mapping[str, Any]) -> int | None:
-    """How many rows a report announces; text in some clients' answers."""
-    count = body.get("items_count")
-    try:
-        return int(count) if count is not None else None
-    except (TypeError, ValueError):
-        return None
-
-
 def _link(body: Mapping[str, Any]) -> str:
     try:
-        return str(body["_links"]["download_report"]["href"])
+        link = body["_links"]["download_report"]["href"]
     except (KeyError, TypeError):
         return ""
+    return link if isinstance(link, str) else ""

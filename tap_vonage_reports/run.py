@@ -110,6 +110,8 @@ class Run:
             pace=self.pace,
         )
         self._ask_the_time(client)
+        if not client.clock.known:
+            logger.warning("The API does not tell the time (no Date header): this machine's clock has to be right")
         for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
             if date and date > client.clock.now():
                 raise SettingsError([f"The setting {name} is in the future. Nothing has happened then yet."])

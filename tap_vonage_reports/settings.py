@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -14,6 +15,7 @@ import jsonschema
 from singer_sdk import typing as th
 
 from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.privacy import DROP, HASH, KEEP
 from tap_vonage_reports.products import BOTH_DIRECTIONS, PRODUCTS, Product
 from tap_vonage_reports.times import parse_time
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FETCH_MODES = ("auto", "sync", "async")
-PERSONAL_DATA = ("keep", "hash", "drop")
 ENVIRONMENT_PREFIX = "TAP_VONAGE_REPORTS_"
 SWITCHES = ("include_message", "show_concatenated")
 DIRECTION = "direction"
@@ -204,17 +205,19 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "personal_data",
-        th.StringType(allowed_values=PERSONAL_DATA),
-        default="keep",
+        th.StringType(allowed_values=[KEEP, HASH, DROP]),
+        default=KEEP,
         title="Personal data",
-        description="What to do with personal data: keep, hash or drop (only keep is available yet).",
+        description=(
+            "What becomes of personal data in records: keep them, hash them (salted SHA-256), or drop their columns."
+        ),
     ),
     th.Property(
         "personal_data_salt",
         th.StringType(min_length=1),
         secret=True,
         title="Salt for personal data",
-        description="Secret that goes into the hashes of personal data (not yet available).",
+        description="Secret that is hashed with each value; needed to hash. The same salt gives the same hashes.",
     ),
     th.Property(
         "stream_options",
@@ -285,6 +288,8 @@ class Settings:
     report_timeout: timedelta
     max_requests_per_second: int
     request_timeout_seconds: float
+    personal_data: str
+    personal_data_salt: str
     api_url: str
     stream_options: Mapping[str, StreamOptions]
 
@@ -327,6 +332,8 @@ class Settings:
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
             max_requests_per_second=values["max_requests_per_second"],
             request_timeout_seconds=values["request_timeout_seconds"],
+            personal_data=values["personal_data"],
+            personal_data_salt=values.get("personal_data_salt", ""),
             api_url=values["api_url"],
             stream_options={name: _options(given) for name, given in values.get("stream_options", {}).items()},
         )
@@ -361,12 +368,12 @@ class Settings:
     def query_of(self, product: Product, direction: str | None) -> dict[str, str]:
         """The parameters that go with every request of a partition, account and dates apart.
 
-        Booleans travel as ``true`` [confirmed]; a switch that is off is not sent.
+        Booleans travel as ``true`` [confirmed]; a switch that is off is not sent, nor one whose column is left out.
         """
         query = {"product": product.name, **self.options(product).filters}
         if direction:
             query[DIRECTION] = direction
-        if self.include_message and product.include_message:
+        if self.include_message and product.include_message and self.personal_data != DROP:
             query["include_message"] = "true"
         if self.show_concatenated and direction in product.concatenated_directions:
             query["show_concatenated"] = "true"
@@ -475,16 +482,35 @@ def _meaning_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"The setting {name} must not be empty."
     if ":" in values["api_key"]:
         yield "The setting api_key must not hold a colon: HTTP Basic authentication cannot carry one."
+    yield from _character_problems(values)
     yield from _date_problems(values)
     yield from _url_problems(values["api_url"])
     yield from _batch_problems(values)
-    yield from _later_problems(values)
+    if values["personal_data"] == HASH and not values.get("personal_data_salt", "").strip():
+        yield (
+            "The setting personal_data_salt is missing, and without it hashes of numbers can be guessed. "
+            "Set it to a long random text, and keep it: another salt gives other hashes."
+        )
     for stream, options in values.get("stream_options", {}).items():
         if stream not in PRODUCTS:
             yield f"stream_options names the unknown stream {stream}. Known: {', '.join(PRODUCTS)}."
         else:
             mode = options.get("fetch_mode") or values["fetch_mode"]
             yield from _filter_problems(PRODUCTS[stream], options.get("filters", {}), mode)
+
+
+def _character_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Characters that no request can carry: control characters, and what bytes become that are not UTF-8."""
+    texts = {name: [values[name]] for name in ("api_key", "api_secret", "api_url")}
+    texts["account_ids"] = values.get("account_ids") or []
+    for stream, options in values.get("stream_options", {}).items():
+        texts[f"stream_options.{stream}.filters"] = list((options.get("filters") or {}).values())
+    for name, some in texts.items():
+        if any(unicodedata.category(character) in ("Cc", "Cs") for text in some for character in text):
+            yield (
+                f"The setting {name} holds a control character, such as a line break, or bytes that are not UTF-8. "
+                "Remove it."
+            )
 
 
 def _date_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -507,7 +533,7 @@ def _url_problems(url: str) -> Iterator[str]:
         host, parts = None, urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
         yield "The setting api_url must be an address such as https://api.nexmo.com."
-    elif parts.username or parts.password or parts.query or parts.fragment:
+    elif set("@?#\\") & set(url):
         yield "The setting api_url must hold nothing but scheme, host, port and path: no credentials, no parameters."
     elif parts.scheme == "http" and not _is_loopback(host):
         yield "The setting api_url uses plain http, which would send the secret unencrypted. Use https."
@@ -530,14 +556,6 @@ def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
     for name in ("stream_maps", "flattening_enabled"):
         if values.get(name):
             yield f"The settings batch_config and {name} exclude each other: files hold what the tap reads. Remove one."
-
-
-def _later_problems(values: Mapping[str, Any]) -> Iterator[str]:
-    later = "is not available yet"
-    if values["personal_data"] != "keep":
-        yield f"personal_data hash and drop: this {later}. Use keep, and stream_maps to leave columns out."
-    if values.get("personal_data_salt"):
-        yield f"The setting personal_data_salt {later}: what it governs comes with a later release. Leave it out."
 
 
 def _filter_problems(product: Product, filters: Mapping[str, str], mode: str) -> Iterator[str]:

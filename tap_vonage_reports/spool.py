@@ -5,7 +5,13 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections import deque
-from typing import IO, Any, Generic, NamedTuple, TypeVar
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from tap_vonage_reports.errors import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 T = TypeVar("T")
 
@@ -38,12 +44,16 @@ class Spool(Generic[T]):
             store: Whether it goes to the disk; else it stays in memory as it is.
 
         Raises:
-            OSError: There is no room on the disk.
+            SpoolError: It cannot be stored.
         """
         self._entries.append(self._write(item) if store else item)
 
     def popleft(self) -> T:
-        """Take the first item."""
+        """Take the first item.
+
+        Raises:
+            SpoolError: It cannot be read.
+        """
         entry = self._entries.popleft()
         item = self._read(entry) if isinstance(entry, _Stored) else entry
         if not self._entries:
@@ -59,20 +69,33 @@ class Spool(Generic[T]):
         """Drop what is left, and the file."""
         self._entries.clear()
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # what could not be stored is not wanted any more
+                self._file.close()
             self._file = None
 
     def _write(self, item: T) -> _Stored:
-        if self._file is None:
-            # Nobody else can read it, and it is gone when it is closed, or the process ends.
-            self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix="vonage-pages-")  # noqa: SIM115 - closed with the spool
         content = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
-        start = self._file.seek(0, 2)
-        self._file.write(content)
+        with _checked():
+            if self._file is None:
+                # Nobody else can read it, and it is gone when it is closed, or the process ends.
+                self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix="vonage-pages-")  # noqa: SIM115 - closed with the spool
+            start = self._file.seek(0, 2)
+            self._file.write(content)
+            self._file.flush()  # a full disk is told of here, and not where the item is taken
         return _Stored(start, len(content))
 
     def _read(self, entry: _Stored) -> T:
         file: Any = self._file
-        file.seek(entry.start)
-        item: T = pickle.loads(file.read(entry.length))  # noqa: S301 - this process wrote it
+        with _checked():
+            file.seek(entry.start)
+            content = file.read(entry.length)
+        item: T = pickle.loads(content)  # noqa: S301 - this process wrote it
         return item
+
+
+@contextmanager
+def _checked() -> Generator[None, None, None]:
+    try:
+        yield
+    except OSError as error:
+        raise SpoolError(error.strerror) from None

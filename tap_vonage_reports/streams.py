@@ -15,12 +15,15 @@ from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
 from tap_vonage_reports.archive import read_chunks
 from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
-from tap_vonage_reports.bookmarks import Bookmark, adopt_stream_bookmark
+from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.delivery import Delivered, Delivery
-from tap_vonage_reports.errors import ApiError, NotAvailable
+from tap_vonage_reports.errors import ApiError, NotAvailable, showable
+from tap_vonage_reports.privacy import KEEP, PersonalData
+from tap_vonage_reports.products import personal_kinds
 from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.records import KEY, RecordParser
 from tap_vonage_reports.run import Outcome, Result
+from tap_vonage_reports.state import adopt_stream_bookmark
 
 if TYPE_CHECKING:
     import logging
@@ -56,7 +59,10 @@ class ReportStream(Stream):
         self.tap = tap
         self.product = product
         self.selected_by_default = product.selected
+        self._personal = personal_data(product, tap.config)
         schema = _without_notes(product.schema)
+        for name in self._personal.columns:
+            del schema["properties"][name]
         if files_hold_text(tap.config):
             _objects_as_text(schema)
         super().__init__(tap, schema=schema, name=product.stream)
@@ -151,9 +157,10 @@ class ReportStream(Stream):
                     notes.append(step.note)
                     if not step.of_report and files.rows < self._rows_per_file:
                         continue
-                if manifest := files.finish():
-                    reading.bookmark.tidy()  # the SDK writes the state as it is, too
-                    yield files.encoding, manifest
+                with self.tap.undisturbed():  # no file is left behind that no message names
+                    if manifest := files.finish():
+                        reading.bookmark.tidy()  # the SDK writes the state as it is, too
+                        yield files.encoding, manifest
                 while notes:
                     notes.pop(0)()
                 self.run.save()
@@ -277,10 +284,19 @@ class ReportStream(Stream):
 
     @cached_property
     def _parser(self) -> RecordParser:
-        return RecordParser(self.product.schema, self.product.aliases, self._surprised, fields=self._fields)
+        return RecordParser(
+            self.product.schema,
+            self.product.aliases,
+            self._surprised,
+            fields=self._fields,
+            conceal=self._personal.conceal,
+        )
 
     def _surprised(self, field: str, why: str) -> None:
-        self.logger.warning("%s: the field %s %s; it goes into _extra", self.name, field, why)
+        name = showable(field) or "(a name that is not shown)"
+        left_out = self._personal.leaves_out(field)
+        what = "it may hold personal data and is left out (personal_data)" if left_out else "it goes into _extra"
+        self.logger.warning("%s: the field %s %s; %s", self.name, name, why, what)
 
 
 def _key(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -304,6 +320,13 @@ def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:
     )
 
 
+def personal_data(product: Product, config: Mapping[str, Any]) -> PersonalData:
+    """What becomes of personal data in a product's records."""
+    # Not checked where the settings need not be right (--discover).
+    mode, salt = config.get("personal_data") or KEEP, str(config.get("personal_data_salt") or "")
+    return PersonalData(mode, salt, product.schema, personal_kinds())
+
+
 def files_hold_text(config: Mapping[str, Any]) -> bool:
     """Whether the rows go into files that hold objects as text."""
     files = config.get("batch_config")  # not checked where the settings need not be right (--discover)
@@ -320,7 +343,10 @@ def _objects_as_text(schema: dict[str, Any]) -> None:
 
 
 def _without_notes(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema without the keywords that only this tap understands, which some targets refuse."""
+    """The schema without the keywords that only this tap understands, which some targets refuse.
+
+    The kind of personal data stands in the catalog's metadata instead, see `TapVonageReports.catalog_dict`.
+    """
     plain = deepcopy(dict(schema))
     for spec in plain["properties"].values():
         spec.pop("personal", None)

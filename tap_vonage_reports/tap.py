@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import Tap
@@ -16,7 +18,6 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 
-from tap_vonage_reports.bookmarks import check_state
 from tap_vonage_reports.errors import (
     ApiError,
     CatalogError,
@@ -24,18 +25,20 @@ from tap_vonage_reports.errors import (
     SettingsError,
     StateError,
     TapError,
-    TargetGoneError,
 )
-from tap_vonage_reports.messages import Interrupted, MessageWriter, discard_output
+from tap_vonage_reports.messages import MessageWriter
 from tap_vonage_reports.privacy import basic_token, redact_logs
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import KEY
 from tap_vonage_reports.run import PACKAGE, Run
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
-from tap_vonage_reports.streams import ReportStream, files_hold_text
+from tap_vonage_reports.signals import Interrupted, without_handlers
+from tap_vonage_reports.state import BOOKMARKS, check_state
+from tap_vonage_reports.streams import ReportStream, files_hold_text, personal_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -104,12 +107,15 @@ class TapVonageReports(Tap):
             )
             self._run = Run(settings, self._write_state)
         try:
-            # A setting that is null is one that was not set.
-            super().__init__(
-                config={name: value for name, value in given.items() if value is not None},
-                catalog=_known_catalog(catalog, text_objects=files_hold_text(given)) if catalog else None,
-                validate_config=validate_config,
-                **kwargs,
+            without_handlers(
+                partial(
+                    super().__init__,
+                    # A setting that is null is one that was not set.
+                    config={name: value for name, value in given.items() if value is not None},
+                    catalog=_known_catalog(catalog, given) if catalog else None,
+                    validate_config=validate_config,
+                    **kwargs,
+                )
             )
         except MappingError as error:
             # Not the error's own words: they repeat the expression.
@@ -133,6 +139,18 @@ class TapVonageReports(Tap):
         """One stream per product."""
         return [ReportStream(self, product) for product in PRODUCTS.values()]
 
+    @property
+    def catalog_dict(self) -> dict[str, Any]:
+        """The catalog; fields that hold personal data say of what kind in their metadata (``personal-data``)."""
+        catalog = super().catalog_dict
+        for entry in catalog["streams"]:
+            specs = PRODUCTS[entry["stream"]].schema["properties"]
+            for metadata in entry["metadata"]:
+                kind = specs.get(metadata["breadcrumb"][-1], {}).get("personal") if metadata["breadcrumb"] else None
+                if kind:
+                    metadata["metadata"]["personal-data"] = kind
+        return catalog
+
     def load_state(self, state: dict[str, Any]) -> None:
         """Take the state of an earlier run, if it is one.
 
@@ -141,6 +159,9 @@ class TapVonageReports(Tap):
         """
         check_state(state, PRODUCTS)
         super().load_state(deepcopy(state))
+        # The SDK takes up nothing but the bookmarks.
+        others = {key: deepcopy(value) for key, value in state.items() if key != BOOKMARKS}
+        cast("dict[str, Any]", self.state).update(others)
 
     def run_to_end(self, sync: Callable[[], object]) -> None:
         """Run a sync, from the first request to the summary.
@@ -151,26 +172,24 @@ class TapVonageReports(Tap):
         Raises:
             RunFailed: A partition failed, or every selected stream was refused.
             TargetGoneError: Nobody reads standard output any more.
+            OutputError: Standard output cannot be written.
             Interrupted: A signal came; the state is written.
         """
-        if isinstance(self.message_writer, MessageWriter):
-            self.message_writer.take_signals()
-        try:
-            _ = self.run.client, self.run.accounts
-            sync()
-        except Interrupted:
-            self.logger.warning("Interrupted. The state is written; the next run goes on from there")
-            self._write_state()
-            raise
-        except (ApiError, EndOfRunError):
-            self._write_state()
-            raise
-        except BrokenPipeError:
-            discard_output()
-            msg = "The target has closed the pipe; its own log says why. The next run goes on from its last state."
-            raise TargetGoneError(msg) from None
-        finally:
-            self.run.close()
+        writer = self.message_writer
+        with writer.take_signals() if isinstance(writer, MessageWriter) else nullcontext():
+            try:
+                _ = self.run.client, self.run.accounts
+                sync()
+            except Interrupted as interrupted:
+                interrupted.arrived = True
+                self._write_state()
+                self.logger.warning("Interrupted. The state is written; the next run goes on from there")
+                raise
+            except (ApiError, EndOfRunError):
+                self._write_state()
+                raise
+            finally:
+                self.run.close()
         self.run.conclude()
 
     @property
@@ -179,6 +198,11 @@ class TapVonageReports(Tap):
         changed = self.config.get("stream_maps") or self.config.get("flattening_enabled")
         writer = self.message_writer
         return writer if self._writes and not changed and isinstance(writer, MessageWriter) else None
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Put off signals for the length of a `with` block."""
+        writer = self.message_writer
+        return writer.undisturbed() if isinstance(writer, MessageWriter) else nullcontext()
 
     def flush(self) -> None:
         """Write what the SDK has handed to the message writer."""
@@ -264,8 +288,8 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _known_catalog(content: Catalog | dict[str, Any], *, text_objects: bool) -> Catalog:
-    """A catalog for the tap's own streams, with the keys and types that they have, whatever an old one says."""
+def _known_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -> Catalog:
+    """A catalog for the tap's own streams, with their keys, columns and types as they are, whatever it says."""
     try:
         if not isinstance(content, Catalog):
             # The SDK takes a file without "streams" for an empty catalog.
@@ -283,8 +307,12 @@ def _known_catalog(content: Catalog | dict[str, Any], *, text_objects: bool) -> 
     for name, entry in content.items():
         entry.key_properties = [KEY]
         entry.replication_key = PRODUCTS[name].date_field
-        for spec in (entry.schema.properties or {}).values():
-            if text_objects and "object" in (spec.type or ()):
+        properties = entry.schema.properties or {}
+        for column in personal_data(PRODUCTS[name], config).columns & properties.keys():
+            del properties[column]
+            entry.metadata.pop(("properties", column), None)
+        for spec in properties.values():
+            if files_hold_text(config) and "object" in (spec.type or ()):
                 spec.type = ["string", "null"]
     return content
 

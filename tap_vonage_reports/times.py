@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _DATE_FIRST = re.compile(r"\d{4}-\d{2}-\d{2}($|[T ])")
 _WIRE_TIME = re.compile(
-    r"(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))? ?(?:[Zz]|([+-])(\d{2}):?(\d{2})?|)",
+    r"(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))? ?"
+    r"(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d)?|)",
     re.ASCII,
 )
 _HOUR, _SECOND = len("YYYY-MM-DDTHH"), len("YYYY-MM-DDTHH:MM:SS")
@@ -43,7 +44,11 @@ def parse_time(text: str) -> datetime:
     if not isinstance(parsed, pendulum.DateTime):
         msg = "not a point in time"
         raise ValueError(msg)  # noqa: TRY004 - the text is wrong, not its type
-    return datetime.fromisoformat(parsed.in_timezone("UTC").isoformat().replace("Z", "+00:00"))
+    try:
+        return datetime.fromisoformat(parsed.in_timezone("UTC").isoformat().replace("Z", "+00:00"))
+    except OverflowError as error:
+        msg = "a time outside the calendar in UTC"
+        raise ValueError(msg) from error
 
 
 def to_text(time: datetime) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import portion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import datetime
+    from collections.abc import Iterable, Iterator, Mapping
 
 RECENT = timedelta(hours=24)
 """In `auto`, the time before the end that is always read by pages."""
 SHORTEST = timedelta(hours=1)
 """Windows are not cut shorter than this to keep workers busy."""
+FINEST = timedelta(seconds=1)
+"""Windows are not cut shorter than this at all."""
 
 
 @dataclass(frozen=True, order=True)
@@ -47,32 +48,37 @@ def windows_of(time: portion.Interval) -> Iterator[Window]:
     return (Window(part.lower, part.upper) for part in time if not part.empty)
 
 
-def to_read(
-    wanted: Window, covered: portion.Interval, lookback: timedelta, settled: datetime | None = None
+def unsettled(
+    covered: portion.Interval, lookback: timedelta, end: datetime, read_at: Mapping[datetime, datetime]
 ) -> portion.Interval:
-    """What of `wanted` has to be read: all that is not covered, and the lookback before each end of what is.
+    """What of the covered time has to be read again: the lookback before the end of each part of it.
 
     Args:
-        wanted: From the start date to the end of this run.
         covered: What was read completely by earlier runs.
         lookback: How long rows may still arrive or change after their time.
-        settled: When the end of `covered` was read. Rows that were older than the lookback then are final
-            and are not read (and paid for) again. None: it was read as it happened.
+        end: Until when this run reads.
+        read_at: When parts of `covered` were read, by their ends. Rows that were older than the lookback then are
+            final and are not read (and paid for) again. A part that is not named was read as it happened.
 
     Returns:
-        A set of time within `wanted`.
+        A set of time before `end`.
     """
     again = portion.empty()
-    parts = list(windows_of(covered))
-    for part in parts:
-        read_at = settled if settled and part is parts[-1] else part.end
-        again |= portion.closedopen(read_at - lookback, part.end)
-    whole = portion.closedopen(wanted.start, wanted.end)
-    return (whole - covered) | (whole & covered & again)
+    for part in windows_of(covered):
+        again |= portion.closedopen(_earlier(read_at.get(part.end, part.end), lookback), part.end)
+    return covered & again & portion.closedopen(-portion.inf, end)
+
+
+def _earlier(time: datetime, by: timedelta) -> datetime:
+    try:
+        return time - by
+    except OverflowError:
+        return datetime.min.replace(tzinfo=timezone.utc)
 
 
 def cut(time: portion.Interval, longest: timedelta) -> list[Window]:
     """A set of time as windows of at most `longest`, in order of time."""
+    longest = max(longest, FINEST)
     pieces = []
     for part in windows_of(time):
         start = part.start

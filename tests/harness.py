@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import hashlib
 import io
 import json
 import logging
+import multiprocessing
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tap_vonage_reports.__main__ import run as main
 from tap_vonage_reports.errors import TapError
 from tap_vonage_reports.messages import MessageWriter
+from tap_vonage_reports.privacy import all_handlers
 from tap_vonage_reports.run import Run
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from tap_vonage_reports.sandbox import Sandbox
@@ -87,8 +94,9 @@ class Collector(MessageWriter):
     def send(self, lines: bytes | bytearray) -> None:
         self.lines += bytes(lines).splitlines(keepends=True)
 
-    def take_signals(self) -> None:
+    def take_signals(self) -> contextlib.AbstractContextManager[None]:
         """Leave the signals to the test runner."""
+        return contextlib.nullcontext()
 
 
 def settings_for(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
@@ -139,7 +147,7 @@ def run_tap(
     records: list[str] = []
     handler = _ListHandler(records)
     root = logging.getLogger()
-    level, formatters = root.level, [(other, other.formatter) for other in root.handlers]
+    level, formatters = root.level, [(other, other.formatter) for other in all_handlers()]
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
@@ -192,6 +200,102 @@ def run_command(*arguments: str | Path, environment: Mapping[str, str] | None = 
         [*COMMAND, *map(str, arguments)], env=_environment(environment), capture_output=True, check=False, timeout=60
     )
     return Output(done.stdout.splitlines(), done.returncode, log=done.stderr.decode())
+
+
+def run_forked(
+    *arguments: str | Path, prepare: Iterable[Callable[[], object]] = (), onto: Mapping[int, str] | None = None
+) -> Output:
+    """Run the tap's command as a process of its own that has all modules loaded, without its pauses between tries.
+
+    Args:
+        arguments: The command's arguments.
+        prepare: Called in that process before anything else.
+        onto: Paths of files to write standard output (1) or standard error (2) to.
+
+    Returns:
+        What it wrote to where nothing else is said; `code` is negative where a signal has ended it.
+    """
+    from multiprocessing.reduction import DupFd  # noqa: PLC0415 - not there on Windows
+
+    pipes = {number: os.pipe() for number in (1, 2)}
+    targets = {number: os.open(path, os.O_WRONLY | os.O_CREAT) for number, path in (onto or {}).items()}
+    given = {number: DupFd(targets.get(number, pipes[number][1])) for number in (1, 2)}
+    process = forks().Process(target=_forked, args=([*map(str, arguments)], tuple(prepare), given))
+    process.start()
+    for opened in (*targets.values(), *(sender for _, sender in pipes.values())):
+        os.close(opened)
+    with ThreadPoolExecutor() as readers:
+        stdout, stderr = readers.map(_read, [receiver for receiver, _ in pipes.values()])
+    process.join()
+    assert process.exitcode is not None
+    return Output(stdout.splitlines(keepends=True), process.exitcode, log=stderr.decode())
+
+
+def forks() -> multiprocessing.context.ForkServerContext:
+    """Makes processes that have all modules loaded."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.harness"])
+    return context
+
+
+def _forked(arguments: list[str], prepare: Iterable[Callable[[], object]], given: Mapping[int, Any]) -> None:
+    for number, passed in given.items():
+        os.dup2(passed.detach(), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+    for name in [name for name in os.environ if name.startswith("TAP_VONAGE_REPORTS_")]:
+        del os.environ[name]
+    Run.pace = 0
+    for step in prepare:
+        step()
+    os._exit(main(arguments))  # without what multiprocessing does to the standard streams at the end
+
+
+def _read(receiver: int) -> bytes:
+    with os.fdopen(receiver, "rb") as pipe:
+        return pipe.read()
+
+
+def when_called(target: str, do: Callable[[], object]) -> None:
+    """From now on do something each time before a function or method is called.
+
+    Args:
+        target: Its full name, such as ``tap_vonage_reports.tap.TapVonageReports.load_state``.
+        do: What to do.
+    """
+    path, _, method = target.rpartition(".")
+    owner = pkgutil.resolve_name(path)
+    real = getattr(owner, method)
+
+    def called(*arguments: Any, **keywords: Any) -> Any:
+        do()
+        return real(*arguments, **keywords)
+
+    setattr(owner, method, called)
+
+
+def signalled(*numbers: int) -> None:
+    """Get signals."""
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+def signalled_and_stuck(number: int) -> None:
+    """Get a signal while in what Python cannot interrupt; all of this is one step of its interpreter."""
+    get = partial(ctypes.CDLL(None).kill, os.getpid(), number)
+    stay = partial(hashlib.pbkdf2_hmac, "sha256", b"", b"", 1 << 26)
+    deque(map(partial.__call__, (get, stay)), maxlen=0)
+
+
+def in_time_zone(name: str) -> None:
+    """Have another local time."""
+    os.environ["TZ"] = name
+    time.tzset()
+
+
+def without_log() -> None:
+    """Have no standard error at all."""
+    os.close(2)
+    setattr(sys, "stderr", None)  # noqa: B010 - as Python does it, whatever types say
 
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:

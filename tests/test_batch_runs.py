@@ -68,6 +68,9 @@ def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     )
 
 
+@pytest.mark.promise(
+    "It is exact. The same CDR gives the same record, byte for byte, by the sync path, the async path and BATCH files."
+)
 @every_product
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -135,6 +138,7 @@ def test_what_came_before_a_failure_is_out_and_not_read_again(
     assert len(set(ids[0] + ids[1])) == len(ids[0] + ids[1]) == 500
 
 
+@pytest.mark.promise("BATCH honours field selection.")
 def test_fields_that_are_not_selected_are_in_no_file(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
     sandbox = make_sandbox(rows={"sms": Within(20, START, END)})
     catalog = catalog_of(["sms"])
@@ -151,6 +155,7 @@ def test_fields_that_are_not_selected_are_in_no_file(make_sandbox: Callable[...,
         assert columns == set(schema["properties"])
 
 
+@pytest.mark.promise("With stream_maps set, BATCH is refused with a clear message.")
 def test_what_the_sdk_would_have_to_change_on_the_way_is_refused(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:

@@ -537,6 +537,7 @@ def test_files_can_go_to_any_storage_of_fsspec(kind: str, tmp_path: Path, monkey
     fsspec.filesystem("memory").rm("/bucket", recursive=True)
 
 
+@pytest.mark.promise("Temporary files are private to the user and removed on every way out.")
 def test_files_are_for_the_user_alone_before_and_after(tmp_path: Path) -> None:
     with files_for(config(tmp_path)) as files:
         files.write_records(records_of({}))
@@ -570,6 +571,7 @@ def test_what_is_not_given_out_is_removed(tmp_path: Path, kind: str, rows: int) 
     assert in_folder(tmp_path) == {path_of(kept).name}
 
 
+@pytest.mark.promise("Temporary files are private to the user and removed on every way out.")
 @every_format
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, GeneratorExit, ValueError])
 def test_what_is_cut_short_leaves_no_file(tmp_path: Path, kind: str, ending: type[BaseException]) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_vonage_reports.bookmarks import Bookmark, OpenPage
+from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.sandbox import Sandbox, Within
+from tap_vonage_reports.settings import fingerprint
+from tap_vonage_reports.state import OpenPage, check_state
 from tap_vonage_reports.times import parse_time, to_text
 from tap_vonage_reports.windows import Window, spans, windows_of
 from tests.harness import Output, catalog_of, run_tap, settings_for
+from tests.test_windows import dated, open_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from random import Random
 
 ORIGIN = datetime(2026, 10, 1, tzinfo=timezone.utc)
 KEY = "abcd1234"
@@ -25,6 +31,14 @@ KEY = "abcd1234"
 
 def at(hours: float) -> datetime:
     return ORIGIN + timedelta(hours=hours)
+
+
+@pytest.fixture(scope="module")
+def shared_sandbox() -> Iterator[Sandbox]:
+    """One without rows, for many runs."""
+    clock = "2026-11-20T12:00:00Z"
+    with Sandbox(rows={"*": 0}, clock=clock, faults=["no-rate-limit"], subaccount_keys=["sub00001"]) as sandbox:
+        yield sandbox
 
 
 def asked(sandbox: Sandbox, product: str, **only: str) -> list[tuple[str, str]]:
@@ -35,6 +49,19 @@ def asked(sandbox: Sandbox, product: str, **only: str) -> list[tuple[str, str]]:
         if entry.product == product and all(getattr(entry, name) == value for name, value in only.items())
     ]
     return [(to_text(part.start)[:16], to_text(part.end)[:16]) for part in windows_of(spans(windows))]
+
+
+PAGE = {"date_start": "2026-11-16", "date_end": "2026-11-17", "cursor": "cursor"}
+REPORT = {
+    "request_id": "report-1",
+    "date_start": "2026-11-14",
+    "date_end": "2026-11-15",
+    "fingerprint": "x",
+    "requested_at": "2026-11-19",
+}
+
+
+NO_HOURS: list[Any] = [0, -1, 1e-300, 1e300, float("nan"), float("inf"), True, "24", []]
 
 
 def bookmark(state: dict[str, Any], query: str = "") -> Bookmark:
@@ -50,7 +77,7 @@ spans_of_hours = st.lists(
 
 @given(spans_of_hours)
 def test_coverage_survives_being_written_and_read(windows: list[Window]) -> None:
-    state: dict[str, Any] = {}
+    state: dict[str, Any] = {"context": {}}
     first = bookmark(state)
     for window in windows:
         first.cover(window, at(500))
@@ -63,7 +90,7 @@ def test_coverage_survives_being_written_and_read(windows: list[Window]) -> None
 
 
 def test_an_open_page_survives_being_written_and_read() -> None:
-    state: dict[str, Any] = {}
+    state: dict[str, Any] = {"context": {}}
     page = OpenPage(Window(at(0), at(24)), "cursor", "iv", "query", at(30))
     bookmark(state).turn_page(page)
     assert bookmark(state).page == page
@@ -246,6 +273,17 @@ def test_a_bookmark_in_the_future_does_not_stop_the_tap(make_sandbox: Callable[.
     assert asked(sandbox, "AMD")[0][0] == "2026-11-19T11:59"
 
 
+def test_a_time_of_reading_in_the_future_does_not_stop_the_lookback(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    settings = settings_for(sandbox, start_date="2026-11-01", lookback_hours=24)
+    first = run_tap(settings, ["amd"])
+    first.bookmark("amd")["read_at"] = "2030-01-01T00:00:00+00:00"
+    sandbox.clock.advance(hours=1)
+    sandbox.requests.reset()
+    run_tap(settings, ["amd"], first.state)
+    assert asked(sandbox, "AMD") == [("2026-11-19T12:59", "2026-11-20T12:59")]
+
+
 def test_an_end_date_before_the_bookmark_takes_nothing_back(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, start_date="2026-11-15", lookback_hours=0)
@@ -328,6 +366,19 @@ def test_the_sdk_leaves_no_marks_in_the_state(make_sandbox: Callable[..., Sandbo
         {"page": "x"},
         {"replication_key_value": "last tuesday"},
         {"read_at": "x"},
+        {"read_at": "2026-11-19T00:00:00+00:00"},
+        {"covered": [["2026-11-01", "2026-11-02"]], "read_at": ["2026-11-19", "2026-11-19"]},
+        {"covered": [["2026-11-01", "2026-11-02"]], "replication_key_value": 20261102},
+        {"covered": [["0001-01-01T00:00:00+02:00", "2026-11-02"]]},
+        {"covered": None},
+        {"page": {**PAGE, "cursor": 5}},
+        {"page": {**PAGE, "cursor": ""}},
+        {"page": {**PAGE, "date_end": "2026-11-14"}},
+        {"reports": [{**REPORT, "request_id": 5}]},
+        {"reports": [REPORT, REPORT]},
+        {"reports": {"report-1": REPORT}},
+        *({"report_hours": hours} for hours in NO_HOURS),
+        {"progress_markers": None},
     ],
     ids=str,
 )
@@ -341,3 +392,171 @@ def test_malformed_state_is_an_error_before_anything_is_read(
     assert "amd" in str(output.error)
     assert "tuesday" not in str(output.error)
     assert sandbox.requests.total == 0
+
+
+# States of any age or damage
+
+RIGHT: dict[str, Any] = {
+    "bookmarks": {
+        "amd": {
+            "partitions": [
+                {
+                    "context": {"account_id": KEY},
+                    "replication_key": "start_time",
+                    "replication_key_value": "2026-11-19T12:00:00+00:00",
+                    "covered": [
+                        ["2026-11-15T00:00:00+00:00", "2026-11-16T00:00:00+00:00"],
+                        ["2026-11-17T00:00:00+00:00", "2026-11-19T12:00:00+00:00"],
+                    ],
+                    "read_at": [None, "2026-11-19T12:00:00+00:00"],
+                    "page": {
+                        "date_start": "2026-11-16T00:00:00+00:00",
+                        "date_end": "2026-11-17T00:00:00+00:00",
+                        "cursor": "cursor",
+                        "iv": "iv",
+                        "query": "query",
+                        "read_at": "2026-11-19T12:00:00+00:00",
+                    },
+                    "reports": [
+                        {
+                            "request_id": "report-1",
+                            "date_start": "2026-11-14T00:00:00+00:00",
+                            "date_end": "2026-11-15T00:00:00+00:00",
+                            "fingerprint": "fingerprint",
+                            "requested_at": "2026-11-19T12:00:00+00:00",
+                        }
+                    ],
+                    "report_hours": 24.0,
+                    "note": {"of": ["a later release"]},
+                },
+                {"context": {"account_id": "sub00001"}, "replication_key_value": "2026-11-18T00:00:00Z"},
+            ],
+        },
+        "asr": {"replication_key": "x", "replication_key_value": "2026-11-18T00:00:00+00:00"},
+        "of_another_tap": {"partitions": [{"context": {"id": 1}, "cursor": 5}], "anything": None},
+    },
+    "currently_syncing": "amd",
+}
+
+odd_times = st.sampled_from(
+    (
+        "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59.999999-01:00", "2026-11-18T24:00:00Z",
+        "9999-12-31", "2026-11-18", "2026-11-18T05:30:00+05:30", "2026-11-18T00:00:00.123456789Z", "1799000000", "",
+        "2026-11-17T00:00:00+00:00",
+    )
+)  # fmt: skip
+odd_numbers = st.sampled_from((0, -1, 1, 0.5, 1e-300, 1e300, 10**400, float("nan"), float("inf"), True))
+any_json = st.recursive(
+    st.none() | odd_times | odd_numbers | st.text(max_size=5) | st.sampled_from(["\ud800", "..", "a/b"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["context", "x"]), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every node of a JSON value but the whole of it."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield (*path, key)
+        yield from places_in(part, (*path, key))
+
+
+@st.composite
+def damaged_states(draw: st.DrawFn) -> dict[str, Any]:
+    state = deepcopy(RIGHT)
+    for _ in range(draw(st.integers(1, 2))):
+        *path, last = draw(st.sampled_from(list(places_in(state))))
+        node: Any = state
+        for key in path:
+            node = node[key]
+        damage = draw(st.sampled_from(["replace", "delete", "double"]))
+        if damage == "replace":
+            node[last] = draw(any_json)
+        elif damage == "delete":
+            del node[last]
+        elif isinstance(node, list):
+            node.append(deepcopy(node[last]))
+        if not list(places_in(state)):
+            break
+    return state
+
+
+@given(damaged_states())
+@settings(max_examples=30, deadline=None)
+@example(RIGHT)
+def test_a_state_of_any_damage_is_refused_before_anything_is_read_or_costs_nothing(
+    shared_sandbox: Sandbox, state: dict[str, Any]
+) -> None:
+    shared_sandbox.requests.reset()
+    accounts = [KEY, "sub00001"]
+    dates = {"start_date": "2026-11-14", "end_date": "2026-11-20", "lookback_hours": 0}
+    before = set(state)
+    output = run_tap(settings_for(shared_sandbox, account_ids=accounts, **dates), ["amd", "asr"], state)
+    if output.error:
+        assert isinstance(output.error, StateError)
+        # Not even the time was asked.
+        assert "REPORTS-USAGE" not in {entry.product for entry in shared_sandbox.requests.log}
+        return
+    for account in accounts:
+        covered = [[*map(parse_time, part)] for part in output.bookmark("amd", account_id=account)["covered"]]
+        assert [start for start, end in covered if start <= parse_time("2026-11-14") < parse_time("2026-11-20") <= end]
+    assert before <= {*(output.state or ())}
+
+
+@given(damaged_states(), st.sampled_from([0, 24, 1e9]), st.sampled_from(["sync", "async", "auto"]))
+def test_whatever_a_state_says_it_is_planned_with_or_refused(state: dict[str, Any], lookback: float, mode: str) -> None:
+    try:
+        check_state(state, {"amd": None, "asr": None})
+        partition = state["bookmarks"]["amd"]["partitions"][0]
+    except (StateError, LookupError):
+        return
+    reading = open_reading(partition, 1200, lookback_hours=lookback, fetch_mode=mode, **dated(start_date=1000))
+    reports, _ = reading.plan_reports()
+    pages, _ = reading.plan_pages(timedelta(hours=24))
+    for window in [*reports, *pages]:
+        reading.bookmark.cover(window, reading.read_at)
+    assert reading.need().empty
+    check_state({"bookmarks": {"amd": {"partitions": [json.loads(json.dumps(partition))]}}}, {"amd": None})
+
+
+def test_keys_that_this_release_does_not_know_are_kept(make_sandbox: Callable[..., Sandbox]) -> None:
+    output = run_tap(settings_for(make_sandbox(), start_date="2026-11-18"), ["amd"], RIGHT)
+    assert output.state is not None
+    assert output.bookmark("amd", account_id=KEY)["note"] == {"of": ["a later release"]}
+    assert output.state["bookmarks"]["of_another_tap"] == RIGHT["bookmarks"]["of_another_tap"]
+    assert output.state["currently_syncing"] == "amd"
+
+
+def test_a_bookmark_that_is_set_back_by_hand_is_read_from_there(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox()
+    run = settings_for(sandbox, start_date="2026-11-10", lookback_hours=0)
+    first = run_tap(run, ["amd"])
+    assert first.state is not None
+    first.bookmark("amd")["replication_key_value"] = "2026-11-15T00:00:00Z"
+    sandbox.requests.reset()
+    second = run_tap(run, ["amd"], first.state)
+    assert asked(sandbox, "AMD") == [("2026-11-15T00:00", "2026-11-20T11:59")]
+    assert second.bookmark("amd")["covered"] == [["2026-11-10T00:00:00+00:00", "2026-11-20T11:59:00+00:00"]]
+
+
+def test_a_state_that_has_lost_what_it_covers_is_refused_and_not_taken_for_one_without(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox()
+    first = run_tap(settings_for(sandbox, start_date="2026-11-18"), ["amd"])
+    del first.bookmark("amd")["covered"]
+    second = run_tap(settings_for(sandbox, start_date="2026-11-01"), ["amd"], first.state)
+    assert isinstance(second.error, StateError)
+    assert "covered" in str(second.error)
+
+
+queries = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=4)
+
+
+@given(queries, queries, st.randoms(use_true_random=False))
+def test_equal_queries_have_one_fingerprint_and_different_ones_have_two(
+    one: dict[str, str], other: dict[str, str], chance: Random
+) -> None:
+    in_another_order = dict(chance.sample(list(one.items()), len(one)))
+    assert fingerprint(one) == fingerprint(in_another_order)
+    assert (fingerprint(one) == fingerprint(other)) == (one == other)

@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 
+from tap_vonage_reports.answers import retry_after
 from tap_vonage_reports.client import MAX_TRIES, ReportsClient
 from tap_vonage_reports.errors import (
     BrokenAnswerError,
@@ -18,6 +19,7 @@ from tap_vonage_reports.errors import (
     NotAvailable,
     NotInThePast,
     RateLimitedError,
+    Redirected,
     Refusal,
     UnreachableError,
 )
@@ -63,6 +65,7 @@ def waits() -> Any:
         yield lambda: [call.args[0] for call in pause.call_args_list if call.args[0] >= 1]
 
 
+@pytest.mark.promise("Retry-After is honoured.")
 def test_retry_after_is_honoured(make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]) -> None:
     sandbox = make_sandbox()
     sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 17, first=2)
@@ -93,14 +96,13 @@ def test_a_retry_after_of_hours_is_not_waited_for(
 
 
 def test_a_retry_after_may_be_a_date() -> None:
-    from tap_vonage_reports.client import _retry_after  # noqa: PLC0415 - the sandbox gives seconds only
-
     now = datetime(2026, 11, 20, tzinfo=timezone.utc)
-    assert _retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30
-    assert _retry_after("soon", now) == 0
-    assert _retry_after("-5", now) == 0
+    assert retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30
+    assert retry_after("soon", now) == 0
+    assert retry_after("-5", now) == 0
 
 
+@pytest.mark.promise("Never retried: 400, 401, 403, 404, 409, 422.")
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
@@ -108,7 +110,7 @@ def test_a_retry_after_may_be_a_date() -> None:
         (Fault.UNPROVISIONED, NotAvailable),
         (Fault.FORBIDDEN, NotAvailable),
         (Fault.UNKNOWN_PRODUCT, NotAvailable),
-        (Fault.REDIRECT, Refusal),
+        (Fault.REDIRECT, Redirected),
     ],
 )
 def test_refusals_are_not_tried_again(
@@ -121,6 +123,9 @@ def test_refusals_are_not_tried_again(
     assert sandbox.requests.total == 1
 
 
+@pytest.mark.promise(
+    "A summary at the end names it with the API's title, the names of the invalid parameters and what to do."
+)
 @pytest.mark.parametrize(
     ("change", "kind", "parameters"),
     [
@@ -147,6 +152,7 @@ def test_redirects_are_not_followed(make_sandbox: Callable[..., Sandbox]) -> Non
     assert elsewhere.requests.total == 0
 
 
+@pytest.mark.promise("Basic credentials go to api_url only, never to a host from a link or a redirect.")
 def test_a_next_link_to_another_host_is_not_contacted(make_sandbox: Callable[..., Sandbox]) -> None:
     from tests.harness import run_tap, settings_for  # noqa: PLC0415
 
@@ -183,20 +189,13 @@ def test_a_download_that_breaks_goes_on_where_it_broke(make_sandbox: Callable[..
     assert [entry.status for entry in sandbox.requests.log][1:] == [206, 206, 206]
 
 
-def test_a_body_that_only_drips_is_given_up(make_sandbox: Callable[..., Sandbox]) -> None:
-    sandbox = make_sandbox(rows={"amd": 500})
-    sandbox.faults.on(Fault.SLOW_BODY, 0.02, first=1)
-    client = client_of(sandbox, timeout_seconds=0.01)
-    with mock.patch("tap_vonage_reports.client.BODY_TIMEOUTS", 0), pytest.raises(BrokenAnswerError):
-        client.records(QUERY)
-
-
 def test_an_address_where_nobody_answers_is_unreachable() -> None:
     client = ReportsClient("http://127.0.0.1:9", "k", "s", timeout_seconds=1, user_agent="test", pace=0)
     with pytest.raises(UnreachableError, match="api_url"):
         client.records(QUERY)
 
 
+@pytest.mark.promise("Rate limits are kept on our side, shared by all streams and threads.")
 def test_the_limit_of_ten_a_second_is_kept_over_all_threads(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     sandbox.faults.off(Fault.NO_RATE_LIMIT)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import sys
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.client import VonageClock
+from tap_vonage_reports import client
+from tap_vonage_reports.answers import http_date
+from tap_vonage_reports.client import ReportsClient, VonageClock
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tests.harness import run_tap, settings_for
+from tap_vonage_reports.sandbox.clock import Clock
+from tap_vonage_reports.times import parse_time, to_query
+from tests.harness import Output, catalog_of, in_time_zone, run_forked, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_vonage_reports.client import Answer
+
+LEARN, ASK, CREATE = VonageClock.learn, ReportsClient.records, ReportsClient.create_report
 
 
 def last_end(sandbox: Sandbox) -> str:
@@ -41,9 +55,7 @@ def test_a_bound_that_is_not_in_the_past_shortens_the_window_once(
 
 
 def _learn_nothing(clock: VonageClock, date: str | None) -> object:
-    from tap_vonage_reports.client import _http_date  # noqa: PLC0415 - what `learn` returns
-
-    return _http_date(date) or clock.now()
+    return http_date(date) or clock.now()
 
 
 def test_rows_after_the_answer_do_not_count_as_read_where_the_future_is_accepted(
@@ -62,3 +74,153 @@ def test_a_clock_that_is_off_changes_nothing(make_sandbox: Callable[..., Sandbox
     output = run_tap(settings_for(sandbox, start_date="2026-11-19"), ["amd"])
     assert output.code == 0
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T09:59:00+00:00"
+
+
+class Shifted(datetime):
+    """This machine's clock, which is off."""
+
+    by = timedelta(0)
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        """A plain time, so that all sums are plain, too."""
+        return datetime.now(tz) + cls.by
+
+
+def records_of(output: Output) -> list[bytes]:
+    """The lines of records, without the time at which they were written."""
+    return [line.partition(b',"time_extracted"')[0] for line in output.lines if line.startswith(b'{"type":"RECORD"')]
+
+
+@pytest.mark.parametrize("hours", [-26, -1, 1, 26])
+def test_a_machine_whose_clock_is_off_reads_the_same(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 50})
+    settings = settings_for(sandbox, start_date="2026-11-19")
+    right = run_tap(settings, ["amd"])
+    monkeypatch.setattr(client, "datetime", Shifted)
+    monkeypatch.setattr(Shifted, "by", timedelta(hours=hours))
+    off = run_tap(settings, ["amd"])
+    assert off.code == 0
+    assert records_of(off) == records_of(right)
+    assert off.state == right.state
+
+
+def learn_without_a_date(clock: VonageClock, _date: str | None) -> datetime:
+    return LEARN(clock, None)
+
+
+def test_without_a_date_header_this_machines_clock_is_used_and_that_is_said(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 50}, clock=Clock())
+    monkeypatch.setattr(VonageClock, "learn", learn_without_a_date)
+    before = sandbox.clock.now()
+    output = run_tap(settings_for(sandbox), ["amd"])
+    assert output.code == 0
+    assert "no Date header" in output.log
+    reached = parse_time(output.bookmark("amd")["replication_key_value"])
+    assert before - timedelta(seconds=62) < reached <= sandbox.clock.now() - timedelta(seconds=60)
+
+
+def test_neither_a_date_header_nor_a_right_clock_fails_the_run_and_loses_nothing(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 50}, clock=Clock())
+    settings = settings_for(sandbox, lookback_hours=0)
+    start = sandbox.clock.now() - timedelta(days=6)  # the seven days of the first run are later, by its wrong clock
+    with monkeypatch.context() as patches:
+        patches.setattr(VonageClock, "learn", learn_without_a_date)
+        patches.setattr(client, "datetime", Shifted)
+        patches.setattr(Shifted, "by", timedelta(hours=1))
+        first = run_tap(settings, ["amd"])
+    assert first.code == 1
+    assert "see that this machine's clock is right" in str(first.error)
+    second = run_tap(settings, ["amd"], first.state)
+    end = parse_time(second.bookmark("amd")["replication_key_value"])
+    truth = {row["id"] for row in sandbox.expected("amd", None, None, start, end)}
+    assert truth <= {*first.ids("amd"), *second.ids("amd")}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "window"),
+    [
+        # The hour that comes twice, and the one that never comes, where clocks change; and a day that is rare.
+        ("2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00", ("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z")),
+        ("2026-03-29T01:59:59+01:00", "2026-03-29T03:00:00+02:00", ("2026-03-29T00:59:59Z", "2026-03-29T01:00:00Z")),
+        ("2026-11-01T01:30:00-0230", "2026-11-01T01:30:00-0330", ("2026-11-01T04:00:00Z", "2026-11-01T05:00:00Z")),
+        ("2026-02-28T23:59:59.250+05:30", "2026-03-01", ("2026-02-28T18:29:59.250Z", "2026-03-01T00:00:00Z")),
+    ],
+)
+def test_dates_mean_the_instants_that_their_offsets_say(
+    make_sandbox: Callable[..., Sandbox], start: str, end: str, window: tuple[str, str]
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 5000})
+    output = run_tap(settings_for(sandbox, start_date=start, end_date=end, max_concurrent_requests=1), ["amd"])
+    starts, ends = zip(
+        *((one.date_start, one.date_end) for one in sandbox.requests.log if one.product == "AMD"), strict=True
+    )
+    assert (min(starts), max(ends)) == window
+    truth = sandbox.expected("amd", None, None, *map(parse_time, window))
+    assert sorted(output.ids("amd")) == sorted(row["id"] for row in truth)
+
+
+@pytest.mark.parametrize(
+    ("clock", "first"),
+    [("2025-03-31T12:00:00Z", "2024-02-29T12:00:00Z"), ("2024-02-29T00:00:00Z", "2023-01-29T00:00:00Z")],
+)
+def test_the_retention_reaches_over_leap_days(make_sandbox: Callable[..., Sandbox], clock: str, first: str) -> None:
+    sandbox = make_sandbox(clock=clock)
+    output = run_tap(settings_for(sandbox, start_date="2001-01-01", fetch_mode="async"), ["amd"])
+    assert output.code == 0
+    created = [entry.date_start for entry in sandbox.requests.log if entry.endpoint == "report-create"]
+    assert min(created) == first
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_run_over_midnight_loses_nothing_at_it(make_sandbox: Callable[..., Sandbox], mode: str) -> None:
+    sandbox = make_sandbox(rows={"amd": 2000}, clock="2026-12-31T23:58:00Z", page_size=100)
+    settings = settings_for(
+        sandbox, start_date="2026-12-31T00:00:00Z", lookback_hours=0, fetch_mode=mode, max_concurrent_requests=1
+    )
+
+    def ask(api: ReportsClient, *arguments: Any, **keywords: Any) -> Answer:
+        sandbox.clock.advance(seconds=13)
+        return ASK(api, *arguments, **keywords)
+
+    def create(api: ReportsClient, *arguments: Any, **keywords: Any) -> Answer:
+        sandbox.clock.advance(minutes=3)
+        return CREATE(api, *arguments, **keywords)
+
+    with mock.patch.object(ReportsClient, "records", ask), mock.patch.object(ReportsClient, "create_report", create):
+        first = run_tap(settings, ["amd"])
+        assert sandbox.clock.now() > parse_time("2027-01-01")
+        second = run_tap(settings, ["amd"], first.state)
+    reached = [parse_time(run.bookmark("amd")["replication_key_value"]) for run in (first, second)]
+    assert parse_time("2026-12-31T23:57:00Z") <= reached[0] < reached[1] <= sandbox.clock.now() - timedelta(minutes=1)
+    truth = sandbox.expected("amd", None, None, parse_time("2026-12-31"), reached[1])
+    assert sorted(first.ids("amd") + second.ids("amd")) == sorted(row["id"] for row in truth)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such time zones")
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_time_zone_of_the_machine_changes_no_byte(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, mode: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 30})
+    # A date without an offset is in UTC, wherever it is read.
+    settings = settings_for(sandbox, start_date="2026-11-17 05:00", fetch_mode=mode, max_concurrent_requests=1)
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
+    arguments: list[str | Path] = ["--config", tmp_path / "config.json", "--catalog", tmp_path / "catalog.json"]
+    asked, outputs = [], []
+    for zone in ("UTC", "Asia/Kolkata", "America/St_Johns"):
+        sandbox.requests.reset()
+        outputs.append(run_forked(*arguments, prepare=[partial(in_time_zone, zone)]))
+        asked.append([(entry.date_start, entry.date_end) for entry in sandbox.requests.log if entry.product == "AMD"])
+    assert records_of(outputs[0])
+    assert records_of(outputs[0]) == records_of(outputs[1]) == records_of(outputs[2])
+    assert outputs[0].bookmark("amd") == outputs[1].bookmark("amd") == outputs[2].bookmark("amd")
+    assert asked[0] == asked[1] == asked[2]
+    assert asked[0][0][0] == to_query(datetime(2026, 11, 17, 5, tzinfo=timezone.utc))

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tests.harness import catalog_of, run_command, run_main, run_tap, settings_for
@@ -155,6 +157,7 @@ def test_a_stale_catalog_keeps_the_key(make_sandbox: Callable[..., Sandbox]) -> 
     assert schema["bookmark_properties"] == ["start_time"]
 
 
+@pytest.mark.promise("It is quiet and clear. One line of progress per window.")
 def test_the_log_has_a_line_for_the_plan_a_line_for_each_window_and_a_summary(
     make_sandbox: Callable[..., Sandbox],
 ) -> None:

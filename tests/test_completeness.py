@@ -51,6 +51,7 @@ def same(raw: object, value: object, spec: Mapping[str, Any]) -> bool:
     return value == raw
 
 
+@pytest.mark.promise("The call and message records arrive complete, and exact to the last digit of every price.")
 @every_product
 def test_a_window_of_several_pages_arrives_complete_and_exact(
     make_sandbox: Callable[..., Sandbox], product: Product

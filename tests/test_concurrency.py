@@ -53,6 +53,7 @@ def meet(parties: int) -> Any:
     )
 
 
+@pytest.mark.promise("It is fast. It runs at the API's rate limit, not at its latency.")
 @pytest.mark.parametrize("workers", [2, 5])
 def test_as_many_windows_are_read_at_once_as_the_setting_says(
     make_sandbox: Callable[..., Sandbox], workers: int

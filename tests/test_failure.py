@@ -107,6 +107,7 @@ def test_every_fault_of_the_sandbox_is_tried() -> None:
     assert set(Fault) - {*HARMLESS, *PASSING, *LASTING, *of_reports} == {Fault.LATE_ROWS}
 
 
+@pytest.mark.promise("Retried: 429, 5xx, timeouts, broken connections, truncated or non-JSON bodies, failed downloads.")
 @pytest.mark.parametrize("fault", [*HARMLESS, *PASSING], ids=lambda fault: str(fault.value))
 def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> None:
     sandbox.faults.on(fault, **{**HARMLESS, **PASSING}[fault])
@@ -118,6 +119,9 @@ def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> 
         assert len(output.ids(STREAM)) == COMPLETE
 
 
+@pytest.mark.promise("Nothing is lost. The bookmark only moves over time that was read completely.")
+@pytest.mark.promise("Unknown is never treated as empty.")
+@pytest.mark.promise("An error says what failed, why, and what to do.")
 @pytest.mark.parametrize("fault", LASTING, ids=lambda fault: str(fault.value))
 def test_a_fault_that_lasts_ends_with_an_error_that_names_it(sandbox: Sandbox, fault: Fault) -> None:
     value, named, kind = LASTING[fault]
@@ -148,6 +152,7 @@ def test_rows_that_are_listed_late_arrive_through_the_lookback(make_sandbox: Cal
     assert truth <= ids
 
 
+@pytest.mark.promise("A product that the API calls unavailable and that was never read is skipped with a warning.")
 @pytest.mark.parametrize("fault", [Fault.UNPROVISIONED, Fault.FORBIDDEN, Fault.UNKNOWN_PRODUCT])
 def test_a_product_that_the_account_lacks_is_skipped_with_a_warning(sandbox: Sandbox, fault: Fault) -> None:
     sandbox.faults.on(fault, products=["AMD"])
@@ -157,6 +162,10 @@ def test_a_product_that_the_account_lacks_is_skipped_with_a_warning(sandbox: San
     assert [line for line in output.log.splitlines() if "amd" in line and "skipped" in line]
 
 
+@pytest.mark.promise(
+    "A summary at the end names it with the API's title, the names of the invalid parameters and what to do."
+)
+@pytest.mark.promise("It makes the exit code 1.")
 def test_a_product_that_was_read_before_and_is_refused_now_fails_the_run(sandbox: Sandbox) -> None:
     first = read(sandbox, streams=("amd", STREAM))
     sandbox.faults.on(Fault.FORBIDDEN, products=["AMD"])
@@ -182,6 +191,9 @@ def test_a_product_that_is_refused_after_a_first_window_is_no_missing_product(sa
     assert "skipped" not in output.log
 
 
+@pytest.mark.promise(
+    "A refusal that concerns one product or account ends that partition, the other partitions and streams go on."
+)
 def test_one_account_that_is_refused_does_not_stop_the_others(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": ROWS}, subaccount_keys=["sub00001"])
     output = read(sandbox, streams=("amd",), account_ids=["foreign1", sandbox.api_key, "sub00001"])
@@ -190,6 +202,7 @@ def test_one_account_that_is_refused_does_not_stop_the_others(make_sandbox: Call
     assert "account foreign1: skipped" in output.log
 
 
+@pytest.mark.promise("When every selected stream is refused, the run fails.")
 def test_when_every_stream_is_refused_the_run_fails(sandbox: Sandbox) -> None:
     sandbox.faults.on(Fault.FORBIDDEN)
     output = read(sandbox)
@@ -197,6 +210,7 @@ def test_when_every_stream_is_refused_the_run_fails(sandbox: Sandbox) -> None:
     assert "every selected stream" in str(output.error)
 
 
+@pytest.mark.promise("Wrong credentials end the run at once.")
 def test_wrong_credentials_end_the_run_with_the_first_request(sandbox: Sandbox) -> None:
     output = run_tap({**settings_for(sandbox), "api_secret": "wrong"})
     assert isinstance(output.error, CredentialsError)
@@ -213,7 +227,7 @@ def test_credentials_that_are_revoked_during_a_run_skip_nothing(sandbox: Sandbox
 
 
 def test_an_api_that_does_not_answer_is_an_error_that_says_so() -> None:
-    output = run_tap({"api_url": "http://127.0.0.1:9", "api_key": "k", "api_secret": "s"})
+    output = run_tap({"api_url": "http://127.0.0.1:9", "api_key": "abcd1234", "api_secret": "hush-hush"})
     assert isinstance(output.error, UnreachableError)
     assert "api_url" in str(output.error)
 

@@ -58,6 +58,7 @@ def test_items_come_in_the_order_of_tasks_whichever_is_done_first(make: Callable
     assert list(ahead.take("group", nothing)) == [(0, "a"), (1, "b"), (1, "c"), (2, "d")]
 
 
+@pytest.mark.promise("It runs in flat memory.")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], ReadAhead[Any]], workers: int) -> None:
     ahead = make(workers)
@@ -195,6 +196,7 @@ def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], ReadAhead[An
             next(got)
 
 
+@pytest.mark.promise("Temporary files are private to the user and removed on every way out.")
 def test_a_spool_gives_back_what_was_put_in_and_the_file_with_it() -> None:
     spool: Spool[Any] = Spool()
     items = [{"price": "0.0333", "n": number, "text": "x" * 10_000} for number in range(20)]

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING
+import re
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tap_vonage_reports.privacy import REDACTED, RedactingFormatter, basic_token, spellings
-from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.privacy import (
+    REDACTED,
+    PersonalData,
+    RedactingFormatter,
+    basic_token,
+    normalized,
+    redact_logs,
+    spellings,
+)
+from tap_vonage_reports.products import PRODUCTS, personal_kinds
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tests.harness import run_main, run_tap, settings_for
+from tap_vonage_reports.streams import ReportStream
+from tests.harness import Output, catalog_of, run_main, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+SALT = "a long and random text"
+HASHED = re.compile("[0-9a-f]{64}")
 ODD = 'p@ss w:"ord/\\é+='
 
 
+@pytest.mark.promise("No secret and no personal datum ever reaches a log line or an error message.")
+@pytest.mark.promise("Phone numbers, e-mail and IP addresses, names and bodies never appear in logs or errors.")
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_a_whole_run_logs_no_secret_and_no_personal_data(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, level: str
@@ -70,3 +90,249 @@ def test_errors_of_the_api_are_told_without_its_free_text(make_sandbox: Callable
     output = run_tap(settings_for(sandbox, stream_options=options), ["sms"])
     assert output.code == 1
     assert "447700900999" not in output.log + str(output.error)
+
+
+def digest(value: str) -> str:
+    return sha256((SALT + value).encode()).hexdigest()
+
+
+def hidden(sandbox: Sandbox, mode: str, **settings: Any) -> Output:
+    """A run over all streams that hashes, drops or keeps."""
+    more = {"personal_data": mode, "personal_data_salt": SALT, "include_message": True, "start_date": "2026-11-18"}
+    return run_tap(settings_for(sandbox, **more, **settings))
+
+
+def personal_values(output: Output) -> set[str]:
+    """What stands in the personal fields of a run that keeps them, long enough to be looked for in other places."""
+    texts = {
+        str(record[name])
+        for stream, records in output.records.items()
+        for name, spec in PRODUCTS[stream].schema["properties"].items()
+        if "personal" in spec and "object" not in spec["type"]
+        for record in records
+        if record[name]
+    }
+    return {text for text in texts if len(text) > 4 and text.lower() not in {"unknown", "false"}}
+
+
+def words_of(value: Any) -> set[str]:
+    """All texts inside a value."""
+    if isinstance(value, dict):
+        return {word for part in value.values() for word in words_of(part)}
+    if isinstance(value, list):
+        return {word for part in value for word in words_of(part)}
+    return {str(value)}
+
+
+@pytest.mark.parametrize("fetch_mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["hash", "drop"])
+def test_no_personal_datum_is_in_any_record(make_sandbox: Callable[..., Sandbox], mode: str, fetch_mode: str) -> None:
+    sandbox = make_sandbox(rows={"*": 20})
+    kept = hidden(sandbox, "keep", fetch_mode=fetch_mode)
+    output = hidden(sandbox, mode, fetch_mode=fetch_mode)
+    values = personal_values(kept)
+    assert len(values) > 100
+    for stream, records in kept.records.items():
+        others = {record["id"]: record for record in output.records[stream]}
+        assert len(others) == len(records)
+        for record in records:
+            assert not words_of(others[record["id"]]) & values
+
+
+@pytest.mark.promise("personal_data: drop leaves the columns out of schema and records.")
+def test_dropped_columns_are_in_neither_schema_nor_records_nor_asked_for(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"*": 3})
+    old = catalog_of(["sms", "messages", "reports_usage"])
+    settings = settings_for(
+        sandbox, start_date="2026-11-18", personal_data="drop", include_message=True, fetch_mode="async"
+    )
+    output = run_tap(settings, catalog=old)
+    schemas = {message["stream"]: message["schema"] for message in output.messages if message["type"] == "SCHEMA"}
+    assert set(schemas) == {"sms", "messages", "reports_usage"}
+    for stream, schema in schemas.items():
+        specs = PRODUCTS[stream].schema["properties"]
+        left = [name for name, spec in specs.items() if "personal" not in spec or "object" in spec["type"]]
+        assert list(schema["properties"]) == left
+        assert {tuple(record) for record in output.records[stream]} == {tuple(left)}
+    assert len(output.ids("sms")) > 0
+
+
+@pytest.mark.promise("personal_data: hash writes salted SHA-256, stable for a salt, so that joins work.")
+def test_a_number_and_an_address_have_the_same_hash_wherever_they_stand_and_in_sql(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"sms": 30, "reports_usage": 30})
+    kept, hashed = (hidden(sandbox, mode).records["sms"] for mode in ("keep", "hash"))
+    hashes = {record["id"]: record for record in hashed}
+    for record in kept:
+        for name in ("to", "message_body", "client_ref"):
+            value = record[name]
+            assert hashes[record["id"]][name] == (value and digest(value))
+    assert normalized("+44 (7700) 900-123", "phone") == normalized("447700900123", "phone_or_email") == "447700900123"
+    assert normalized(" Jane.Doe@Example.COM", "phone_or_email") == "jane.doe@example.com"
+    assert normalized("+447700900123", "possible") == "447700900123"
+
+
+def test_what_is_not_a_number_is_not_made_one() -> None:
+    assert normalized("Acme 24", "phone") == "Acme 24"
+    assert normalized("10.1.0.1", "ip") != normalized("10.10.1", "ip")
+    assert normalized("12-34", "possible") != normalized("1-234", "possible")
+    assert normalized(" A", "content") == " A"
+
+
+def test_inside_objects_only_what_is_known_to_hold_nothing_personal_stays() -> None:
+    schema = PRODUCTS["reports_usage"].schema
+    raw = {
+        "product": "SMS",
+        "to": "+447700900123",
+        "status": "delivered",
+        "note": "call 447700900123",
+        "limit": 447700900123,
+        "price": Decimal("0.10"),
+        "deep": {"to": ["447700900123"], "network": "23410", "why": None, "flag": True},
+    }
+    hashed = PersonalData("hash", SALT, schema, personal_kinds()).conceal["request_params"](raw)
+    assert hashed["to"] == digest("447700900123") == hashed["limit"] == hashed["deep"]["to"][0]
+    assert hashed["note"] == digest("call 447700900123")
+    assert (hashed["status"], hashed["price"]) == ("delivered", Decimal("0.10"))
+    assert {**hashed["deep"], "to": None} == {"to": None, "network": "23410", "why": None, "flag": True}
+    dropped = PersonalData("drop", "", schema, personal_kinds()).conceal["_extra"](raw)
+    assert dropped == {
+        "status": "delivered",
+        "price": Decimal("0.10"),
+        "deep": {"network": "23410", "why": None, "flag": True},
+    }
+
+
+@pytest.mark.promise("Both hold for RECORD and BATCH alike.")
+@pytest.mark.parametrize("mode", ["hash", "drop"])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_files_hide_the_same_as_records(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, mode: str, kind: str
+) -> None:
+    sandbox = make_sandbox(rows={"*": 12})
+    sandbox.faults.on(Fault.EXTRA_COLUMNS, every=3)
+    sandbox.faults.on(Fault.UNFIT_VALUES, every=4)
+    records = hidden(sandbox, mode, fetch_mode="async")
+    batch = {"encoding": {"format": kind, "compression": "none"}, "storage": {"root": str(tmp_path)}}
+    files = hidden(sandbox, mode, fetch_mode="async", batch_config=batch)
+    found: dict[str, dict[str, Any]] = {}
+    for message in files.messages:
+        if message["type"] == "BATCH":
+            for path in map(Path, (address.removeprefix("file://") for address in message["manifest"])):
+                rows = pq.read_table(path).to_pylist() if kind == "parquet" else _lines(path)
+                found.setdefault(message["stream"], {}).update({row["id"]: row for row in rows})
+    assert found.keys() == records.records.keys()
+    for stream, rows in records.records.items():
+        specs = PRODUCTS[stream].schema["properties"]
+        for record in rows:
+            row = found[stream][record["id"]]
+            assert row.keys() == record.keys()
+            for name in record:
+                if specs[name].get("personal") and record[name] is not None:
+                    value = json.loads(row[name]) if kind == "parquet" and name in _OBJECTS else row[name]
+                    assert json.loads(json.dumps(value), parse_float=str) == _plain(record[name])
+
+
+_OBJECTS = ("_extra", "request_params")
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=float), parse_float=str)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_column_that_nobody_knows_is_said_to_be_left_out(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 3}, faults=["extra-columns", "unfit-values"])
+    output = run_tap(settings_for(sandbox, start_date="2026-11-18", personal_data="drop"), ["amd"])
+    assert "the field carrier_fee is unknown; it may hold personal data and is left out" in output.log
+    assert {tuple(record["_extra"]) for record in output.records["amd"]} == {
+        tuple(
+            sorted(name for name in output.records["amd"][0]["_extra"] if name in PRODUCTS["amd"].schema["properties"])
+        )
+    }
+
+
+@given(st.text(min_size=1), st.sampled_from(["phone", "phone_or_email", "ip", "name", "content", "possible"]))
+def test_whatever_a_value_is_it_is_hashed(value: str, kind: str) -> None:
+    hashed = PersonalData("hash", SALT, {"properties": {}}).hashed(value, kind)
+    assert HASHED.fullmatch(hashed)
+    assert normalized(normalized(value, kind), kind) == normalized(value, kind)
+
+
+def test_the_catalog_says_which_fields_hold_personal_data() -> None:
+    marked = {
+        (entry["stream"], metadata["breadcrumb"][1]): metadata["metadata"]["personal-data"]
+        for entry in catalog_of(PRODUCTS)["streams"]
+        for metadata in entry["metadata"]
+        if "personal-data" in metadata["metadata"]
+    }
+    assert marked == {
+        (stream, name): spec["personal"]
+        for stream, product in PRODUCTS.items()
+        for name, spec in product.schema["properties"].items()
+        if "personal" in spec
+    }
+
+
+@pytest.mark.promise("Secrets are redacted by value from everything that is logged.")
+def test_a_secret_is_redacted_for_every_logger_also_where_one_is_a_part_of_another() -> None:
+    logger = logging.getLogger("some.library")
+    lines: list[str] = []
+    handler = _Lines(lines)
+    logger.addHandler(handler)
+    try:
+        redact_logs(["open", "open sesame"])
+        logger.warning("it is open sesame")
+    finally:
+        logger.removeHandler(handler)
+        for other in logging.getLogger().handlers:
+            other.setFormatter(None)
+    assert lines == [f"it is {REDACTED}"]
+
+
+class _Lines(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.mark.promise("Secrets are redacted by value from everything that is logged.")
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=6))
+def test_a_secret_of_any_characters_is_redacted_however_it_is_written(secret: str) -> None:
+    formatter = RedactingFormatter(logging.Formatter(), spellings([secret]))
+    for text in (
+        secret,
+        repr(secret),
+        ascii(secret),
+        json.dumps(secret),
+        json.dumps({"x": repr(secret)}),
+        repr([secret]),
+    ):
+        record = logging.LogRecord("x", 40, "f", 1, "<%s>", (text,), None)
+        assert REDACTED in formatter.format(record)
+
+
+@pytest.mark.promise("Phone numbers, e-mail and IP addresses, names and bodies never appear in logs or errors.")
+def test_an_error_that_nobody_has_foreseen_is_told_without_its_text(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 3})
+    (tmp_path / "config.json").write_text(json.dumps(settings_for(sandbox, start_date="2026-11-18")))
+
+    def fail(*_: object) -> None:
+        msg = f"{ODD} of 447700900123"
+        raise RuntimeError(msg)
+
+    with mock.patch.object(ReportStream, "plan", fail):
+        output = run_main("--config", tmp_path / "config.json")
+    assert output.code == 1
+    assert "447700900123" not in output.log
+    assert "Traceback" not in output.log
+    assert re.search(r"Unexpected: .*tap_vonage_reports\.tap:\d+ sync > .*RuntimeError\. .*report it", output.log)

@@ -58,6 +58,9 @@ def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
     return make_sandbox(rows={"amd": Within(ROWS, START, END)})
 
 
+@pytest.mark.promise(
+    "It is exact. The same CDR gives the same record, byte for byte, by the sync path, the async path and BATCH files."
+)
 @every_product
 def test_a_report_gives_the_same_records_as_pages_byte_for_byte(
     make_sandbox: Callable[..., Sandbox], stream: str
@@ -220,7 +223,7 @@ BROKEN_FILES: dict[Fault, str] = {
     Fault.BAD_CRC: "damaged",
     Fault.CORRUPT_ZIP: "damaged",
     Fault.ZIP_WITHOUT_CSV: "no CSV",
-    Fault.ZIP_BOMB: "inflates beyond",
+    Fault.ZIP_BOMB: "a row has more than",
     Fault.ROW_WIDTH: "columns has",
     Fault.HEADER_WITHOUT_ID: "no column id",
     Fault.COUNT_WRONG: "were announced",
@@ -236,6 +239,7 @@ LASTING: dict[Fault, str] = {
 }
 
 
+@pytest.mark.promise("An error says what failed, why, and what to do.")
 @pytest.mark.parametrize("fault", LASTING, ids=lambda fault: str(fault.value))
 def test_a_fault_that_lasts_ends_with_an_error_that_names_it_and_the_next_run_is_complete(
     sandbox: Sandbox, fault: Fault
@@ -278,7 +282,9 @@ def test_an_api_that_never_has_room_for_a_report_is_an_error(sandbox: Sandbox) -
 
 
 def test_a_full_disk_is_an_error_that_says_so(sandbox: Sandbox) -> None:
-    with mock.patch("tap_vonage_reports.client._save", side_effect=OSError(28, "No space left on device")):
+    with mock.patch(
+        "tap_vonage_reports.client.ReportsClient._save", side_effect=OSError(28, "No space left on device")
+    ):
         output = read(sandbox)
     assert "No space left" in str(output.error)
     assert "TMPDIR" in str(output.error)
@@ -394,3 +400,25 @@ def test_no_temporary_file_is_left(sandbox: Sandbox, tmp_path: Any, monkeypatch:
     sandbox.faults.on(Fault.CORRUPT_ZIP)
     read(sandbox)
     assert [path for path in tmp_path.iterdir() if "sandbox" not in path.name] == []
+
+
+def test_reports_that_are_given_up_do_not_hold_up_those_of_other_partitions(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"amd": Within(ROWS, START, END)}, subaccount_keys=["sub00001"])
+    several: dict[str, Any] = {
+        "account_ids": [sandbox.api_key, "sub00001"],
+        "report_window_days": 1,
+        "max_concurrent_reports": 2,
+    }
+    sandbox.faults.on(Fault.DOWNLOAD_CUT_WITHOUT_RANGE, accounts=["sub00001"])
+    first = read(sandbox, **several)
+    left = first.bookmark("amd", account_id="sub00001")["reports"]
+    sandbox.faults.on(Fault.UNKNOWN_REPORT_STATUS, accounts=["sub00001"])
+    # The second account's reports are taken up and fail while the first one still needs some.
+    again = read(sandbox, first.state, **several, start_date=(START - timedelta(days=5)).isoformat())
+    assert len(left) >= 2
+    assert "1 of 2 partitions" in str(again.error)
+    assert len(again.bookmark("amd", account_id=sandbox.api_key)["covered"]) == 1
+    assert again.bookmark("amd", account_id=sandbox.api_key)["covered"][0][0] == "2026-10-27T00:00:00+00:00"
+    assert len(again.bookmark("amd", account_id="sub00001")["reports"]) <= len(left) + 2

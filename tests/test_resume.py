@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -12,16 +11,16 @@ import sys
 import time
 from datetime import datetime, timedelta, timezone
 from typing import IO, TYPE_CHECKING, Any
-from unittest import mock
 
 import pytest
 from singer_sdk.singerlib import StateMessage
 
 from tap_vonage_reports import prefetch
-from tap_vonage_reports.messages import Interrupted, MessageWriter
+from tap_vonage_reports.messages import MessageWriter
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
+from tap_vonage_reports.signals import Interrupted
 from tap_vonage_reports.times import parse_time
-from tests.harness import COMMAND, Output, catalog_of, run_tap, settings_for
+from tests.harness import COMMAND, Output, catalog_of, forks, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +56,10 @@ def child(settings: dict[str, Any], output: int) -> None:
 
 def killed_after(size: int, settings: dict[str, Any]) -> Output:
     """What a run wrote that was killed when it had written some bytes."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.harness"])
     receiver, sender = os.pipe()
     from multiprocessing.reduction import DupFd  # noqa: PLC0415 - not there on Windows
 
-    process = context.Process(target=_child, args=(settings, DupFd(sender)))
+    process = forks().Process(target=_child, args=(settings, DupFd(sender)))
     process.start()
     os.close(sender)
     with os.fdopen(receiver, "rb") as pipe:
@@ -93,6 +90,10 @@ def records_before_the_last_state(output: Output) -> int:
     return sum(message["type"] == "RECORD" for message in output.messages[:last])
 
 
+@pytest.mark.promise("Nothing is lost. The bookmark only moves over time that was read completely.")
+@pytest.mark.promise(
+    "It resumes. Killed at any instant, the next run goes on at the page, or the report, where the last one stopped."
+)
 @pytest.mark.parametrize(
     ("days", "pages", "kills", "workers"),
     [(5, 5, 25, 1), (1, 40, 25, 1), (5, 8, 50, 5)],
@@ -126,6 +127,9 @@ def test_killed_at_random_instants_it_loses_nothing_and_reads_no_page_behind_the
     assert interrupted > kills // 2, "hardly any run was killed before its end"
 
 
+@pytest.mark.promise(
+    "It resumes. Killed at any instant, the next run goes on at the page, or the report, where the last one stopped."
+)
 def test_killed_while_reports_are_requested_awaited_and_read_it_loses_nothing_and_asks_for_none_twice(
     make_sandbox: Callable[..., Sandbox],
 ) -> None:
@@ -193,6 +197,7 @@ def test_an_open_page_of_another_query_is_not_resumed(make_sandbox: Callable[...
     assert any(record["message_body"] for record in second.records["sms"])
 
 
+@pytest.mark.promise("They are kept up to date while their status still changes.")
 def test_rows_that_were_read_before_a_long_pause_are_looked_at_again(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"sms/outbound": 800}, page_size=20)
     settings = settings_for(sandbox, start_date="2026-11-19T12:00:00Z")
@@ -242,6 +247,9 @@ def lines_until(pipe: IO[bytes], count: int) -> list[bytes]:
     return [pipe.readline() for _ in range(count)]
 
 
+@pytest.mark.promise(
+    "SIGTERM and Ctrl-C: waits are interrupted, state is written, the process ends within two seconds, non-zero."
+)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_within_two_seconds_with_its_state_written(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, number: int, code: int
@@ -264,6 +272,7 @@ def test_a_signal_ends_the_run_within_two_seconds_with_its_state_written(
     assert len(set(first.ids("amd") + second.ids("amd"))) == 8000
 
 
+@pytest.mark.promise("Requested reports stay in state for the next run.")
 def test_a_signal_ends_a_wait_for_a_report_which_the_next_run_takes_up(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
@@ -294,11 +303,14 @@ def test_a_signal_never_cuts_a_line(capfd: pytest.CaptureFixture[str]) -> None:
             self.interrupt(signal.SIGTERM, None)
             return super().format_message(message)
 
-    with mock.patch("threading.Timer"), pytest.raises(Interrupted):
+    with pytest.raises(Interrupted):
         Signalled().write_message(StateMessage(value={}))
     assert json.loads(capfd.readouterr().out) == {"type": "STATE", "value": {}}
 
 
+@pytest.mark.promise(
+    "SIGTERM and Ctrl-C: waits are interrupted, state is written, the process ends within two seconds, non-zero."
+)
 def test_a_signal_ends_a_wait_for_the_api(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
     sandbox = make_sandbox(rows={"amd": 100})
     sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 300, products=["AMD"])

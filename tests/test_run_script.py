@@ -9,21 +9,26 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / "run"
-COMMANDS = ("demo", "test", "check", "bench", "sandbox")
+COMMANDS = ("demo", "test", "chaos", "check", "audit", "bench", "sandbox")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 REGISTRIES = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.org")
 
 FAKE_UV = """#!{python}
 import json, os, sys
-call = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "python": os.environ.get("UV_PYTHON")}}
+call = {{"arguments": sys.argv[1:], "folder": os.getcwd(), "python": os.environ.get("UV_PYTHON"),
+    "venv": os.environ.get("UV_PROJECT_ENVIRONMENT")}}
 with open({log!r}, "a") as log:
     log.write(json.dumps(call) + "\\n")
 sys.exit({code} if {fails!r} in sys.argv else 0)
@@ -138,6 +143,74 @@ def test_a_new_environment_has_the_python_that_runs_it(fake_uv: FakeUv, monkeypa
     assert [call["python"] for call in fake_uv.calls] == [sys.executable, "3.14", None]
 
 
+def test_only_all_tests_together_have_to_reach_all_code(fake_uv: FakeUv) -> None:
+    run("test", PATH=fake_uv.install())
+    run("test", "-k", "one thing", PATH=fake_uv.install())
+    assert ["--cov" in call["arguments"] for call in fake_uv.calls] == [True, False]
+
+
+@pytest.mark.parametrize(("versions", "resolution"), [("lowest", "lowest-direct"), ("newest", "highest")])
+def test_other_versions_are_in_a_fresh_environment_of_their_own(
+    fake_uv: FakeUv, versions: str, resolution: str
+) -> None:
+    answer = run("--python", "3.10", "--versions", versions, "test", "-k", "one thing", PATH=fake_uv.install())
+    assert answer.returncode == 0
+    made, installed, ran = fake_uv.calls
+    venv = f".run/{versions}"
+    assert made["arguments"] == ["venv", "--quiet", "--clear", venv]
+    assert made["python"] == "3.10"
+    outside = f"--project={ROOT.anchor}"  # where the pins do not hold
+    assert {outside, f"--python={venv}", f"--resolution={resolution}"} < set(installed["arguments"])
+    assert ran["venv"] == venv
+    assert ran["arguments"] == ["run", "--quiet", "--no-sync", "pytest", "-q", "-k", "one thing"]
+
+
+@pytest.mark.parametrize("command", [["--versions", "newest", "test"], ["audit"]], ids=" ".join)
+def test_nothing_is_run_where_the_packages_cannot_be_found(fake_uv: FakeUv, command: list[str]) -> None:
+    assert run(*command, PATH=fake_uv.install(fails="pip", code=4)).returncode == 4
+    assert "run" not in [call["arguments"][0] for call in fake_uv.calls]
+
+
+def test_the_audit_fails_with_what_it_finds_and_with_what_it_cannot_judge(fake_uv: FakeUv) -> None:
+    assert run("audit", "--ignore-vuln=X", PATH=fake_uv.install(fails="pip-audit", code=1)).returncode == 1
+    found, audited = (call["arguments"] for call in fake_uv.calls)
+    assert "--all-extras" in found
+    assert "--strict" in audited
+    assert audited[-1] == "--ignore-vuln=X"
+
+
+def test_the_audit_is_of_the_newest_versions_only(fake_uv: FakeUv) -> None:
+    answer = run("--versions", "lowest", "audit", PATH=fake_uv.install())
+    assert answer.returncode == 2
+    assert "audit takes no --versions" in answer.stderr
+
+
+def test_users_do_not_get_what_the_project_pins(tmp_path: Path) -> None:
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if not uv:
+        pytest.skip("no uv")
+    for number in (1, 2):
+        with zipfile.ZipFile(tmp_path / f"thing-{number}-py3-none-any.whl", "w") as wheel:
+            about = f"thing-{number}.dist-info"
+            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: thing\nVersion: {number}\n")
+            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/RECORD", "")
+    project = '[project]\nname = "tap"\nversion = "0"\ndependencies = ["thing"]\n'
+    (tmp_path / "pyproject.toml").write_text(f'{project}[tool.uv]\nconstraint-dependencies = ["thing==1"]\n')
+    shutil.copy(RUN, tmp_path)
+    offline = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path)}
+    answer = run("audit", script=tmp_path / "run", PATH=str(Path(uv).parent), **offline)
+    assert "thing==2" in (tmp_path / ".run" / "audited.txt").read_text(encoding="utf-8"), answer.stderr
+    assert answer.returncode, "pip-audit, which is not there, has found nothing"
+
+
+@pytest.mark.skipif(Path(sys.prefix) != ROOT / ".run" / "lowest", reason="for ./run --versions lowest")
+def test_every_lower_bound_is_run() -> None:
+    for named in map(Requirement, requires("tap-vonage-reports") or ()):
+        (lowest,) = (Version(bound.version) for bound in named.specifier if bound.operator in (">=", "~="))
+        assert Version(version(named.name)) == lowest, named
+
+
 def test_no_tracked_file_names_a_package_registry() -> None:
     git = shutil.which("git")
     if not git or not (ROOT / ".git").exists():
@@ -165,5 +238,21 @@ def test_a_workflow_may_nothing_that_a_job_does_not_ask_for(workflow: Path) -> N
 
 def test_every_python_that_the_package_names_is_tested() -> None:
     named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
-    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == named
+    assert workflow_of("test")["jobs"]["test"]["strategy"]["matrix"]["python"] == named
+
+
+def test_the_lowest_and_the_newest_versions_are_tested() -> None:
+    job = workflow_of("test")["jobs"]["versions"]
+    assert {tried["versions"] for tried in job["strategy"]["matrix"]["include"]} == {"lowest", "newest"}
+    assert job["steps"][-1]["run"] == "./run --versions ${{ matrix.versions }} test"
+
+
+@pytest.mark.parametrize("name", ["test", "audit"])
+def test_what_others_release_is_looked_at_every_week(name: str) -> None:
+    (schedule,) = workflow_of(name)[True]["schedule"]  # in YAML 1.1, "on" is true
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
+
+
+def workflow_of(name: str) -> dict[Any, Any]:
+    parsed: dict[Any, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8"))
+    return parsed

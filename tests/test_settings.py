@@ -72,18 +72,10 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(settings: dict[s
     assert "\n" not in problem
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"personal_data": "hash"},
-        {"personal_data": "drop"},
-        {"personal_data_salt": "salt"},
-    ],
-    ids=str,
-)
-def test_what_is_not_there_yet_says_so_and_is_never_ignored(settings: dict[str, Any]) -> None:
-    (problem,) = problems(**settings)
-    assert "not available yet" in problem
+@pytest.mark.parametrize("salt", [{}, {"personal_data_salt": None}, {"personal_data_salt": "  "}], ids=str)
+def test_hashing_needs_a_salt(salt: dict[str, Any]) -> None:
+    (problem,) = problems(personal_data="hash", **salt)
+    assert "personal_data_salt is missing" in problem
 
 
 def test_what_is_missing_inside_a_setting_is_named_with_its_path() -> None:

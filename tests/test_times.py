@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from unittest import mock
 
@@ -10,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_vonage_reports import times
+from tap_vonage_reports.records import RecordParser
 from tap_vonage_reports.times import canonical_time, canonical_times, months_before, parse_time, to_query, to_text
+
+OUTSIDE = ("0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-01:00")
+"""Times that the calendar has, and not in UTC."""
 
 
 @pytest.mark.parametrize(
@@ -27,6 +32,11 @@ from tap_vonage_reports.times import canonical_time, canonical_times, months_bef
         ("2024-02-02T01:30:00+02:00", "2024-02-01T23:30:00+00:00"),
         ("2024-02-02T23:30:00-0130", "2024-02-03T01:00:00+00:00"),
         ("0999-12-31T23:59:59Z", "0999-12-31T23:59:59+00:00"),
+        ("2024-03-01T02:00:00.1234567890123+05:30", "2024-02-29T20:30:00.1234567890123+00:00"),
+        ("2023-12-31T22:00:00.0-0330", "2024-01-01T01:30:00.0+00:00"),
+        ("2024-10-27T02:30:00+02:00", "2024-10-27T00:30:00+00:00"),
+        ("2024-10-27T02:30:00+01:00", "2024-10-27T01:30:00+00:00"),
+        ("2024-02-29T12:00:00+14", "2024-02-28T22:00:00+00:00"),
     ],
 )
 def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canonical: str) -> None:
@@ -46,11 +56,28 @@ def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canoni
         "2024-02-02T24:00:00+00:00",
         "2024-02-02T23:60:00+00:00",
         "2024-02-02T23:59:60+00:00",
+        "2023-02-29T12:00:00Z",
+        "2024-02-02T13:50:00+24:00",
+        "2024-02-02T13:50:00-99:99",
+        "2024-02-02T13:50:00+05:60",
+        "9999-12-31T23:59:59-00:01",
         "٢٠٢٤-02-02T13:50:00Z",
     ],
 )
 def test_what_is_no_time_is_not_made_one(text: str) -> None:
     assert canonical_time(text) is None
+
+
+def test_a_leap_second_is_kept_as_it_came() -> None:
+    schema = {
+        "properties": {
+            "id": {"type": "string"},
+            "at": {"type": ["string", "null"], "format": "date-time"},
+            "_extra": {"type": ["object", "null"]},
+        }
+    }
+    record = RecordParser(schema).parse({"id": "1", "at": "2016-12-31T23:59:60.5Z"})
+    assert record == {"id": "1", "at": None, "_extra": {"at": "2016-12-31T23:59:60.5Z"}}
 
 
 def test_a_time_is_read_the_same_among_many() -> None:
@@ -102,8 +129,30 @@ def test_users_may_write_dates_as_they_are_used_to(text: str, expected: str) -> 
     assert to_text(parse_time(text)) == expected
 
 
+instants = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1))  # noqa: DTZ001 - the zone is added
+offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(instants, offsets, st.text("0123456789", max_size=12))
+def test_whatever_its_offset_a_time_is_the_same_instant_with_its_own_digits(
+    naive: datetime, offset: timezone, digits: str
+) -> None:
+    time = naive.replace(microsecond=0, tzinfo=timezone.utc)
+    local, fraction = time.astimezone(offset), f".{digits}" if digits else ""
+    wire = local.isoformat().replace(local.isoformat()[19:], fraction + local.isoformat()[19:])
+    assert canonical_time(wire) == f"{time:%Y-%m-%dT%H:%M:%S}{fraction}+00:00"
+    assert parse_time(local.isoformat()) == time
+
+
+@given(st.text(max_size=30) | st.text("0123456789-+:.TZ ", max_size=30).map("2026-10-01".__add__))
+def test_no_text_is_more_than_refused(text: str) -> None:
+    with suppress(ValueError):
+        assert parse_time(text).utcoffset() == timedelta(0)
+    assert (canonical_time(text) or "+00:00").endswith("+00:00")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "now", "10:00", "2026", "2026-99-01", "01.10.2026", "2026-10-01/2026-10-02", "P1D"]
+    "text", ["", "now", "10:00", "2026", "2026-99-01", "01.10.2026", "2026-10-01/2026-10-02", "P1D", *OUTSIDE]
 )
 def test_malformed_dates_are_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is the caller's to make
@@ -115,7 +164,15 @@ def test_a_query_carries_no_plus_sign() -> None:
     assert to_query(datetime(2026, 10, 1, 0, 0, 0, 500000, tzinfo=timezone.utc)) == "2026-10-01T00:00:00.500Z"
 
 
-def test_thirteen_months_before_the_end_of_march_is_the_end_of_february() -> None:
-    assert months_before(datetime(2026, 3, 31, 12, tzinfo=timezone.utc), 13) == datetime(
-        2025, 2, 28, 12, tzinfo=timezone.utc
-    )
+@pytest.mark.parametrize(
+    ("time", "earlier"),
+    [
+        ("2026-03-31T12:00", "2025-02-28T12:00"),
+        ("2025-03-31T12:00", "2024-02-29T12:00"),
+        ("2025-03-29T12:00", "2024-02-29T12:00"),
+        ("2024-02-29T00:00", "2023-01-29T00:00"),
+        ("2026-01-01T00:00", "2024-12-01T00:00"),
+    ],
+)
+def test_months_before_a_day_that_the_month_lacks_is_its_last_day(time: str, earlier: str) -> None:
+    assert months_before(parse_time(time), 13) == parse_time(earlier)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tap_vonage_reports.bookmarks import Bookmark
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.reading import Reading
+from tap_vonage_reports.run import Outcome, Run
+from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
+from tap_vonage_reports.state import OpenPage, RequestedReport
+from tap_vonage_reports.times import to_text
 from tap_vonage_reports.windows import (
     Window,
     by_report,
@@ -19,11 +29,13 @@ from tap_vonage_reports.windows import (
     plan,
     resumable,
     spans,
-    to_read,
+    unsettled,
     windows_of,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import portion
 
 ORIGIN = datetime(2026, 10, 1, tzinfo=timezone.utc)
@@ -43,6 +55,14 @@ some_windows = st.lists(windows, max_size=6)
 
 def inside(time: portion.Interval, hour: int) -> bool:
     return at(hour) in time
+
+
+def to_read(
+    wanted: Window, covered: portion.Interval, lookback: timedelta, settled: datetime | None = None
+) -> portion.Interval:
+    """What a run reads."""
+    read_at = {part.end: settled for part in windows_of(covered) if settled}
+    return spans([wanted]) - (covered - unsettled(covered, lookback, wanted.end, read_at))
 
 
 @given(windows, some_windows, st.integers(0, 100))
@@ -160,3 +180,297 @@ def test_the_last_windows_are_halved_and_nothing_is_lost_between_them(minutes: l
         pieces = [piece for piece in halved if window.start <= piece.start < window.end]
         assert len(pieces) == (2 if window.end - window.start >= timedelta(hours=2) else 1)
         assert all(piece.end - piece.start >= timedelta(minutes=59) for piece in pieces if len(pieces) == 2)
+
+
+# The whole way from state, settings and clock to what is asked for. Hours are counted from ORIGIN.
+
+HOUR = timedelta(hours=1)
+ACCOUNT = "abcd1234"
+AMD = PRODUCTS["amd"]
+
+
+def open_reading(state: dict[str, Any], now: float, **settings: Any) -> Reading:
+    """A partition at the beginning of a run, as the stream makes it."""
+    config = {"api_key": ACCOUNT, "api_secret": "hush-hush", "report_window_days": 2, "backfill_days": 2, **settings}
+    run = Run(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: None)
+    # Now is held back for a minute.
+    clock = SimpleNamespace(now=lambda: at(now) + timedelta(minutes=1))
+    vars(run)["client"] = SimpleNamespace(clock=clock)  # nothing else of it is needed
+    since = run.start(AMD) if run.settings.start_date else run.earliest(AMD)
+    bookmark = Bookmark(state, stream="amd", replication_key=AMD.date_field, query="", since=since)
+    bookmark.clip(max(run.now(), run.end()))
+    partition = run.partition(AMD, ACCOUNT, None)
+    query = {**run.settings.query_of(AMD, None), "account_id": ACCOUNT}
+    return Reading(run, partition, bookmark, query, run.end(), run.now(), Outcome(partition))
+
+
+def hours_of(planned: Iterable[Window]) -> list[int]:
+    """The hours that windows consist of; one that is in several is there several times."""
+    return [
+        hour
+        for window in planned
+        for hour in range(round((window.start - ORIGIN) / HOUR), round((window.end - ORIGIN) / HOUR))
+    ]
+
+
+def dated(**dates: float | None) -> dict[str, str]:
+    return {name: to_text(at(date)) for name, date in dates.items() if date is not None}
+
+
+def request(reading: Reading, window: Window, number: int = 0, *, ours: bool = True) -> None:
+    """Ask for a report."""
+    query = fingerprint(reading.report_body(window)) if ours else "other"
+    reading.bookmark.remember_report(RequestedReport(f"report-{number}", window, query, reading.run.now()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A state, settings and a clock; all times are hours."""
+
+    covered: list[tuple[int, int]]
+    settled: int | None
+    page: tuple[int, int] | None
+    reports: list[tuple[int, int]]
+    ours: bool
+    start: int
+    end: int | None
+    now: int
+    lookback: int
+    mode: str
+
+    def reading(self) -> Reading:
+        state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+        if self.covered:
+            state["covered"] = [[to_text(at(start)), to_text(at(end))] for start, end in self.covered]
+        if self.covered and self.settled is not None:
+            state["read_at"] = to_text(at(self.settled))
+        dates = dated(start_date=self.start, end_date=self.end)
+        settings = {**dates, "lookback_hours": self.lookback, "fetch_mode": self.mode}
+        # What an earlier run has left open, of this query or of another.
+        earlier = open_reading(state, self.now, **settings)
+        if self.page:
+            query = earlier.fingerprint if self.ours else "other"
+            earlier.bookmark.turn_page(OpenPage(hours(*self.page), "cursor", None, query, at(self.page[1])))
+        for number, pair in enumerate(self.reports):
+            request(earlier, hours(*pair), number, ours=self.ours)
+        return open_reading(json.loads(json.dumps(state)), self.now, **settings)
+
+    def expected(self) -> set[int]:
+        """What has to be read, hour by hour, and nothing that a set of time is needed for."""
+        parts = sorted(self.covered)
+        needed = set()
+        for hour in range(self.start, self.now if self.end is None else self.end):
+            part = next((part for part in parts if part[0] <= hour < part[1]), None)
+            if part is None:
+                needed.add(hour)
+                continue
+            seen_until = part[1] if self.settled is None or part is not parts[-1] else self.settled
+            if hour >= seen_until - self.lookback:
+                needed.add(hour)
+        return needed
+
+
+def apart(bounds: list[int]) -> list[tuple[int, int]]:
+    """Pieces of time between which there is time."""
+    bounds = sorted(set(bounds))
+    return list(zip(bounds[::2], bounds[1::2], strict=False))
+
+
+pieces = st.lists(st.integers(0, 300), max_size=8).map(apart)
+cases = st.builds(
+    Case,
+    covered=pieces,
+    settled=st.none() | st.integers(300, 400),
+    page=pieces.map(lambda some: some[0] if some else None),
+    reports=pieces,
+    ours=st.booleans(),
+    start=st.integers(0, 300),
+    end=st.none() | st.integers(300, 400),
+    now=st.integers(400, 410),
+    lookback=st.sampled_from([0, 1, 24, 72, 1000]),
+    mode=st.sampled_from(["auto", "sync", "async"]),
+)
+
+
+@given(cases)
+def test_a_plan_covers_what_is_missing_and_the_lookback_and_nothing_else(case: Case) -> None:
+    reading = case.reading()
+    reports, kept = reading.plan_reports()
+    pages, page = reading.plan_pages(24 * HOUR)
+    planned = hours_of([*reports, *pages])
+    assert len(planned) == len(set(planned))
+    assert set(planned) == case.expected()
+    assert all(
+        window.end - window.start <= 48 * HOUR for window in reports if window not in [one.window for one in kept]
+    )
+    assert all(window.end - window.start <= 24 * HOUR for window in pages if not page or window != page.window)
+    assert reports == sorted(reports)
+    assert pages == sorted(pages)
+
+
+@given(cases)
+def test_what_was_begun_is_gone_on_with_wherever_it_is_still_needed(case: Case) -> None:
+    reading = case.reading()
+    reports, kept = reading.plan_reports()
+    pages, page = reading.plan_pages(24 * HOUR)
+    needed = case.expected()
+    if case.page and case.ours and case.page[0] < case.page[1] and set(range(*case.page)) <= needed:
+        assert page
+        assert hours(*case.page) == page.window
+        assert page.window in pages
+        needed -= set(range(*case.page))
+    else:
+        assert page is None
+    wanted = [
+        hours(*window) for window in case.reports if case.ours and case.mode != "sync" and set(range(*window)) <= needed
+    ]
+    assert [one.window for one in kept] == wanted
+    assert set(wanted) <= set(reports)
+
+
+@given(cases)
+def test_only_time_that_is_past_goes_by_reports_unless_told_so(case: Case) -> None:
+    reports, kept = (reading := case.reading()).plan_reports()
+    fresh = [window for window in reports if window not in [one.window for one in kept]]
+    if case.mode == "sync":
+        assert reports == []
+    if case.mode == "async":
+        assert reading.left_for_pages().empty or case.page
+    if case.mode == "auto":
+        assert all(window.end <= reading.end - timedelta(hours=24) for window in fresh)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run: hours since the one before, its dates, its mode, and the windows after which it is killed."""
+
+    gap: int
+    start: int | None
+    end: int | None
+    mode: str
+    count: int | None
+
+    def settings(self, now: int) -> tuple[int | None, int | None, dict[str, Any]]:
+        """Dates that a run can have then, and its settings."""
+        start, end = (date if date is not None and date < now else None for date in (self.start, self.end))
+        if start is not None and end is not None:
+            start, end = min(start, end), max(start, end)
+        return start, end, {**dated(start_date=start, end_date=end), "fetch_mode": self.mode}
+
+
+def pasts(start: st.SearchStrategy[int | None], end: st.SearchStrategy[int | None]) -> st.SearchStrategy[list[Past]]:
+    modes = st.sampled_from(["auto", "sync", "async"])
+    counts = st.none() | st.integers(0, 6)
+    return st.lists(st.builds(Past, st.integers(1, 200), start, end, modes, counts), min_size=1, max_size=6)
+
+
+def read_windows(reading: Reading, count: int | None) -> tuple[list[Window], bool]:
+    """Read so many windows, or all; what was read, and whether that is all."""
+    done: list[Window] = []
+    for path in ("reports", "pages"):
+        for window in reading.plan_reports()[0] if path == "reports" else reading.plan_pages(24 * HOUR)[0]:
+            if len(done) == count:
+                return done, False
+            reading.bookmark.cover(window, reading.read_at)
+            done.append(window)
+    return done, True
+
+
+@given(pasts(st.none() | st.integers(-50, 300), st.none() | st.integers(0, 400)), st.integers(0, 100))
+def test_whatever_runs_come_before_and_wherever_they_are_killed_nothing_stays_stale(
+    runs: list[Past], lookback: int
+) -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    seen: dict[int, int] = {}
+    now = 0
+    for run in runs:
+        now += run.gap
+        start, end, settings = run.settings(now)
+        windows_read, whole = read_windows(open_reading(state, now, **settings, lookback_hours=lookback), run.count)
+        seen |= dict.fromkeys(hours_of(windows_read), now)
+        state = json.loads(json.dumps(state))
+        last = now if end is None else end
+        for hour in range(last - 168 if start is None else start, last) if whole else ():
+            # What this run has not read was final when it was read.
+            assert seen.get(hour) == now or seen[hour] >= hour + lookback
+
+
+@given(pasts(st.integers(-50, 0), st.none()), st.integers(0, 100))
+def test_what_was_final_when_it_was_read_is_not_read_again_wherever_runs_are_killed(
+    runs: list[Past], lookback: int
+) -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    seen: dict[int, int] = {}
+    now = 0
+    for run in runs:
+        now += run.gap
+        *_, settings = run.settings(now)
+        windows_read, _ = read_windows(open_reading(state, now, **settings, lookback_hours=lookback), run.count)
+        for hour in hours_of(windows_read):
+            assert hour not in seen or seen[hour] < hour + 1 + lookback
+            seen[hour] = now
+        state = json.loads(json.dumps(state))
+
+
+@pytest.mark.parametrize("start", [None, -20_000], ids=["by default", "before the retention"])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_where_the_start_moves_with_the_clock_what_was_begun_is_gone_on_with(start: int | None, mode: str) -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    first = open_reading(state, 0, fetch_mode=mode, **dated(start_date=start))
+    [begun, *_] = first.plan_reports()[0] or first.plan_pages(24 * HOUR)[0]
+    if mode == "sync":
+        first.bookmark.turn_page(OpenPage(begun, "cursor", None, first.fingerprint, first.read_at))
+    else:
+        request(first, begun)
+    second = open_reading(state, 5, fetch_mode=mode, **dated(start_date=start))
+    reports, kept = second.plan_reports()
+    pages, page = second.plan_pages(24 * HOUR)
+    assert [*reports, *pages][0] == begun
+    assert [one.window for one in [*kept, page] if one] == [begun]
+
+
+def test_a_report_that_was_asked_for_is_read_although_little_else_is_left() -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    settings = {"fetch_mode": "auto", **dated(start_date=0, end_date=96)}
+    first = open_reading(state, 200, **settings)
+    read, waiting = first.plan_reports()[0]
+    first.bookmark.cover(read, first.read_at)
+    request(first, waiting)
+    reports, kept = open_reading(state, 210, **settings).plan_reports()
+    assert reports == [one.window for one in kept] == [waiting]
+
+
+def test_what_the_retention_has_taken_is_not_gone_on_with() -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    first = open_reading(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
+    begun = first.plan_pages(24 * HOUR)[0][0]
+    first.bookmark.turn_page(OpenPage(begun, "cursor", None, first.fingerprint, first.read_at))
+    later = open_reading(state, 100, fetch_mode="sync", **dated(start_date=-20_000))
+    pages, page = later.plan_pages(24 * HOUR)
+    assert page is None
+    assert pages[0].start == later.run.earliest(AMD)
+
+
+def test_an_open_page_that_reports_have_overtaken_is_still_read_after_a_kill() -> None:
+    settings = {"lookback_hours": 72, "fetch_mode": "auto", **dated(start_date=0)}
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    read_windows(open_reading(state, 100, **settings), None)
+    second = open_reading(state, 110, **settings)
+    begun = second.plan_pages(24 * HOUR)[0][0]
+    second.bookmark.turn_page(OpenPage(begun, "cursor", None, second.fingerprint, second.read_at))
+    third = open_reading(state, 1000, **settings)
+    reports, _ = third.plan_reports()
+    read_windows(third, len(reports))
+    assert begun.end <= reports[0].start
+    pages, page = open_reading(state, 1010, **settings).plan_pages(24 * HOUR)
+    assert page
+    assert pages[0] == begun
+
+
+def test_what_a_later_start_leaves_unread_is_read_when_the_start_moves_back() -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    for now, start in ((100, 0), (110, 60)):
+        read_windows(open_reading(state, now, **dated(start_date=start), lookback_hours=72), None)
+    # Of the first run's rows those since hour 28 were not final, and the second has read those since hour 60 again.
+    pages, _ = open_reading(state, 111, **dated(start_date=0), lookback_hours=0).plan_pages(24 * HOUR)
+    assert set(range(28, 60)) <= set(hours_of(pages))
