@@ -1,0 +1,22 @@
+"""Whatever happens, what users rely on holds: stories of runs that are disturbed in all ways (see `./run chaos`)."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no signals to kill with", allow_module_level=True)
+
+from tests.chaos.play import play
+
+SEEDS = (2, 3, 5, 14, 24, 28, 41)
+"""Stories that are soon told; among them every way to end a run, and files of both formats."""
+
+
+@pytest.mark.promise("Nothing is lost. The bookmark only moves over time that was read completely.")
+@pytest.mark.promise("They are kept up to date while their status still changes.")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_happens_nothing_is_lost_invented_or_told(seed: int) -> None:
+    play(seed)
