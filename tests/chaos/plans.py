@@ -148,7 +148,7 @@ class Plan:
     Attributes:
         seed: Its number.
         secret: The API's secret.
-        streams: The streams that are selected: all, in one story of five.
+        streams: The streams that are selected: all, in one story of ten.
         quirks: How the API is, all the time.
         rows: Rows of a day, by stream; 0 for those that it does not name.
         page_size: Rows of a page.
@@ -177,7 +177,7 @@ def plan_of(seed: int) -> Plan:
         if pair <= quirks.keys():
             del quirks[Fault.CURSOR_ONLY_IN_LINK]
     streams = tuple(stream for stream, product in PRODUCTS.items() if product.selected)
-    whole = chance.random() < 0.2
+    whole = chance.random() < 0.1
     if not whole:
         streams = tuple(sorted(chance.sample(streams, 4)))
     runs = [_run(chance, streams) for _ in range(chance.randint(1, 4))]
@@ -201,11 +201,11 @@ def _settings(chance: random.Random, ranges: tuple[int, ...], *, late: bool) -> 
         "start_date": (NOW - timedelta(hours=hours)).isoformat(),
         "fetch_mode": chance.choice(("auto", "auto", "sync", "async")),
         "backfill_days": chance.choice((1, 2)),
-        "sync_window_hours": chance.choice((hours / 4, 24, 24)),
+        "sync_window_hours": chance.choice((12, 24, 24)),
         "report_window_days": chance.choice((2, 31)),
         "max_concurrent_requests": chance.choice((1, 2, 5, 8)),
         "max_concurrent_reports": chance.choice((1, 2, 5)),
-        "max_requests_per_second": chance.choice((30, 200)),
+        "max_requests_per_second": chance.choice((60, 200)),
         "include_message": chance.random() < 0.5,
         "show_concatenated": chance.random() < 0.5,
         "request_timeout_seconds": 20,
@@ -217,7 +217,7 @@ def _settings(chance: random.Random, ranges: tuple[int, ...], *, late: bool) -> 
     if personal != "keep":
         settings |= {"personal_data": personal, "personal_data_salt": SALT}
     if late:
-        settings["lookback_hours"] = 80
+        settings["lookback_hours"] = 40
     files = chance.choice((None, None, None, "jsonl", "parquet"))
     if files:
         settings["batch_config"] = {"encoding": {"format": files}, "batch_size": chance.choice((7, 1000))}

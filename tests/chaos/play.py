@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -47,8 +48,10 @@ def play(seed: int) -> Tally:
 
 
 def outcome(seed: int) -> Tally | str:
-    """What the story of a seed has seen, or what did not hold in it."""
+    """What the story of a seed has seen, or what did not hold in it, or broke it off."""
     try:
         return play(seed)
     except AssertionError as violation:
         return str(violation)
+    except Exception:  # noqa: BLE001 - the other stories go on
+        return traceback.format_exc()

@@ -95,9 +95,12 @@ def run_and_end(
         seen += more
     disturbed = process.is_alive() and ending not in ("itself", "disk")
     started = time.monotonic()
-    if ending in SIGNALS:
+    if disturbed and ending in SIGNALS:
         assert process.pid is not None
-        os.kill(process.pid, SIGNALS[ending])
+        try:
+            os.kill(process.pid, SIGNALS[ending])
+        except ProcessLookupError:  # it has just ended by itself
+            disturbed = False
     if ending == "pipe":
         output.close()
     else:
