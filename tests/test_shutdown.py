@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -49,7 +50,7 @@ from tests.harness import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from types import FrameType
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor /dev/full")
@@ -100,7 +101,7 @@ class Interrupting(Collector):
         self.seen: Counter[Place] = Counter()
 
     @contextmanager
-    def take_signals(self) -> Iterator[None]:
+    def take_signals(self) -> Generator[None, None, None]:
         sys.settrace(self._enter)
         try:
             yield
@@ -382,7 +383,7 @@ class OnTry(logging.Handler):
 
 
 @contextmanager
-def on_try(number: int, do: Callable[[], object]) -> Iterator[None]:
+def on_try(number: int, do: Callable[[], object]) -> Generator[None, None, None]:
     handler, logger = OnTry(number, do), logging.getLogger(ReportsClient.__module__)
     logger.addHandler(handler)
     try:
@@ -397,6 +398,7 @@ class Unplugging(Collector):
     def __init__(self, sandbox: Sandbox, records: int) -> None:
         super().__init__()
         self._sandbox, self._left = sandbox, records
+        self.done = threading.Event()
 
     def send(self, lines: bytes | bytearray) -> None:
         super().send(lines)
@@ -404,10 +406,15 @@ class Unplugging(Collector):
             self._left -= bytes(lines).count(b'"RECORD"')
             if self._left <= 0:
                 self._sandbox.stop()
+                self.done.set()
+
+    def plug_in_again(self) -> None:
+        assert self.done.wait(20)
+        self._sandbox.start()
 
 
-def run_unplugged(sandbox: Sandbox, settings: dict[str, Any]) -> Output:
-    with mock.patch.object(harness, "Collector", return_value=Unplugging(sandbox, ROWS // 3)):
+def run_unplugged(writer: Unplugging, settings: dict[str, Any]) -> Output:
+    with mock.patch.object(harness, "Collector", return_value=writer):
         return run_tap(settings, ["amd"])
 
 
@@ -422,7 +429,7 @@ def replugged(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
 def test_a_lost_network_ends_the_run_with_its_state_written(replugged: Sandbox) -> None:
     # One worker: what the others have fetched is no matter of the network any more.
     settings = settings_for(replugged, **DATES, max_concurrent_requests=1)
-    first = run_unplugged(replugged, settings)
+    first = run_unplugged(Unplugging(replugged, ROWS // 3), settings)
     assert isinstance(first.error, UnreachableError)
     assert "cannot be reached. Check api_url and the network" in str(first.error)
     assert first.messages[-1]["type"] == "STATE"
@@ -435,8 +442,9 @@ def test_a_lost_network_ends_the_run_with_its_state_written(replugged: Sandbox) 
 
 def test_a_network_that_comes_back_in_time_costs_nothing(replugged: Sandbox) -> None:
     settings = settings_for(replugged, **DATES, max_concurrent_requests=1)
-    with on_try(5, replugged.start):
-        output = run_unplugged(replugged, settings)
+    writer = Unplugging(replugged, ROWS // 3)
+    with on_try(5, writer.plug_in_again):
+        output = run_unplugged(writer, settings)
     assert output.code == 0, output.log
     assert sorted(output.ids("amd")) == sorted(every_id(replugged))
     assert "Try 5 of 8" in output.log
