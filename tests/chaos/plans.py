@@ -217,7 +217,7 @@ def _settings(chance: random.Random, ranges: tuple[int, ...], *, late: bool) -> 
     if personal != "keep":
         settings |= {"personal_data": personal, "personal_data_salt": SALT}
     if late:
-        settings["lookback_hours"] = 40
+        settings["lookback_hours"] = 80
     files = chance.choice((None, None, None, "jsonl", "parquet"))
     if files:
         settings["batch_config"] = {"encoding": {"format": files}, "batch_size": chance.choice((7, 1000))}
