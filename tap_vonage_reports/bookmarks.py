@@ -12,12 +12,14 @@ import portion
 from tap_vonage_reports.state import (
     COVERED,
     KEY,
+    OPEN,
     PAGE,
     QUERY,
     READ_AT,
     REPORT_HOURS,
     REPORTS,
     SDK_MARKERS,
+    TRACKED,
     VALUE,
     read_partition,
 )
@@ -25,6 +27,7 @@ from tap_vonage_reports.times import to_text
 from tap_vonage_reports.windows import Window, spans, windows_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from tap_vonage_reports.state import OpenPage, RequestedReport
@@ -63,6 +66,10 @@ class Bookmark:
         self.covered: portion.Interval = spans(covered)
         self.read_at = {part.end: time for part, time in zip(covered, said.read_at, strict=False) if time}
         """When the parts of `covered` were read, by their ends; the others were read as they happened."""
+        self.tracked: portion.Interval = spans(said.tracked) & self.covered
+        """The part of `covered` whose rows that are not final are all in `open`."""
+        self.open = said.open
+        """Ids of rows to look up again, each with the hour of its row."""
         if until:
             self._shrink(self.covered & portion.closedopen(-portion.inf, until))
         self.page = said.page
@@ -80,7 +87,8 @@ class Bookmark:
         self.covered = spans(())
         self.read_at = {}
         self.page = None
-        for key in (COVERED, VALUE, READ_AT, PAGE, QUERY):
+        self.stop_tracking()
+        for key in (COVERED, VALUE, READ_AT, PAGE, QUERY, TRACKED, OPEN):
             self._state.pop(key, None)
 
     def clip(self, end: datetime) -> bool:
@@ -98,9 +106,15 @@ class Bookmark:
         """
         self._shrink(self.covered - time)
 
+    def stop_tracking(self) -> None:
+        """Keep no rows by id any more; the state says so from `cover` on."""
+        self.tracked = spans(())
+        self.open = {}
+
     def _shrink(self, covered: portion.Interval) -> None:
         """Count no more than that as read. What is left of a part was read when the part was."""
         whole, self.covered = list(windows_of(self.covered)), covered
+        self.tracked &= covered
         self.read_at = {
             part.end: self.read_at.get(of.end, of.end)
             for part in windows_of(covered)
@@ -123,17 +137,52 @@ class Bookmark:
             **({"iv": page.iv} if page.iv else {}),
             QUERY: page.query,
             READ_AT: to_text(page.read_at),
+            **({TRACKED: True} if page.tracked else {}),
         }
 
-    def cover(self, window: Window, read_at: datetime) -> None:
+    def keep_open(self, ids: Mapping[str, datetime]) -> None:
+        """Keep rows by id, to be looked up again; to be noted before `turn_page` or `cover` moves over them.
+
+        Args:
+            ids: Ids, each with the hour of its row.
+        """
+        fresh = {name: hour for name, hour in ids.items() if self.open.get(name) != hour}
+        hours = {self.open[name] for name in fresh if name in self.open}
+        self.open.update(fresh)
+        self._write_open(hours.union(fresh.values()))
+
+    def settle(self, ids: Iterable[str]) -> None:
+        """Keep rows no more: they are final, and out."""
+        self._write_open({self.open.pop(name) for name in ids if name in self.open})
+
+    def _write_open(self, hours: set[datetime]) -> None:
+        """Write the ids of some hours to the state, in one step for each hour."""
+        if not hours:
+            return
+        kept: dict[datetime, list[str]] = {hour: [] for hour in hours}
+        for name, hour in self.open.items():
+            if hour in kept:
+                kept[hour].append(name)
+        written = self._state.setdefault(OPEN, {})
+        for hour, names in kept.items():
+            if names:
+                written[to_text(hour)] = names
+            else:
+                written.pop(to_text(hour), None)
+        if not written:
+            del self._state[OPEN]
+
+    def cover(self, window: Window, read_at: datetime, *, tracked: bool = False) -> None:
         """Note that all records of `window` are out.
 
         Args:
             window: What was read completely.
             read_at: The end of "now" when it was read: rows before this less the lookback are final.
+            tracked: Whether all of them that are not final were kept by `keep_open`.
         """
         self.started = True
         self.covered |= spans([window])
+        self.tracked = self.tracked | spans([window]) if tracked else self.tracked - spans([window])
         parts = list(windows_of(self.covered))
         if not parts:
             return
@@ -152,6 +201,12 @@ class Bookmark:
             changes[READ_AT] = times[-1]
         else:
             self._state.pop(READ_AT, None)
+        if self.tracked.empty:
+            self._state.pop(TRACKED, None)
+        else:
+            changes[TRACKED] = [[to_text(part.start), to_text(part.end)] for part in windows_of(self.tracked)]
+        if not self.open:
+            self._state.pop(OPEN, None)
         if self.page and self.page.window.start == window.start:
             self.page = None
             self._state.pop(PAGE, None)

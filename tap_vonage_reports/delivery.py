@@ -10,12 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_vonage_reports.archive import verify
+from tap_vonage_reports.refresh import MOST_OPEN, Found
 from tap_vonage_reports.reports import ReportReplaced
 from tap_vonage_reports.state import OpenPage
 from tap_vonage_reports.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from datetime import datetime
 
     from tap_vonage_reports.page_queue import PagePlan
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOOKUPS_PER_STATE = 50
+"""STATE is due after so many queries by id, which together have as many rows as a page."""
 PAGES_PER_STATE = 10
 """Inside a window, STATE is due after this many pages: what a kill can cost, in pages read again."""
 
@@ -85,7 +88,9 @@ class Delivery:
             whole = Window(reading.by_report[0].start, reading.by_report[-1].end)
             logger.info("%s: reading %s by %d reports", reading.partition, whole, self._run.reports.left(reading))
             yield from self._reports()
-        yield from self._pages()
+        missing = yield from self._pages()
+        if missing:
+            yield from self._read_instead(missing)
 
     def _reports(self) -> Iterator[Delivered]:
         """The partition's reports, one after the other."""
@@ -113,31 +118,71 @@ class Delivery:
             reports.left(),
         )
 
-    def _pages(self) -> Iterator[Delivered]:
-        """What is left, page by page."""
+    def _pages(self) -> Generator[Delivered, None, set[str]]:
+        """What is left, page by page, and the rows that are looked up by their ids.
+
+        Returns:
+            The ids that were not found.
+        """
         plan = self._run.pages.plan(self._reading)
         self._announce(plan)
         progress = _Progress()
+        missing: set[str] = set()
         with closing(self._run.pages.pages(self._reading, self._run.look_after)) as pages:
             for number, page in pages:
+                if isinstance(page, Found):
+                    missing |= page.missing
+                    done = number - len(plan.windows) + 1
+                    due = done % LOOKUPS_PER_STATE == 0 or done == len(plan.lookups)
+                    yield Delivered(partial(self._settle, page), due, page.records)
+                    continue
+                if not progress.pages:
+                    progress.tracked = self._tracks(plan, number)
                 progress.count(page)
-                note: Callable[[], None] = partial(self._turn, page)
+                note: Callable[[], None] = partial(self._turn, page, progress)
                 due = progress.pages % PAGES_PER_STATE == 0
                 if page.last:
                     note = partial(self._close, page, progress, len(plan.windows) - number - 1)
                     progress, due = _Progress(), True
                 yield Delivered(note, due, page.records)
+        return missing
 
-    def _turn(self, page: Page) -> None:
+    def _read_instead(self, missing: set[str]) -> Iterator[Delivered]:
+        """Read by windows what could not be looked up by ids."""
+        reading = self._reading
+        logger.warning(
+            "%s: %d rows that were listed are not found by their ids: reading the look-back by windows instead. If "
+            "this lasts, set status_refresh to window",
+            reading.partition,
+            len(missing),
+        )
+        reading.distrust_ids(missing)
+        self._run.pages.forget(reading)
+        yield from self._pages()
+        yield Delivered(partial(reading.bookmark.settle, missing), state_due=True, records=[])
+
+    def _tracks(self, plan: PagePlan, number: int) -> bool:
+        """Whether the rows of a window that are not final are kept by id, also those of pages read before."""
+        reading, resume = self._reading, plan.resume
+        if reading.refresh is None or not reading.trusts_ids:
+            return False
+        return resume is None or resume.window != plan.windows[number] or resume.tracked
+
+    def _turn(self, page: Page, progress: _Progress) -> None:
         reading = self._reading
         if page.cursor is None:  # pragma: no cover - the last page closes its window
             return
-        reading.bookmark.turn_page(OpenPage(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at))
+        self._keep(page, progress)
+        reading.bookmark.turn_page(
+            OpenPage(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at, progress.tracked)
+        )
 
     def _close(self, page: Page, progress: _Progress, left: int) -> None:
         reading = self._reading
+        self._keep(page, progress)
         # Rows later than the first page's answer may be missing, whatever bound was asked for.
-        reading.bookmark.cover(page.window.until(progress.answered_at or page.answered_at), reading.read_at)
+        window = page.window.until(progress.answered_at or page.answered_at)
+        reading.bookmark.cover(window, reading.read_at, tracked=progress.tracked)
         reading.outcome.windows += 1
         logger.info(
             "%s: %s: %s rows in %.1f s, windows left: %d",
@@ -147,6 +192,35 @@ class Delivery:
             time.monotonic() - progress.since,
             left,
         )
+
+    def _keep(self, page: Page, progress: _Progress) -> None:
+        """Keep the rows of a page that are not final by their ids, while there is room."""
+        bookmark, refresh = self._reading.bookmark, self._reading.refresh
+        if refresh is None or not progress.tracked:
+            return
+        assessed = refresh.assess(page.records, page.window, self._reading.read_at)
+        fresh = assessed.open.keys() - bookmark.open.keys()
+        if not assessed.complete or len(bookmark.open) + len(fresh) > MOST_OPEN:
+            progress.tracked = False
+            bookmark.settle(progress.kept)
+            why = "are too many to be kept" if assessed.complete else "have ids that cannot be asked for"
+            logger.warning(
+                "%s: %s: rows that are not final %s; the next run reads the window again",
+                self._reading.partition,
+                page.window,
+                why,
+            )
+            return
+        progress.kept |= fresh
+        bookmark.keep_open(assessed.open)
+        bookmark.settle(assessed.settled)
+
+    def _settle(self, found: Found) -> None:
+        """Keep those of the rows that were looked up no more that are final."""
+        reading = self._reading
+        if reading.refresh:
+            bookmark = reading.bookmark
+            bookmark.settle(reading.refresh.settled(found.records, bookmark.open, reading.read_at))
 
     def _announce(self, plan: PagePlan) -> None:
         """Say in one line what is read by pages."""
@@ -159,6 +233,10 @@ class Delivery:
                 len(plan.windows),
                 ", going on inside one" if plan.resume else "",
             )
+        if plan.lookups:
+            logger.info("%s: looking up %d rows that are not final", reading.partition, sum(map(len, plan.lookups)))
+        elif plan.windows:
+            return
         elif not reading.by_report:
             logger.info(
                 "%s: nothing to read, all is covered until %s", reading.partition, f"{reading.end:%Y-%m-%d %H:%M}"
@@ -169,6 +247,8 @@ class _Progress:
     """What has come of one window."""
 
     def __init__(self) -> None:
+        self.tracked = False
+        self.kept: set[str] = set()
         self.since = time.monotonic()
         self.pages = 0
         self.rows = 0

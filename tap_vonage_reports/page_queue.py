@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.pages import Page, read_pages
 from tap_vonage_reports.prefetch import ReadAhead
+from tap_vonage_reports.refresh import Found, look_up
 from tap_vonage_reports.windows import halve_last, length, longest_of
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ class PagePlan:
     Attributes:
         windows: The windows, in order of time.
         resume: The page at which to go on in one of them.
+        lookups: The ids of rows that are looked up after that, some at a time.
     """
 
     windows: list[Window]
     resume: OpenPage | None
+    lookups: list[tuple[str, ...]] = field(default_factory=list)
 
 
 class PageQueue:
@@ -67,7 +70,7 @@ class PageQueue:
         self._longest = longest
         self._shared_out = False
         self._enough = min(WINDOWS_BY_WORKER * workers, SECONDS_OF_WINDOWS * requests_per_second) if workers > 1 else 1
-        self._ahead: ReadAhead[Page] = ReadAhead(workers)
+        self._ahead: ReadAhead[Page | Found] = ReadAhead(workers)
         self._coming: deque[Reading] = deque()
         self._plans: dict[Reading, PagePlan] = {}
 
@@ -97,15 +100,16 @@ class PageQueue:
             self._start(reading)
         return self._plans[reading]
 
-    def pages(self, reading: Reading, meanwhile: Callable[[], None]) -> Generator[tuple[int, Page], None, None]:
-        """The pages of a partition that has been planned, in order of time.
+    def pages(self, reading: Reading, meanwhile: Callable[[], None]) -> Generator[tuple[int, Page | Found], None, None]:
+        """The pages of a partition that has been planned, in order of time, and then the rows that were looked up.
 
         Args:
             reading: The partition.
             meanwhile: Called after each page, and several times a second while there is none.
 
         Yields:
-            The number of the window, from 0, and a page of it.
+            The number of the window, from 0, and a page of it; then the number of the look-up, from the number of
+            windows on, and what it has found.
 
         Raises:
             ApiError: The API refuses a page.
@@ -126,17 +130,16 @@ class PageQueue:
         windows, resume = reading.plan_pages(self._longest)
         if self._shared_out and not self._coming and resume is None:
             windows = halve_last(windows, self._workers)
-        self._plans[reading] = PagePlan(windows, resume)
-        self._ahead.add(
-            reading,
-            [
-                partial(
-                    read_pages,
-                    self._client,
-                    reading.query,
-                    window,
-                    resume if resume and resume.window == window else None,
-                )
-                for window in windows
-            ],
-        )
+        lookups = reading.plan_lookups()
+        self._plans[reading] = PagePlan(windows, resume, lookups)
+        pages = [
+            partial(
+                read_pages,
+                self._client,
+                reading.query,
+                window,
+                resume if resume and resume.window == window else None,
+            )
+            for window in windows
+        ]
+        self._ahead.add(reading, [*pages, *(partial(look_up, self._client, reading.query, ids) for ids in lookups)])

@@ -42,6 +42,25 @@ STANDARD_RETENTION = Retention(months=13)
 
 
 @dataclass(frozen=True)
+class FinalRow:
+    """How a row shows that it will not change any more.
+
+    Attributes:
+        statuses: The values of `status` that are final. Any other may change, also one that nobody knows yet. Empty
+            where the rows have no status.
+        filled: The fields that a final row has.
+    """
+
+    statuses: frozenset[str] = frozenset()
+    filled: tuple[str, ...] = ()
+
+    def fits(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row, as it came over the wire, is final."""
+        known = not self.statuses or row.get("status") in self.statuses
+        return known and all(row.get(name) not in (None, "") for name in self.filled)
+
+
+@dataclass(frozen=True)
 class Product:
     """One product of the Reports API, and so one stream of the tap.
 
@@ -62,6 +81,8 @@ class Product:
         retention: How long the API keeps the records.
         aliases: Other names under which the API has delivered a field, and the field's name here.
         selected: Whether the stream is selected when the user says nothing.
+        final: How rows show that they are final, by direction. Empty where that cannot be told, or where what the
+            look-back is for is rows that are listed late: then ids cannot stand in for it.
         unsure: What is not confirmed about this product, in words.
     """
 
@@ -76,6 +97,7 @@ class Product:
     retention: Retention = STANDARD_RETENTION
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     selected: bool = True
+    final: Mapping[str, FinalRow] = field(default_factory=lambda: MappingProxyType({}))
     unsure: str = ""
 
     @property
@@ -105,6 +127,16 @@ _PRODUCTS = (
         async_filters=("status", "from", "to", "country", "network", "client_ref", "account_ref"),
         include_message=True,
         concatenated_directions=(OUTBOUND,),
+        # All of a row moves until its receipt comes, and after 72 hours it is expired [likely]. `unknown` may be
+        # followed by a receipt: no source says that it is not.
+        final=MappingProxyType(
+            {
+                OUTBOUND: FinalRow(
+                    frozenset({"delivered", "expired", "failed", "rejected", "deleted"}), filled=("date_finalized",)
+                ),
+                INBOUND: FinalRow(filled=("total_price",)),
+            }
+        ),
         unsure="whether inbound requests take show_concatenated (it is not sent)",
     ),
     Product(
@@ -220,6 +252,13 @@ _PRODUCTS = (
         sync_filters=("status", "from", "to", "country", "provider"),
         async_filters=("status", "from", "to", "provider", "country"),
         include_message=True,
+        # `delivered` can turn to `read` at any time, and RCS rows get date and price up to 48 hours late [likely].
+        final=MappingProxyType(
+            {
+                OUTBOUND: FinalRow(frozenset({"read", "rejected", "undeliverable"}), filled=("date_finalized",)),
+                INBOUND: FinalRow(filled=("total_price",)),
+            }
+        ),
         unsure="how long after delivery a message can still turn to read",
     ),
     Product(

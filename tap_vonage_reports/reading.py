@@ -8,12 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import portion
 
+from tap_vonage_reports.refresh import StatusRefresh, batches_of
 from tap_vonage_reports.settings import SWITCHES, fingerprint
 from tap_vonage_reports.times import to_query
-from tap_vonage_reports.windows import Window, by_report, plan, resumable, spans, unsettled, windows_of
+from tap_vonage_reports.windows import (
+    LONGEST_WINDOW,
+    Window,
+    by_report,
+    hours,
+    plan,
+    resumable,
+    spans,
+    unsettled,
+    windows_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tap_vonage_reports.bookmarks import Bookmark
     from tap_vonage_reports.run import Outcome, Partition, Run
@@ -33,6 +44,9 @@ class Reading:
         read_at: From when on its rows were read: by this run, or by the one whose open page or report it takes up.
         outcome: Its line in the summary.
         by_report: What is read by reports.
+        refresh: Tells which rows have to be looked up again; None where the look-back is read again instead.
+        again: What of the time that earlier runs have covered is read again.
+        trusts_ids: Whether rows are kept by id; no more once the API did not find one that it had listed.
     """
 
     run: Run
@@ -43,13 +57,29 @@ class Reading:
     read_at: datetime
     outcome: Outcome
     by_report: list[Window] = field(default_factory=list)
+    refresh: StatusRefresh | None = field(init=False)
+    again: portion.Interval = field(init=False)
+    trusts_ids: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
         """Open what has to be read again, once: when it is read, it is covered again."""
-        covered = self.bookmark.covered
+        settings, product, bookmark = self.run.settings, self.partition.product, self.bookmark
+        covered = bookmark.covered
         self._begun = [part.start for part in windows_of(covered)][:1]
-        lookback = self.run.settings.lookback_of(self.partition.product)
-        self.bookmark.reopen(unsettled(covered, lookback, self.end, self.bookmark.read_at))
+        lookback = settings.lookback_of(product)
+        final = product.final.get(self.partition.direction or "") if settings.refreshes_by_id(product) else None
+        again = unsettled(covered, lookback, self.end, bookmark.read_at)
+        if final:
+            self.refresh = StatusRefresh(final, product.date_field, lookback)
+            late = unsettled(covered, min(settings.late_rows, lookback), self.end, bookmark.read_at)
+            bookmark.tracked &= again
+            again = (again - bookmark.tracked) | late
+        else:
+            self.refresh = None
+            again |= covered & hours(bookmark.open.values())  # what was still to be looked up
+            bookmark.stop_tracking()
+        self.again = again
+        bookmark.reopen(again)
 
     @property
     def fingerprint(self) -> str:
@@ -105,6 +135,30 @@ class Reading:
         # Rows of the pages before may have changed since: the next run looks back from when they were read.
         self.read_at = min(self.read_at, page.read_at)
         return plan(need, longest, [page.window]), page
+
+    def plan_lookups(self) -> list[tuple[str, ...]]:
+        """The ids of the rows to look up, once: those that are not in what is read in any case.
+
+        Returns:
+            Ids, as many together as a query takes.
+        """
+        if self.refresh is None or not self.trusts_ids:
+            return []
+        need = self.need()
+        return batches_of(name for name, hour in self.bookmark.open.items() if hours([hour]) not in need)
+
+    def distrust_ids(self, missing: Iterable[str]) -> None:
+        """Read by windows what could not be looked up, and all after it, in this run and the next.
+
+        Args:
+            missing: Ids that the API has not found.
+        """
+        self.trusts_ids = False
+        first = min(self.bookmark.open[name] for name in missing)
+        # The hour may be the last one of the row's window.
+        since = portion.closedopen(first - LONGEST_WINDOW, portion.inf)
+        self.again |= self.bookmark.covered & since
+        self.bookmark.reopen(self.bookmark.covered & since)
 
     def report_body(self, window: Window) -> dict[str, Any]:
         """The request for a report of a window. Switches are booleans in JSON [confirmed]."""

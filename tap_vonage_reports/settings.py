@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FETCH_MODES = ("auto", "sync", "async")
+BY_WINDOW, BY_ID = "window", "ids"
+MOST_HOURS = 10_000
+"""More than Vonage keeps records (13 months are 9,500 hours)."""
+MOST_DAYS = 10_000
 ENVIRONMENT_PREFIX = "TAP_VONAGE_REPORTS_"
 SWITCHES = ("include_message", "show_concatenated")
 DIRECTION = "direction"
@@ -35,7 +40,7 @@ COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
 
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 _STREAM_OPTIONS = th.ObjectType(
-    th.Property("lookback_hours", th.NumberType(minimum=0)),
+    th.Property("lookback_hours", th.NumberType(minimum=0, maximum=MOST_HOURS)),
     th.Property("fetch_mode", th.StringType(allowed_values=FETCH_MODES)),
     th.Property("filters", th.ObjectType(additional_properties=th.StringType)),
     additional_properties=False,
@@ -116,11 +121,31 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "lookback_hours",
-        th.NumberType(minimum=0),
+        th.NumberType(minimum=0, maximum=MOST_HOURS),
         title="Look-back (hours)",
         description=(
             "How far before the bookmark to read again, for rows that arrive late or change. "
             "Default: per product, see the table of streams. Rows read again are billed again."
+        ),
+    ),
+    th.Property(
+        "status_refresh",
+        th.StringType(allowed_values=(BY_WINDOW, BY_ID)),
+        default=BY_WINDOW,
+        title="Status refresh",
+        description=(
+            "How rows that change are kept up to date: by reading the whole look-back again (window), or, for SMS and "
+            "MESSAGES, by looking up those that are not final yet (ids), which pulls far fewer rows."
+        ),
+    ),
+    th.Property(
+        "late_rows_hours",
+        th.NumberType(minimum=0, maximum=MOST_HOURS),
+        default=1,
+        title="Late rows (hours)",
+        description=(
+            "With status_refresh ids: how late rows may be listed. So much before the bookmark is read again in any "
+            "case."
         ),
     ),
     th.Property(
@@ -146,7 +171,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "backfill_days",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=MOST_DAYS),
         default=7,
         title="Backfill days",
         description="In auto, a range longer than this is read by async reports, up to a day before its end.",
@@ -160,14 +185,14 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "report_window_days",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=MOST_DAYS),
         default=31,
         title="Report window (days)",
         description="Longest window of an async report.",
     ),
     th.Property(
         "max_requests_per_second",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=1_000),
         default=10,
         title="Requests per second",
         description=(
@@ -177,28 +202,28 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "max_concurrent_requests",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=1_000),
         default=5,
         title="Concurrent requests",
         description="How many windows are read at once, at most.",
     ),
     th.Property(
         "max_concurrent_reports",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=1_000),
         default=5,
         title="Concurrent reports",
         description="How many async reports are in flight at once, over all streams.",
     ),
     th.Property(
         "report_timeout_minutes",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=100_000),
         default=180,
         title="Report timeout (minutes)",
         description="How long one async report may take to be generated.",
     ),
     th.Property(
         "request_timeout_seconds",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=100_000),
         default=60,
         title="Request timeout (seconds)",
         description="How long to wait for a connection, and for each part of an answer.",
@@ -277,6 +302,8 @@ class Settings:
     start_date: datetime | None
     end_date: datetime | None
     lookback: timedelta | None
+    status_refresh: str
+    late_rows: timedelta
     include_message: bool
     show_concatenated: bool
     fetch_mode: str
@@ -321,6 +348,8 @@ class Settings:
             start_date=_date(values.get("start_date")),
             end_date=_date(values.get("end_date")),
             lookback=None if hours is None else timedelta(hours=float(hours)),
+            status_refresh=values["status_refresh"],
+            late_rows=timedelta(hours=float(values["late_rows_hours"])),
             include_message=values["include_message"],
             show_concatenated=values["show_concatenated"],
             fetch_mode=values["fetch_mode"],
@@ -348,6 +377,13 @@ class Settings:
             if said is not None:
                 return said
         return timedelta(hours=product.lookback_hours)
+
+    def refreshes_by_id(self, product: Product) -> bool:
+        """Whether rows that change are looked up by their ids.
+
+        A query by id takes no filters [confirmed], and which rows a filter lets through may change with their status.
+        """
+        return self.status_refresh == BY_ID and not self.options(product).filters
 
     def mode_of(self, product: Product) -> str:
         """How to read a product: ``auto``, ``sync`` or ``async``.
@@ -482,6 +518,7 @@ def _meaning_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"The setting {name} must not be empty."
     if ":" in values["api_key"]:
         yield "The setting api_key must not hold a colon: HTTP Basic authentication cannot carry one."
+    yield from _number_problems(values)
     yield from _character_problems(values)
     yield from _date_problems(values)
     yield from _url_problems(values["api_url"])
@@ -511,6 +548,16 @@ def _character_problems(values: Mapping[str, Any]) -> Iterator[str]:
                 f"The setting {name} holds a control character, such as a line break, or bytes that are not UTF-8. "
                 "Remove it."
             )
+
+
+def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Numbers that are none: Python's JSON has a NaN, which fits every bound."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, float)}
+    for stream, options in values.get("stream_options", {}).items():
+        numbers[f"stream_options.{stream}.lookback_hours"] = options.get("lookback_hours") or 0
+    for name, number in numbers.items():
+        if math.isnan(number):
+            yield f"The setting {name} must be a number."
 
 
 def _date_problems(values: Mapping[str, Any]) -> Iterator[str]:

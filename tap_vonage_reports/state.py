@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from tap_vonage_reports.answers import YEARS
 from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.times import parse_time
 from tap_vonage_reports.windows import Window
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 T = TypeVar("T")
+
+LOOKED_UP = r"^[!-+\--~]{1,200}\Z"
+"""An id that can be asked for: ids stand in a list with commas between them."""
 
 BOOKMARKS = "bookmarks"
 PARTITIONS = "partitions"
@@ -32,6 +36,8 @@ QUERY = "query"
 PAGE = "page"
 REPORTS = "reports"
 REPORT_HOURS = "report_hours"
+TRACKED = "tracked"
+OPEN = "open"
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
 
 
@@ -45,6 +51,7 @@ class OpenPage:
         iv: What goes with the cursor, where the API gave anything.
         query: Fingerprint of the query that the cursor belongs to.
         read_at: When the pages before were read.
+        tracked: Whether the rows of the pages before that are not final were kept by id.
     """
 
     window: Window
@@ -52,6 +59,7 @@ class OpenPage:
     iv: str | None
     query: str
     read_at: datetime
+    tracked: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ class PartitionState:
         read_at: When each of that was read; None where that is not said.
         page: Where to go on inside a window.
         reports: What was asked for and not read.
+        tracked: The time whose rows that are not final are all in `open`.
+        open: Ids of rows to look up again, each with the hour of its row.
     """
 
     until: datetime | None
@@ -88,6 +98,8 @@ class PartitionState:
     read_at: list[datetime | None]
     page: OpenPage | None
     reports: list[RequestedReport]
+    tracked: list[Window]
+    open: dict[str, datetime]
 
 
 def read_partition(state: Mapping[str, Any], stream: str) -> PartitionState:
@@ -169,6 +181,7 @@ def adopt_stream_bookmark(stream_state: dict[str, Any], partitions: list[dict[st
 # What a state may look like; keys that are not named here may be anything.
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
+_Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=LOOKED_UP)]
 _Hours: TypeAlias = Annotated[float, msgspec.Meta(ge=1, le=1_000_000)]
 
 
@@ -189,6 +202,7 @@ class _PageShape(msgspec.Struct):
     iv: str | None = None
     query: str = ""
     read_at: str | None = None
+    tracked: bool = False
 
 
 class _ReportShape(msgspec.Struct):
@@ -208,6 +222,8 @@ class _PartitionShape(_SdkShape):
     page: _PageShape | None = None
     reports: list[_ReportShape] | None = None
     report_hours: _Hours | None = None
+    tracked: list[tuple[str, str]] = []
+    open: dict[str, list[_Id]] = {}
 
 
 class _StreamShape(_SdkShape):
@@ -225,13 +241,23 @@ def _partition(shape: _PartitionShape, stream: str) -> PartitionState:
     reports = [_report(report, stream) for report in shape.reports or []]
     if _repeated(report.request_id for report in reports):
         raise _malformed(stream, REPORTS)
+    hours = {_hour(text, stream): names for text, names in shape.open.items()}
     return PartitionState(
         _time(shape.replication_key_value, VALUE, stream),
         covered,
         _read_at(shape, len(covered or ()), stream),
         _page(shape.page, stream) if shape.page else None,
         reports,
+        [_window(start, end, TRACKED, stream) for start, end in shape.tracked],
+        {name: hour for hour, names in hours.items() for name in names},
     )
+
+
+def _hour(text: str, stream: str) -> datetime:
+    hour = _needed_time(text, OPEN, stream)
+    if hour.year not in YEARS or hour != hour.replace(minute=0, second=0, microsecond=0):
+        raise _malformed(stream, OPEN)
+    return hour
 
 
 def _read_at(shape: _PartitionShape, parts: int, stream: str) -> list[datetime | None]:
@@ -247,7 +273,7 @@ def _page(shape: _PageShape, stream: str) -> OpenPage:
     window = _window(shape.date_start, shape.date_end, PAGE, stream)
     # Of a page that does not say when it was read, it is known that its window lay in the past.
     read_at = _time(shape.read_at, PAGE, stream) or window.end
-    return OpenPage(window, shape.cursor, shape.iv or None, shape.query, read_at)
+    return OpenPage(window, shape.cursor, shape.iv or None, shape.query, read_at, shape.tracked)
 
 
 def _report(shape: _ReportShape, stream: str) -> RequestedReport:

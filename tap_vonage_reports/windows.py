@@ -19,6 +19,10 @@ FINEST = timedelta(seconds=1)
 """Windows are not cut shorter than this at all."""
 
 
+LONGEST_WINDOW = timedelta(hours=24)
+"""What one synchronous query may span, at most [confirmed of 2021; contradicted since, so it is kept]."""
+
+
 @dataclass(frozen=True, order=True)
 class Window:
     """The time from `start` (inclusive) to `end` (exclusive), both aware and in UTC.
@@ -46,6 +50,11 @@ def spans(windows: Iterable[Window]) -> portion.Interval:
 def windows_of(time: portion.Interval) -> Iterator[Window]:
     """The windows that make up a set of time, in order."""
     return (Window(part.lower, part.upper) for part in time if not part.empty)
+
+
+def hours(starts: Iterable[datetime]) -> portion.Interval:
+    """The hours that begin at some times, as one set of time."""
+    return spans(Window(start, start + timedelta(hours=1)) for start in set(starts))
 
 
 def unsettled(

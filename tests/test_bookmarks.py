@@ -379,6 +379,13 @@ def test_the_sdk_leaves_no_marks_in_the_state(make_sandbox: Callable[..., Sandbo
         {"reports": {"report-1": REPORT}},
         *({"report_hours": hours} for hours in NO_HOURS),
         {"progress_markers": None},
+        {"tracked": [["x", "y"]]},
+        {"tracked": None},
+        {"open": ["id"]},
+        {"open": {"2026-11-19T12:30:00+00:00": ["id"]}},
+        {"open": {"9999-12-31T23:00:00+00:00": ["id"]}},
+        {"open": {"2026-11-19T12:00:00+00:00": ["id,id"]}},
+        {"open": {"last tuesday": []}},
     ],
     ids=str,
 )
@@ -427,6 +434,8 @@ RIGHT: dict[str, Any] = {
                         }
                     ],
                     "report_hours": 24.0,
+                    "tracked": [["2026-11-18T00:00:00+00:00", "2026-11-19T12:00:00+00:00"]],
+                    "open": {"2026-11-18T05:00:00+00:00": ["id-1", "id-2"], "2026-11-19T11:00:00+00:00": ["id-3"]},
                     "note": {"of": ["a later release"]},
                 },
                 {"context": {"account_id": "sub00001"}, "replication_key_value": "2026-11-18T00:00:00Z"},
@@ -503,7 +512,7 @@ def test_a_state_of_any_damage_is_refused_before_anything_is_read_or_costs_nothi
     assert before <= {*(output.state or ())}
 
 
-@given(damaged_states(), st.sampled_from([0, 24, 1e9]), st.sampled_from(["sync", "async", "auto"]))
+@given(damaged_states(), st.sampled_from([0, 24, 10_000]), st.sampled_from(["sync", "async", "auto"]))
 def test_whatever_a_state_says_it_is_planned_with_or_refused(state: dict[str, Any], lookback: float, mode: str) -> None:
     try:
         check_state(state, {"amd": None, "asr": None})

@@ -1,0 +1,307 @@
+"""Status refresh by id: what is not final is looked up again, and nothing is staler than with the look-back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports import delivery
+from tap_vonage_reports.client import Answer, ReportsClient
+from tap_vonage_reports.errors import Refusal
+from tap_vonage_reports.products import PRODUCTS
+from tests.harness import Output, run_tap, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tap_vonage_reports.sandbox import Sandbox
+    from tap_vonage_reports.sandbox.journal import Entry
+
+STREAMS = ("sms", "messages")
+SOME = {"sms": 150, "messages": 100}
+START = datetime(2026, 11, 18, tzinfo=timezone.utc)
+LOOKBACK = timedelta(hours=72)
+BEHIND = timedelta(seconds=60)
+
+Table = dict[tuple[str, str], dict[str, Any]]
+
+
+def by_id(sandbox: Sandbox, **settings: Any) -> dict[str, Any]:
+    return settings_for(sandbox, **{"start_date": START.isoformat(), "status_refresh": "ids", **settings})
+
+
+def load(table: Table, output: Output) -> None:
+    """Do as a target that upserts."""
+    for stream, records in output.records.items():
+        table.update({(stream, record["id"]): record for record in records})
+
+
+def assert_fresh(sandbox: Sandbox, table: Table, streams: tuple[str, ...] = STREAMS) -> None:
+    """All rows are there, and those that are younger than the look-back are as the API has them now."""
+    now = sandbox.clock.now()
+    rows = [
+        (stream, row)
+        for stream in streams
+        for direction in PRODUCTS[stream].directions
+        for row in sandbox.expected(stream, None, direction, START, now - BEHIND)
+    ]
+    assert len(rows) > 100
+    assert {(stream, row["id"]) for stream, row in rows} == table.keys()
+    young = (now - LOOKBACK).strftime("%Y-%m-%dT%H:%M:%S")
+    for stream, row in rows:
+        if row["date_received"] >= young:
+            record = table[stream, row["id"]]
+            for name in ("status", "latency", "total_price"):
+                assert str(record[name] if record[name] is not None else "") == str(row.get(name) or ""), name
+
+
+def looked_up(sandbox: Sandbox) -> list[Entry]:
+    return [entry for entry in sandbox.requests.log if entry.ids]
+
+
+def kept(state: Mapping[str, Any] | None, stream: str, direction: str = "outbound") -> list[str]:
+    assert state is not None
+    (partition,) = [
+        part for part in state["bookmarks"][stream]["partitions"] if part["context"]["direction"] == direction
+    ]
+    return [name for names in partition.get("open", {}).values() for name in names]
+
+
+def test_ten_daily_runs_end_in_the_same_table_for_a_fifth_of_the_extra_rows(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    tables: dict[str, Table] = {}
+    pulled: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
+    for mode in ("window", "ids"):
+        sandbox = make_sandbox(rows={"sms": 345, "messages": 145})
+        table = tables[mode] = {}
+        state = None
+        for day in range(11):
+            output = run_tap(by_id(sandbox, status_refresh=mode), STREAMS, state)
+            load(table, output)
+            if day:
+                pulled[mode] += sum(map(len, output.records.values()))
+            else:
+                seen = set(table)
+            state = output.state
+            sandbox.clock.advance(days=1)
+    assert tables["ids"] == tables["window"]
+    fresh = len(tables["ids"].keys() - seen)
+    assert pulled["ids"] - fresh <= (pulled["window"] - fresh) / 5
+
+
+def test_whenever_a_run_ends_the_next_one_leaves_nothing_stale(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME, page_size=5)
+    first = run_tap(by_id(sandbox), STREAMS)
+    sandbox.clock.advance(hours=20)
+    second = run_tap(by_id(sandbox, max_concurrent_requests=1), STREAMS, first.state)
+    written: Table = {}
+    load(written, first)
+    ends = [number for number, message in enumerate(second.messages) if message["type"] == "STATE"]
+    assert len(ends) > 10
+    sandbox.clock.advance(hours=20)
+    for end in [*ends[::6], ends[-1]]:
+        table = dict(written)
+        load(table, Output(second.lines[: end + 1]))
+        third = run_tap(by_id(sandbox), STREAMS, second.messages[end]["value"])
+        load(table, third)
+        assert_fresh(sandbox, table)
+
+
+def test_queries_by_id_carry_twenty_ids_and_nothing_that_may_not_go_with_them(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    settings = by_id(sandbox, include_message=True, show_concatenated=True)
+    first = run_tap(settings, STREAMS)
+    sandbox.requests.reset()
+    sandbox.clock.advance(days=1)
+    second = run_tap(settings, STREAMS, first.state)
+    assert second.error is None
+    queries = looked_up(sandbox)
+    assert {entry.status for entry in queries} == {200}
+    assert max(entry.ids for entry in queries) == 20
+    # All in one partition's queries are full but the last one.
+    assert sum(entry.ids < 20 for entry in queries) <= len({(entry.product, entry.direction) for entry in queries})
+    assert "looking up" in second.log
+    assert any(record["message_body"] for record in second.records["sms"])
+
+
+def test_a_row_is_kept_until_it_is_final_or_older_than_the_look_back(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    state = None
+    for _ in range(4):
+        output = run_tap(by_id(sandbox), STREAMS, state)
+        state = output.state
+        open_now = {
+            row["id"]
+            for row in sandbox.expected(
+                "sms", None, "outbound", max(START, sandbox.clock.now() - LOOKBACK), sandbox.clock.now() - BEHIND
+            )
+            if row["status"] in {"submitted", "accepted", "buffered", "unknown"}
+        }
+        assert open_now
+        # By the hour: some are kept a little longer.
+        assert open_now <= set(kept(state, "sms"))
+        assert len(kept(state, "sms")) <= len(open_now) + 10
+        sandbox.clock.advance(days=1)
+
+
+def test_rows_that_never_change_are_not_kept(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    output = run_tap(by_id(sandbox), STREAMS)
+    assert kept(output.state, "sms", "inbound") == kept(output.state, "messages", "inbound") == []
+
+
+def test_rows_that_are_listed_late_are_found_within_the_hours_that_are_set(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows=SOME, faults=["late-rows"])
+    table: Table = {}
+    state = None
+    for _ in range(4):
+        output = run_tap(by_id(sandbox, late_rows_hours=3), STREAMS, state)
+        load(table, output)
+        state = output.state
+        sandbox.clock.advance(days=1)
+    sandbox.clock.advance(days=-1)
+    assert_fresh(sandbox, table)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_not_found_by_its_id_is_read_by_its_window_in_the_same_run(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, *, refused: bool
+) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    table: Table = {}
+    first = run_tap(by_id(sandbox), STREAMS)
+    load(table, first)
+    records = ReportsClient.records
+
+    def forgetful(client: ReportsClient, query: Mapping[str, str], *args: Any, **kwargs: Any) -> Answer:
+        answer = records(client, query, *args, **kwargs)
+        if "id" not in query:
+            return answer
+        if refused:
+            raise Refusal(422, "Invalid filter", [], answer.at)
+        rows = answer.body["records"][1:]
+        return Answer({**answer.body, "records": rows, "items_count": len(rows)}, answer.at)
+
+    monkeypatch.setattr(ReportsClient, "records", forgetful)
+    state = first.state
+    logs = []
+    for _ in range(3):
+        sandbox.clock.advance(hours=15)
+        output = run_tap(by_id(sandbox), STREAMS, state)
+        load(table, output)
+        state = output.state
+        assert_fresh(sandbox, table)
+        logs.append(output.log)
+    assert "not found by their ids" in "".join(logs)
+
+
+def test_more_rows_than_can_be_kept_are_read_by_their_windows(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "MOST_OPEN", 60)
+    sandbox = make_sandbox(rows=SOME, page_size=20)
+    table: Table = {}
+    state = None
+    for _ in range(4):
+        output = run_tap(by_id(sandbox), STREAMS, state)
+        load(table, output)
+        state = output.state
+        assert len(kept(state, "messages")) <= 60
+        assert_fresh(sandbox, table)
+        assert "too many to be kept" in output.log
+        sandbox.clock.advance(hours=15)
+
+
+def test_a_stream_with_filters_is_read_by_its_windows(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    settings = by_id(sandbox, stream_options={"sms": {"filters": {"status": "delivered"}}})
+    first = run_tap(settings, ["sms"])
+    sandbox.clock.advance(hours=12)
+    table: Table = {}
+    load(table, first)
+    load(table, run_tap(settings, ["sms"], first.state))
+    assert looked_up(sandbox) == []
+    delivered = {
+        row["id"]
+        for direction in PRODUCTS["sms"].directions
+        for row in sandbox.expected("sms", None, direction, START, sandbox.clock.now() - BEHIND)
+        if row.get("status") == "delivered"
+    }
+    assert {name for _, name in table} == delivered
+
+
+def test_who_changes_between_the_two_ways_loses_nothing(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    table: Table = {}
+    state = None
+    for mode in ("window", "ids", "ids", "window", "ids", "window", "window", "ids"):
+        output = run_tap(by_id(sandbox, status_refresh=mode), STREAMS, state)
+        load(table, output)
+        state = output.state
+        assert_fresh(sandbox, table)
+        assert (kept(state, "sms") != []) == (mode == "ids")
+        sandbox.clock.advance(hours=17)
+
+
+def test_what_came_by_reports_is_read_again_by_windows_once(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    table: Table = {}
+    first = run_tap(by_id(sandbox, backfill_days=1), STREAMS)
+    load(table, first)
+    assert sandbox.requests.reports
+    state = first.state
+    for look_ups in (False, True):
+        sandbox.clock.advance(hours=20)
+        sandbox.requests.reset()
+        output = run_tap(by_id(sandbox, backfill_days=30), STREAMS, state)
+        load(table, output)
+        state = output.state
+        assert_fresh(sandbox, table)
+        days = [entry for entry in sandbox.requests.log if entry.date_start < "2026-11-20" and entry.date_start]
+        assert not (look_ups and [entry for entry in days if entry.product in {"SMS", "MESSAGES"}])
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_files_keep_the_same_rows_open_as_records(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Any, kind: str
+) -> None:
+    sandbox = make_sandbox(rows=SOME)
+    config = {"batch_config": {"encoding": {"format": kind}, "storage": {"root": str(tmp_path)}}}
+    states: list[Any] = [None, None]
+    for _ in range(2):
+        states = [
+            run_tap(by_id(sandbox, **files), STREAMS, state).state
+            for files, state in zip(({}, config), states, strict=True)
+        ]
+        assert states[0] == states[1]
+        sandbox.clock.advance(days=1)
+
+
+def test_ids_that_cannot_stand_in_a_list_are_not_kept(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make_sandbox(rows={"sms": 150})
+    records = ReportsClient.records
+
+    def with_commas(client: ReportsClient, query: Mapping[str, str], *args: Any, **kwargs: Any) -> Answer:
+        answer = records(client, query, *args, **kwargs)
+        for row in answer.body["records"]:
+            row["id"] = f"{row['id']},{row['id']}"
+        return answer
+
+    monkeypatch.setattr(ReportsClient, "records", with_commas)
+    first = run_tap(by_id(sandbox), ["sms"])
+    assert "cannot be asked for" in first.log
+    sandbox.clock.advance(hours=1)
+    second = run_tap(by_id(sandbox), ["sms"], first.state)
+    assert looked_up(sandbox) == []
+    assert len(set(second.ids("sms")) & set(first.ids("sms"))) > 10
