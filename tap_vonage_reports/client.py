@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import TypeAlias
 
+    from tap_vonage_reports.costs import Cost
+
     Check: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 T = TypeVar("T")
@@ -162,12 +164,13 @@ class ReportsClient:
         self._accepted = False
         self._threads = threading.local()
 
-    def records(self, query: Mapping[str, str], turn: Turn | None = None) -> Answer:
+    def records(self, query: Mapping[str, str], turn: Turn | None = None, cost: Cost | None = None) -> Answer:
         """One page of records: ``GET /v2/reports/records``.
 
         Args:
             query: The query's parameters by name.
             turn: How urgent it is, and the means to end its waits.
+            cost: What the request is counted in.
 
         Returns:
             The answer's body: `records`, `request_status`, `cursor`, `iv`, `_links`, ... [confirmed; no
@@ -180,7 +183,17 @@ class ReportsClient:
             UnreachableError: No answer at all, also after retries.
             Cancelled: The turn was cancelled.
         """
-        return self._get("/v2/reports/records", query, self._sync_limit, check_records, turn)
+
+        def attempt(*args: Any, **kwargs: Any) -> Answer:  # noqa: ANN401 - handed on
+            if cost:
+                cost.count_request()
+            answer = self._attempt(*args, **kwargs)
+            if cost:
+                cost.count_price(answer.body)
+            return answer
+
+        arguments = ("GET", "/v2/reports/records", self._sync_limit, check_records)
+        return self._persistently(attempt, turn or Turn(), *arguments, params=query)
 
     def create_report(self, body: Mapping[str, Any]) -> Answer:
         """Ask for a report: ``POST /v2/reports``.
@@ -205,7 +218,7 @@ class ReportsClient:
         Raises:
             ApiError: As for `records`; a `Refusal` with status 404 when the report is gone.
         """
-        return self._get(_report_path(request_id), {}, self._async_limit, check_report)
+        return self._get(_report_path(request_id), self._async_limit, check_report)
 
     def cancel_report(self, request_id: str) -> Answer:
         """Abort a report: ``DELETE /v2/reports/{request_id}``. 409 when it has finished [confirmed].
@@ -236,7 +249,7 @@ class ReportsClient:
         Raises:
             ApiError: As for `records`; also when the answer lists no sub-accounts in the known place.
         """
-        answer = self._get(f"/accounts/{quote(self._api_key, safe='')}/subaccounts", {}, self._async_limit)
+        answer = self._get(f"/accounts/{quote(self._api_key, safe='')}/subaccounts", self._async_limit)
         try:
             listed = answer.body["_embedded"]["subaccounts"]
             keys = [subaccount["api_key"] for subaccount in listed]
@@ -355,15 +368,8 @@ class ReportsClient:
         session_of_thread: requests.Session = self._threads.session
         return session_of_thread
 
-    def _get(
-        self,
-        path: str,
-        query: Mapping[str, str],
-        limit: RateLimit,
-        check: Check | None = None,
-        turn: Turn | None = None,
-    ) -> Answer:
-        return self._persistently(self._attempt, turn or Turn(), "GET", path, limit, check, params=query)
+    def _get(self, path: str, limit: RateLimit, check: Check | None = None) -> Answer:
+        return self._persistently(self._attempt, Turn(), "GET", path, limit, check)
 
     def _persistently(self, attempt: Callable[..., T], turn: Turn, *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
         """Try until there is an answer that is not broken, or the tries are used up."""

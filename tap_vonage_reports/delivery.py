@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from datetime import datetime
 
-    from tap_vonage_reports.page_queue import PagePlan
+    from tap_vonage_reports.page_plans import PagePlan
     from tap_vonage_reports.pages import Page
     from tap_vonage_reports.reading import Reading
     from tap_vonage_reports.reports import Accept, Report

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from tap_vonage_reports.costs import Cost
 from tap_vonage_reports.errors import NotInThePast, PagingError, Refusal, Unauthorized
 from tap_vonage_reports.times import to_query
 
@@ -71,11 +72,12 @@ class Page:
         return self.cursor is None
 
 
-def read_pages(
+def read_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
     client: ReportsClient,
     query: Mapping[str, str],
     window: Window,
     resume: OpenPage | None = None,
+    cost: Cost | None = None,
     turn: Turn | None = None,
 ) -> Iterator[Page]:
     """Read a window page by page.
@@ -85,6 +87,7 @@ def read_pages(
         query: Product, account, and whatever else narrows the query; no dates.
         window: What to read.
         resume: The page of this window to go on at.
+        cost: What the partition costs.
         turn: How urgent the requests are, and the means to end their waits.
 
     If the API refuses a cursor, the window is read again from its first page, once.
@@ -96,14 +99,19 @@ def read_pages(
         PagingError: The pages do not add up.
         ApiError: See `ReportsClient.records`.
     """
-    repeats = _Repeats()
-    fetch = partial(client.records, turn=turn)
+    repeats, cost = _Repeats(), cost or Cost()
+    fetch = partial(client.records, turn=turn, cost=cost)
+    pulled = 0
     try:
-        yield from map(repeats.without, _follow(fetch, query, window, resume))
+        for page in map(repeats.without, _follow(fetch, query, window, resume)):
+            pulled += cost.count_page(page.records, window, repeated=page.repeated)
+            yield page
     except _CursorRefusedError:
         logger.warning("The API refused the cursor inside %s: reading the window from its first page", window)
         try:
-            yield from map(repeats.without, _follow(fetch, query, window))
+            for page in map(repeats.without, _follow(fetch, query, window)):
+                pulled -= cost.count_page(page.records, window, repeated=page.repeated, known=pulled)
+                yield page
         except _CursorRefusedError as again:
             raise again.refusal from None
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tap_vonage_reports.bookmarks import Bookmark
-    from tap_vonage_reports.run import Outcome, Partition, Run
+    from tap_vonage_reports.outcomes import Outcome
+    from tap_vonage_reports.run import Partition, Run
     from tap_vonage_reports.state import OpenPage, RequestedReport
 
 
@@ -45,7 +46,6 @@ class Reading:
         outcome: Its line in the summary.
         by_report: What is read by reports.
         refresh: Tells which rows have to be looked up again; None where the look-back is read again instead.
-        again: What of the time that earlier runs have covered is read again.
         trusts_ids: Whether rows are kept by id; no more once the API did not find one that it had listed.
     """
 
@@ -58,7 +58,6 @@ class Reading:
     outcome: Outcome
     by_report: list[Window] = field(default_factory=list)
     refresh: StatusRefresh | None = field(init=False)
-    again: portion.Interval = field(init=False)
     trusts_ids: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
@@ -78,7 +77,7 @@ class Reading:
             self.refresh = None
             again |= covered & hours(bookmark.open.values())  # what was still to be looked up
             bookmark.stop_tracking()
-        self.again = again
+        self.outcome.cost.known = again
         bookmark.reopen(again)
 
     @property
@@ -156,9 +155,9 @@ class Reading:
         self.trusts_ids = False
         first = min(self.bookmark.open[name] for name in missing)
         # The hour may be the last one of the row's window.
-        since = portion.closedopen(first - LONGEST_WINDOW, portion.inf)
-        self.again |= self.bookmark.covered & since
-        self.bookmark.reopen(self.bookmark.covered & since)
+        again = self.bookmark.covered & portion.closedopen(first - LONGEST_WINDOW, portion.inf)
+        self.outcome.cost.known |= again
+        self.bookmark.reopen(again)
 
     def report_body(self, window: Window) -> dict[str, Any]:
         """The request for a report of a window. Switches are booleans in JSON [confirmed]."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tap_vonage_reports.client import ReportsClient
+    from tap_vonage_reports.costs import Cost
     from tap_vonage_reports.products import FinalRow
     from tap_vonage_reports.turns import Turn
     from tap_vonage_reports.windows import Window
@@ -142,7 +143,7 @@ def batches_of(ids: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def look_up(
-    client: ReportsClient, query: Mapping[str, str], ids: tuple[str, ...], turn: Turn | None = None
+    client: ReportsClient, query: Mapping[str, str], ids: tuple[str, ...], cost: Cost, turn: Turn | None = None
 ) -> Iterator[Found]:
     """Look rows up by their ids; they may be of any time, and come on one page [confirmed].
 
@@ -150,6 +151,7 @@ def look_up(
         client: The API.
         query: Product, account, direction and switches.
         ids: At most 20.
+        cost: What the partition costs.
         turn: How urgent it is, and the means to end its waits.
 
     Yields:
@@ -160,11 +162,12 @@ def look_up(
     """
     parameters = {name: query[name] for name in MAY_GO_WITH_IDS if name in query}
     try:
-        answer = client.records({**parameters, "id": ",".join(ids)}, turn=turn)
+        answer = client.records({**parameters, "id": ",".join(ids)}, turn, cost)
     except (Unauthorized, NotAvailable):
         raise
     except Refusal as refusal:
         logger.warning("Rows cannot be looked up by their ids: %s", refusal)
         yield Found(ids, [])
     else:
+        cost.count_looked_up(len(answer.body["records"]))
         yield Found(ids, answer.body["records"])

@@ -200,6 +200,7 @@ class ReportQueue:
                 return
             with self._file_for(report) as file:
                 if self._fetch(report, file, accept):
+                    report.reading.outcome.cost.count_file(report.count or 0, report.window)
                     yield file
                     return
 
@@ -255,6 +256,7 @@ class ReportQueue:
                     other.error = error
             return True
         self._full_since = None
+        report.reading.outcome.cost.count_report()
         report.requests += 1
         report.request_id, report.requested_at = str(answer.body["request_id"]), answer.at
         report.enter(Stage.PENDING)
@@ -280,8 +282,7 @@ class ReportQueue:
 
     def _take_up(self, report: Report, known: RequestedReport) -> None:
         """Go on with a report that an earlier run has asked for, if it can still be there."""
-        age = self._client.clock.now() - known.requested_at
-        if age.days >= STATE_KEPT_DAYS:
+        if not can_be_taken_up(known, self._client.clock.now()):
             report.reading.bookmark.forget_report(known.request_id)
             return
         report.request_id, report.requested_at = known.request_id, known.requested_at
@@ -450,6 +451,11 @@ class ReportQueue:
     def _problem(self, report: Report, what: str, advice: str) -> ReportError:
         named = f" {report.request_id}" if report.request_id else ""
         return ReportError(f"The report{named} of {report.window} {what}. {advice}.")
+
+
+def can_be_taken_up(report: RequestedReport, now: datetime) -> bool:
+    """Whether a report that an earlier run has asked for can still be there."""
+    return (now - report.requested_at).days < STATE_KEPT_DAYS
 
 
 class ReportReplaced(Exception):  # noqa: N818 - no error: there are others now

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.client import ReportsClient
 from tap_vonage_reports.errors import ApiError, BrokenAnswerError, Refusal, RunFailed, SettingsError
+from tap_vonage_reports.outcomes import Outcome, Result, summary
+from tap_vonage_reports.page_plans import PagePlanner
 from tap_vonage_reports.page_queue import PageQueue
 from tap_vonage_reports.pages import HOLD_BACK
 from tap_vonage_reports.products import FREE_PRODUCT
@@ -40,34 +41,15 @@ class Partition:
     direction: str | None
     primary: bool
 
+    @property
+    def account(self) -> str:
+        """The account for a table. The primary one is not named: its name is the API key."""
+        return "primary" if self.primary else self.account_id
+
     def __str__(self) -> str:
-        """The partition for a log line. The primary account is not named: its name is the API key."""
-        parts = [
-            self.product.stream,
-            self.direction,
-            "primary account" if self.primary else f"account {self.account_id}",
-        ]
-        return ", ".join(part for part in parts if part)
-
-
-class Result(Enum):
-    """What became of a partition."""
-
-    READ = "read"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
-
-@dataclass
-class Outcome:
-    """One partition's line in the summary."""
-
-    partition: Partition
-    rows: int = 0
-    windows: int = 0
-    seconds: float = 0
-    result: Result = Result.FAILED
-    why: str = "not finished"
+        """The partition for a log line."""
+        account = "primary account" if self.primary else f"account {self.account_id}"
+        return ", ".join(part for part in (self.product.stream, self.direction, account) if part)
 
 
 class Run:
@@ -132,10 +114,12 @@ class Run:
     @cached_property
     def pages(self) -> PageQueue:
         """The pages that this run needs."""
+        return PageQueue(self.client, self.reports, self.planner(), workers=self.settings.max_concurrent_requests)
+
+    def planner(self) -> PagePlanner:
+        """What cuts into windows what is read by pages."""
         settings = self.settings
-        return PageQueue(
-            self.client,
-            self.reports,
+        return PagePlanner(
             workers=settings.max_concurrent_requests,
             requests_per_second=settings.max_requests_per_second,
             longest=settings.sync_window,
@@ -253,33 +237,3 @@ class Run:
             client.records(query)
         except (Refusal, BrokenAnswerError) as error:
             logger.debug("The first request was not served: %s", error)
-
-
-def summary(outcomes: list[Outcome]) -> list[str]:
-    """The table at the end of a run, a line each."""
-    head = ("stream", "direction", "account", "rows", "windows", "seconds", "result")
-    rows = [head, *(_cells(outcome) for outcome in outcomes)]
-    total = sum(outcome.rows for outcome in outcomes)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    right = {"rows", "windows", "seconds"}
-    lines = [
-        "  ".join(
-            cell.rjust(width) if name in right else cell.ljust(width)
-            for name, cell, width in zip(head, row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    return [*lines, f"{total:,} rows in all"]
-
-
-def _cells(outcome: Outcome) -> tuple[str, ...]:
-    partition = outcome.partition
-    return (
-        partition.product.stream,
-        partition.direction or "-",
-        "primary" if partition.primary else partition.account_id,
-        f"{outcome.rows:,}",
-        str(outcome.windows),
-        f"{outcome.seconds:.1f}",
-        outcome.result.value,
-    )

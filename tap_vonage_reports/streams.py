@@ -6,10 +6,11 @@ import sys
 import time
 from contextlib import contextmanager
 from copy import deepcopy
+from enum import Enum
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from singer_sdk import Stream
+from singer_sdk import Stream, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
@@ -18,11 +19,11 @@ from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.delivery import Delivered, Delivery
 from tap_vonage_reports.errors import ApiError, NotAvailable, showable
+from tap_vonage_reports.outcomes import Outcome, Result
 from tap_vonage_reports.privacy import KEEP, PersonalData
 from tap_vonage_reports.products import personal_kinds
 from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.records import KEY, RecordParser
-from tap_vonage_reports.run import Outcome, Result
 from tap_vonage_reports.state import adopt_stream_bookmark
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ if TYPE_CHECKING:
 
 ACCOUNT = "account_id"
 DIRECTION = "direction"
+
+
+class CostMetric(str, Enum):
+    """Metrics of what a partition has cost, beside those that the SDK has a name for."""
+
+    REQUESTS = metrics.Metric.HTTP_REQUEST_COUNT.value
+    REPORTS = "report_count"
+    PULLED = "rows_pulled_count"
+    PULLED_AGAIN = "rows_pulled_again_count"
 
 
 class ReportStream(Stream):
@@ -68,7 +78,7 @@ class ReportStream(Stream):
         super().__init__(tap, schema=schema, name=product.stream)
         self.primary_keys = (KEY,)
         self.replication_key = product.date_field
-        self._planned: dict[tuple[tuple[str, Any], ...], Reading] = {}
+        self._opened: dict[tuple[tuple[str, Any], ...], Reading] = {}
         self.logger.addFilter(_is_not_sdk_chatter)
 
     @property
@@ -208,7 +218,7 @@ class ReportStream(Stream):
     @contextmanager
     def _reading(self, context: Mapping[str, Any]) -> Generator[Reading, None, None]:
         """One partition while it is read; how that ends is noted for the summary."""
-        reading = self._planned.pop(_key(context), None) or self._open(context)
+        reading = self._opened.pop(_key(context), None) or self._open(context)
         outcome = reading.outcome
         self.run.outcomes.append(outcome)
         self.run.bookmark = reading.bookmark
@@ -232,12 +242,27 @@ class ReportStream(Stream):
             self.logger.error("%s: %s", reading.partition, error)
         finally:
             outcome.seconds = time.monotonic() - started
+            self._tell_cost(outcome, context)
             self.run.reports.abandon(reading)
             self.run.pages.forget(reading)
             self.run.bookmark = None
             reading.bookmark.tidy()
         if outcome.result is not Result.READ:
             self.run.save()
+
+    def _tell_cost(self, outcome: Outcome, context: Mapping[str, Any]) -> None:
+        """Write what a partition has cost as metrics of the SDK."""
+        cost = outcome.cost
+        tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.CONTEXT: dict(context)}
+        counts = {
+            CostMetric.REQUESTS: cost.requests,
+            CostMetric.REPORTS: cost.reports,
+            CostMetric.PULLED: cost.rows,
+            CostMetric.PULLED_AGAIN: cost.again,
+        }
+        for metric, count in counts.items():
+            point = metrics.Point("counter", cast("metrics.Metric", metric), count, tags)
+            metrics.log(self.tap.metrics_logger, point)
 
     def _open(self, context: Mapping[str, Any]) -> Reading:
         run, product, settings = self.run, self.product, self.run.settings
@@ -266,16 +291,14 @@ class ReportStream(Stream):
             )
         return Reading(run, partition, bookmark, query, end, now, Outcome(partition))
 
-    def plan(self) -> list[Reading]:
-        """Plan all partitions, and what of them is read by reports, so that these can be requested early.
+    def open_all(self) -> list[Reading]:
+        """Find out what there is to read of all partitions.
 
         Returns:
             The partitions, in the order in which they will be read.
         """
-        for context in self.partitions or []:
-            reading = self._planned[_key(context)] = self._open(context)
-            self.run.reports.add(reading)
-        return list(self._planned.values())
+        self._opened = {_key(context): self._open(context) for context in self.partitions or []}
+        return list(self._opened.values())
 
     @cached_property
     def _fields(self) -> frozenset[str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
+import click
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk import Tap
 from singer_sdk.exceptions import MappingError
@@ -27,6 +28,7 @@ from tap_vonage_reports.errors import (
     TapError,
 )
 from tap_vonage_reports.messages import MessageWriter
+from tap_vonage_reports.plan import plan_run
 from tap_vonage_reports.privacy import basic_token, redact_logs
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import KEY
@@ -40,8 +42,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    import click
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+    from tap_vonage_reports.plan import Plan
+
+
+PLAN_AS_TABLE, PLAN_AS_JSON = "table", "json"
 
 
 class TapVonageReports(Tap):
@@ -216,16 +222,31 @@ class TapVonageReports(Tap):
     def sync(self) -> None:
         """Ask for the first reports of all streams, so that they are generated while others are read; then sync."""
         self._writes = True
-        streams = [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
-        for stream in streams:
+        for stream in self.selected_streams:
             stream.check_batches()
-        readings = [reading for stream in streams for reading in stream.plan()]
+        readings = [reading for stream in self.selected_streams for reading in stream.open_all()]
+        for reading in readings:
+            self.run.reports.add(reading)
         self.run.reports.pump()
         self.run.pages.expect(readings)
         self.sync_all()
 
+    def plan(self) -> Plan:
+        """What a run would read now. Nothing is asked for that is billed, and the state stays as it is.
+
+        Raises:
+            EndOfRunError: The API cannot be used at all.
+            ApiError: The accounts cannot be listed.
+        """
+        return plan_run(self.run, [reading for stream in self.selected_streams for reading in stream.open_all()])
+
+    @property
+    def selected_streams(self) -> list[ReportStream]:
+        """The streams that are selected, in the order in which they are read."""
+        return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
+
     @classmethod
-    def invoke(  # type: ignore[override] # as the SDK's own Tap does: these are all that its command passes
+    def invoke(  # type: ignore[override] # noqa: PLR0913 - as the SDK's own Tap does: these are all that its command passes
         cls,
         *,
         about: bool = False,
@@ -233,8 +254,9 @@ class TapVonageReports(Tap):
         config: Any = None,  # noqa: ANN401 - what the SDK's command makes of --config
         state: IO[str] | None = None,
         catalog: IO[str] | None = None,
+        plan: str | None = None,
     ) -> None:
-        """Run the tap's command: a sync, unless --about asks for something else."""
+        """Run the tap's command: a sync, unless --about or --plan asks for something else."""
         if about:
             super().invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
@@ -244,7 +266,26 @@ class TapVonageReports(Tap):
             state=_read_json(state, StateError, "state"),
             catalog=_read_json(catalog, CatalogError, "catalog"),
         )
+        if plan:
+            planned = tap.plan()
+            click.echo(planned.as_json() if plan == PLAN_AS_JSON else "\n".join(planned.as_table()))
+            return
         tap.run_to_end(tap.sync)
+
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """The tap's command: the SDK's, with --plan."""
+        command = super().get_singer_command()
+        command.params.append(
+            click.Option(
+                ["--plan"],
+                is_flag=False,
+                flag_value=PLAN_AS_TABLE,
+                type=click.Choice([PLAN_AS_TABLE, PLAN_AS_JSON]),
+                help="Say what a run would read, and with how many requests and reports. Nothing is read, or billed.",
+            )
+        )
+        return command
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - the SDK's own

@@ -103,8 +103,9 @@ def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
 
 def test_every_fault_of_the_sandbox_is_tried() -> None:
     of_reports = {*test_reports.PASSING, *test_reports.LASTING, *test_reports.TOO_SLOW}
+    of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/test_refresh.py
     # Late rows have a test of their own below.
-    assert set(Fault) - {*HARMLESS, *PASSING, *LASTING, *of_reports} == {Fault.LATE_ROWS}
+    assert set(Fault) - {*HARMLESS, *PASSING, *LASTING, *of_reports, *of_refresh} == {Fault.LATE_ROWS}
 
 
 @pytest.mark.promise("Retried: 429, 5xx, timeouts, broken connections, truncated or non-JSON bodies, failed downloads.")

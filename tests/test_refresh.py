@@ -10,8 +10,8 @@ import pytest
 
 from tap_vonage_reports import delivery
 from tap_vonage_reports.client import Answer, ReportsClient
-from tap_vonage_reports.errors import Refusal
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox import Fault
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -172,26 +172,14 @@ def test_rows_that_are_listed_late_are_found_within_the_hours_that_are_set(
     assert_fresh(sandbox, table)
 
 
-@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("fault", [Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED])
 def test_what_is_not_found_by_its_id_is_read_by_its_window_in_the_same_run(
-    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, *, refused: bool
+    make_sandbox: Callable[..., Sandbox], fault: Fault
 ) -> None:
-    sandbox = make_sandbox(rows=SOME)
+    sandbox = make_sandbox(rows=SOME, faults=[fault.value])
     table: Table = {}
     first = run_tap(by_id(sandbox), STREAMS)
     load(table, first)
-    records = ReportsClient.records
-
-    def forgetful(client: ReportsClient, query: Mapping[str, str], *args: Any, **kwargs: Any) -> Answer:
-        answer = records(client, query, *args, **kwargs)
-        if "id" not in query:
-            return answer
-        if refused:
-            raise Refusal(422, "Invalid filter", [], answer.at)
-        rows = answer.body["records"][1:]
-        return Answer({**answer.body, "records": rows, "items_count": len(rows)}, answer.at)
-
-    monkeypatch.setattr(ReportsClient, "records", forgetful)
     state = first.state
     logs = []
     for _ in range(3):

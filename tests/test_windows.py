@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_vonage_reports.bookmarks import Bookmark
+from tap_vonage_reports.outcomes import Outcome
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.reading import Reading
-from tap_vonage_reports.run import Outcome, Run
+from tap_vonage_reports.run import Run
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
 from tap_vonage_reports.state import OpenPage, RequestedReport
 from tap_vonage_reports.times import to_text

@@ -344,7 +344,12 @@ class Api:
 
     def _by_ids(self, exchange: Exchange, query: Query, account: Account) -> dict[str, Any]:
         """The rows of up to 20 identifiers, in one answer."""
-        rows, unknown = self.world.by_ids(self._wanted(query, account), query.ids)
+        if exchange.strike(Fault.IDS_REFUSED):
+            raise problems.invalid_filter(["id"])
+        missed = exchange.strike(Fault.IDS_NOT_FOUND)
+        unseen = query.ids[: int(missed.value)] if missed else ()
+        rows, unknown = self.world.by_ids(self._wanted(query, account), query.ids[len(unseen) :])
+        unknown[:0] = unseen
         body = self._head(exchange, query, rows, "SUCCESS")
         if unknown:
             body["ids_not_found"] = ",".join(unknown)

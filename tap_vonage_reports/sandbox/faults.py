@@ -39,6 +39,8 @@ class Fault(str, Enum):
     LATE_ROWS = "late-rows"
     NO_CHANGES = "no-changes"
     ITEMS_COUNT_WRONG = "items-count-wrong"
+    IDS_NOT_FOUND = "ids-not-found"
+    IDS_REFUSED = "ids-refused"
 
     NO_WINDOW_LIMIT = "no-window-limit"
     FUTURE_ACCEPTED = "future-accepted"
@@ -122,6 +124,8 @@ ABOUT: Mapping[Fault, About] = {
     Fault.LATE_ROWS: About("some rows are listed up to hours late, not only calls after their end"),
     Fault.NO_CHANGES: About("every row is final and listed at once"),
     Fault.ITEMS_COUNT_WRONG: About("items_count is off; the value says by how many", 1),
+    Fault.IDS_NOT_FOUND: About("a query by id does not find rows that are there; the value says how many", 1),
+    Fault.IDS_REFUSED: About("queries by id are refused with 422"),
     Fault.NO_WINDOW_LIMIT: About("a synchronous window may be longer than 24 hours"),
     Fault.FUTURE_ACCEPTED: About("bounds may lie in the future"),
     Fault.DATES_DEFAULTED: About("missing dates mean the last seven days"),

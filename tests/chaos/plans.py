@@ -42,6 +42,8 @@ QUIRKS: dict[Fault, tuple[str | float | None, ...]] = {
     Fault.MISSING_COLUMNS: (None,),
     Fault.UNFIT_VALUES: (None,),
     Fault.REDACTED: ("REDACTED", "[REDACTED]"),
+    Fault.IDS_NOT_FOUND: (1, 3),
+    Fault.IDS_REFUSED: (None,),
 }
 """What is one way through a whole story, with the values that it may have: the API's open questions, and its rows."""
 
@@ -217,7 +219,8 @@ def _settings(chance: random.Random, ranges: tuple[int, ...], *, late: bool) -> 
     if personal != "keep":
         settings |= {"personal_data": personal, "personal_data_salt": SALT}
     if late:
-        settings["lookback_hours"] = 80
+        settings |= {"lookback_hours": 80, "late_rows_hours": 3}
+    settings["status_refresh"] = chance.choice(("window", "ids"))
     files = chance.choice((None, None, None, "jsonl", "parquet"))
     if files:
         settings["batch_config"] = {"encoding": {"format": files}, "batch_size": chance.choice((7, 1000))}

@@ -1,0 +1,91 @@
+"""What earlier runs have cost, as the API itself tells: REPORTS-USAGE, which is free of charge [confirmed]."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tap_vonage_reports.errors import ApiError, showable
+from tap_vonage_reports.pages import read_pages
+from tap_vonage_reports.products import FREE_PRODUCT, PRODUCTS
+from tap_vonage_reports.windows import LONGEST_WINDOW, Window, cut, spans
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_vonage_reports.run import Run
+
+logger = logging.getLogger(__name__)
+
+EARLIER = timedelta(days=7)
+"""How far back to look for what earlier runs have cost."""
+MOST_ACCOUNTS = 10
+"""Accounts that are asked for what they have cost: seven requests for each."""
+MOST = 10**12
+"""Rows, or units of money, that no pull has."""
+
+
+class EarlierPulls(msgspec.Struct, kw_only=True):
+    """What was pulled of one product in the last seven days, as REPORTS-USAGE has it, by whatever program.
+
+    Attributes:
+        product: The product.
+        requests: Queries and reports.
+        rows: Rows that they gave.
+        price: What they cost, by currency.
+    """
+
+    product: str
+    requests: int = 0
+    rows: int = 0
+    price: defaultdict[str, Decimal] = msgspec.field(default_factory=lambda: defaultdict(Decimal))
+
+
+def earlier_pulls(run: Run) -> list[EarlierPulls] | None:
+    """What was pulled in the last days, by product; None where the API does not say.
+
+    Raises:
+        EndOfRunError: The API cannot be used at all.
+    """
+    pulls: dict[str, EarlierPulls] = {}
+    names = {product.name for product in PRODUCTS.values()}
+    try:
+        for row in _usage(run):
+            name = row.get("requested_product") or row.get("request_product")
+            product = name if name in names else "other"
+            pull = pulls.setdefault(product, EarlierPulls(product=product))
+            pull.requests += 1
+            pull.rows += int(_number(row.get("items_written")))
+            pull.price[showable(row.get("currency"))] += _number(row.get("total_price"))
+    except ApiError as error:
+        logger.warning("What earlier runs have cost cannot be read (%s): %s", FREE_PRODUCT.name, error)
+        return None
+    return [pulls[name] for name in sorted(pulls)]
+
+
+def _usage(run: Run) -> Iterator[dict[str, Any]]:
+    """The rows of the product that is free of charge [confirmed], each once."""
+    end = run.now()
+    seen = set()
+    for account in run.accounts[:MOST_ACCOUNTS]:
+        query = {"product": FREE_PRODUCT.name, "account_id": account}
+        for window in cut(spans([Window(end - EARLIER, end)]), LONGEST_WINDOW):
+            for page in read_pages(run.client, query, window):
+                for row in page.records:
+                    if row.get("id") not in seen:
+                        seen.add(row.get("id"))
+                        yield row
+
+
+def _number(value: object) -> Decimal:
+    """A number as it came: as such or as text [contradicted]; 0 where it is none, or one that no row has."""
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError:
+        return Decimal(0)
+    return number if number.is_finite() and 0 <= number < MOST else Decimal(0)
