@@ -88,8 +88,9 @@ class Delivery:
             whole = Window(reading.by_report[0].start, reading.by_report[-1].end)
             logger.info("%s: reading %s by %d reports", reading.partition, whole, self._run.reports.left(reading))
             yield from self._reports()
-        missing = yield from self._pages()
-        if missing:
+        not_found = yield from self._pages()
+        # Some may have come by a window meanwhile.
+        if missing := not_found & self._reading.bookmark.open.keys():
             yield from self._read_instead(missing)
 
     def _reports(self) -> Iterator[Delivered]:
@@ -235,9 +236,7 @@ class Delivery:
             )
         if plan.lookups:
             logger.info("%s: looking up %d rows that are not final", reading.partition, sum(map(len, plan.lookups)))
-        elif plan.windows:
-            return
-        elif not reading.by_report:
+        if not (plan.windows or plan.lookups or reading.by_report):
             logger.info(
                 "%s: nothing to read, all is covered until %s", reading.partition, f"{reading.end:%Y-%m-%d %H:%M}"
             )

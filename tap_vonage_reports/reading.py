@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from tap_vonage_reports.state import OpenPage, RequestedReport
 
 
+STILL_GOOD = timedelta(days=4)
+"""What was begun where Vonage's records begin is gone on with for as long as Vonage keeps the state of a report."""
+
+
 @dataclass(eq=False)
 class Reading:
     """One partition while it is read.
@@ -143,8 +147,9 @@ class Reading:
         """
         if self.refresh is None or not self.trusts_ids:
             return []
-        need = self.need()
-        return batches_of(name for name, hour in self.bookmark.open.items() if hours([hour]) not in need)
+        need, kept = self.need(), self.bookmark.open
+        apart = {hour for hour in set(kept.values()) if hours([hour]) not in need}
+        return batches_of(name for name, hour in kept.items() if hour in apart)
 
     def distrust_ids(self, missing: Iterable[str]) -> None:
         """Read by windows what could not be looked up, and all after it, in this run and the next.
@@ -176,7 +181,12 @@ class Reading:
             start = max(min([start, *self._begun]), earliest)
         elif settings.start_date >= earliest:
             return start
-        return min([start, *(window.start for window in self._open_windows() if window.end > earliest)])
+        begun = [
+            window.start
+            for window in self._open_windows()
+            if window.end > earliest and window.start >= earliest - STILL_GOOD
+        ]
+        return min([start, *begun])
 
     def _open_windows(self) -> Iterator[Window]:
         """The windows of the open page and of the reports that were asked for, if they are of this query."""

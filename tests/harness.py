@@ -32,6 +32,7 @@ from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from tap_vonage_reports.sandbox import Sandbox
@@ -215,15 +216,13 @@ def run_forked(
     Returns:
         What it wrote to where nothing else is said; `code` is negative where a signal has ended it.
     """
-    from multiprocessing.reduction import DupFd  # noqa: PLC0415 - not there on Windows
-
-    pipes = {number: os.pipe() for number in (1, 2)}
-    targets = {number: os.open(path, os.O_WRONLY | os.O_CREAT) for number, path in (onto or {}).items()}
-    given = {number: DupFd(targets.get(number, pipes[number][1])) for number in (1, 2)}
-    process = forks().Process(target=_forked, args=([*map(str, arguments)], tuple(prepare), given))
+    # Connections, for these are handed over with the process itself.
+    pipes = {number: forks().Pipe(duplex=False) for number in (1, 2)}
+    senders = {number: sender for number, (_, sender) in pipes.items()}
+    process = forks().Process(target=_forked, args=([*map(str, arguments)], tuple(prepare), senders, onto or {}))
     process.start()
-    for opened in (*targets.values(), *(sender for _, sender in pipes.values())):
-        os.close(opened)
+    for sender in senders.values():
+        sender.close()
     with ThreadPoolExecutor() as readers:
         stdout, stderr = readers.map(_read, [receiver for receiver, _ in pipes.values()])
     process.join()
@@ -238,9 +237,15 @@ def forks() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def _forked(arguments: list[str], prepare: Iterable[Callable[[], object]], given: Mapping[int, Any]) -> None:
-    for number, passed in given.items():
-        os.dup2(passed.detach(), number)
+def _forked(
+    arguments: list[str],
+    prepare: Iterable[Callable[[], object]],
+    given: Mapping[int, Connection],
+    onto: Mapping[int, str],
+) -> None:
+    for number, sender in given.items():
+        os.dup2(os.open(onto[number], os.O_WRONLY | os.O_CREAT) if number in onto else sender.fileno(), number)
+        sender.close()
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     for name in [name for name in os.environ if name.startswith("TAP_VONAGE_REPORTS_")]:
         del os.environ[name]
@@ -250,8 +255,8 @@ def _forked(arguments: list[str], prepare: Iterable[Callable[[], object]], given
     os._exit(main(arguments))  # without what multiprocessing does to the standard streams at the end
 
 
-def _read(receiver: int) -> bytes:
-    with os.fdopen(receiver, "rb") as pipe:
+def _read(receiver: Connection) -> bytes:
+    with receiver, os.fdopen(os.dup(receiver.fileno()), "rb") as pipe:
         return pipe.read()
 
 

@@ -56,13 +56,12 @@ def child(settings: dict[str, Any], output: int) -> None:
 
 def killed_after(size: int, settings: dict[str, Any]) -> Output:
     """What a run wrote that was killed when it had written some bytes."""
-    receiver, sender = os.pipe()
-    from multiprocessing.reduction import DupFd  # noqa: PLC0415 - not there on Windows
-
-    process = forks().Process(target=_child, args=(settings, DupFd(sender)))
+    # A connection, for it is handed over with the process itself: one that is killed at once leaves none open.
+    receiver, sender = forks().Pipe(duplex=False)
+    process = forks().Process(target=_child, args=(settings, sender))
     process.start()
-    os.close(sender)
-    with os.fdopen(receiver, "rb") as pipe:
+    sender.close()
+    with receiver, os.fdopen(os.dup(receiver.fileno()), "rb") as pipe:
         seen = pipe.read(size)
         process.kill()
         seen += pipe.read()
@@ -71,7 +70,7 @@ def killed_after(size: int, settings: dict[str, Any]) -> Output:
 
 
 def _child(settings: dict[str, Any], output: Any) -> None:
-    child(settings, output.detach())
+    child(settings, output.fileno())
 
 
 def rows_of_runs(sandbox: Sandbox) -> list[int]:

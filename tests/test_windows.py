@@ -452,6 +452,15 @@ def test_what_the_retention_has_taken_is_not_gone_on_with() -> None:
     assert pages[0].start == later.run.earliest(AMD)
 
 
+def test_what_nobody_can_have_begun_is_not_gone_on_with() -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    first = open_reading(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
+    begun = Window(datetime.min.replace(tzinfo=timezone.utc), ORIGIN)
+    first.bookmark.turn_page(OpenPage(begun, "cursor", None, first.fingerprint, first.read_at))
+    second = open_reading(state, 5, fetch_mode="sync", **dated(start_date=-20_000))
+    assert second.plan_pages(24 * HOUR)[0][0].start == second.run.earliest(AMD)
+
+
 def test_an_open_page_that_reports_have_overtaken_is_still_read_after_a_kill() -> None:
     settings = {"lookback_hours": 72, "fetch_mode": "auto", **dated(start_date=0)}
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
