@@ -19,7 +19,14 @@ class TapError(Exception):
 
 
 class SettingsError(TapError):
-    """The settings cannot be used. `problems` holds one line for each thing that is wrong."""
+    """The settings cannot be used.
+
+    Everything that is wrong is told at once, a line each, by the names of the settings and never by their values. What
+    can be seen without the API is told before anything is asked of it.
+
+    Attributes:
+        problems: One line for each thing that is wrong.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -27,19 +34,25 @@ class SettingsError(TapError):
 
 
 class StateError(TapError):
-    """The state given with --state is not one that this tap, or a tap like it, has written."""
+    """The state given with `--state` is not one that this tap, or a tap like it, has written.
+
+    Nothing was read. Half a state would have to be guessed at, and a wrong guess loses rows.
+    """
 
 
 class CatalogError(TapError):
-    """The catalog given with --catalog does not fit this tap."""
+    """The catalog given with `--catalog` does not fit this tap. Nothing was read."""
 
 
 class RunFailed(TapError):  # noqa: N818 - the run failed; it is no error of its own
-    """At least one stream or partition could not be read; the summary before it says which and why."""
+    """At least one partition could not be read; the summary before it says which, and this error why.
+
+    What the others have read is written and in the state. The next run reads what is missing.
+    """
 
 
 class OutputError(TapError):
-    """Standard output does not take what the tap writes."""
+    """Standard output does not take what the tap writes: it is closed, or the disk behind it is full."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -49,7 +62,7 @@ class OutputError(TapError):
 
 
 class TargetGoneError(TapError):
-    """The target has closed the pipe."""
+    """The target has closed the pipe, as a rule because it has failed itself. Look at its log first."""
 
 
 class ApiError(TapError):
@@ -61,15 +74,15 @@ class EndOfRunError(TapError):
 
 
 class CredentialsError(EndOfRunError):
-    """The API knows no such key and secret: 401 before any request has succeeded."""
+    """The API knows no such key and secret: HTTP 401 before any request has succeeded."""
 
 
 class UnreachableError(EndOfRunError):
-    """The API gave no answer at all, also after retries: the run cannot go on."""
+    """The API gave no answer at all, also after retries: the address, the network, a proxy or a certificate."""
 
 
 class Refusal(ApiError):  # noqa: N818 - the API refuses; the word of the design
-    """The API understood a request and will not serve it: a 4xx that no retry changes.
+    """The API understood a request and will not serve it: HTTP 4xx that no retry changes.
 
     Attributes:
         status: The HTTP status.
@@ -92,13 +105,17 @@ class Refusal(ApiError):  # noqa: N818 - the API refuses; the word of the design
 
 
 class Redirected(Refusal):
-    """A redirect where none is to be followed."""
+    """The API answered with a redirect, and none is followed: the credentials are for `api_url` alone."""
 
     advice = "Redirects are not followed, for the credentials are for api_url alone. Check that address."
 
 
 class NotAvailable(Refusal):
-    """The product is not there for this account: 401 not provisioned, 403, or 422 unknown product."""
+    """The product is not there for this account: HTTP 401 not provisioned, 403, or 422 unknown product.
+
+    A partition that was never read is skipped with a warning, for most accounts have few of the products. One that was
+    read before fails: its rows would be missing from now on.
+    """
 
     advice = (
         "The account may not have this product, or the key may not read this account: "
@@ -107,19 +124,22 @@ class NotAvailable(Refusal):
 
 
 class Unauthorized(Refusal):
-    """401 although the same credentials were accepted before, and not for want of a product."""
+    """HTTP 401 although the same credentials were accepted before, and not for want of a product."""
 
     advice = "The credentials may have been changed or revoked during the run: check api_key and api_secret."
 
 
 class NotInThePast(Refusal):
-    """The API found a bound of the window at or after its own clock."""
+    """The API found a bound of the window at or after its own clock, also after that clock was asked for."""
 
     advice = "Set end_date further back; where none is set, see that this machine's clock is right."
 
 
 class BrokenAnswerError(ApiError):
-    """The API answered, but not usably: 5xx, 429, a cut or non-JSON body. Retried before it is raised.
+    """The API answered, but not usably: HTTP 5xx or 429, a body that is cut, too large, too slow or not JSON.
+
+    Such an answer is retried up to eight times within 15 minutes, each time with a warning, before this error ends the
+    partition.
 
     Attributes:
         what: What was wrong with the answer.
@@ -136,11 +156,14 @@ class BrokenAnswerError(ApiError):
 
 
 class RateLimitedError(BrokenAnswerError):
-    """HTTP 429, also after waiting: somebody else may use up the key's rate."""
+    """HTTP 429, also after waiting: another program may use up the key's rate. Set `max_requests_per_second` lower."""
 
 
 class NoRoomError(ApiError):
     """A report could not be asked for because of a limit: of requests a second, or of concurrent reports.
+
+    The tap goes on with as many reports as the API has room for. It is an error when there was none at all for
+    `report_timeout_minutes`.
 
     Attributes:
         retry_after: Seconds the API asked to wait; 0 where it said nothing.
@@ -152,7 +175,7 @@ class NoRoomError(ApiError):
 
 
 class ConnectionFailedError(BrokenAnswerError):
-    """A connection was refused, cut, or timed out."""
+    """A connection was refused, or timed out before it was there."""
 
 
 class PagingError(ApiError):
@@ -171,15 +194,22 @@ class SpoolError(ApiError):
 
 
 class RecordError(ApiError):
-    """A record cannot be keyed: it came without its id."""
+    """A record came without its id, and no target could tell it from another."""
 
 
 class ReportError(ApiError):
-    """An asynchronous report did not lead to its rows: it failed, took too long, or its file is no good."""
+    """An asynchronous report did not lead to its rows: it failed, took too long, or its file is no good.
+
+    A report that is not ready stays in the state, and the next run looks for it before it asks for another. No row of
+    a file that fails its checks is written.
+    """
 
 
 class ArchiveError(ApiError):
-    """A downloaded file is not the archive that was announced; the report's id and window are added by who reads it."""
+    """A downloaded file is not the archive that was announced.
+
+    It is downloaded again, then the report is asked for again, and then it is an error that names the report.
+    """
 
 
 def showable(text: object, longest: int = 80) -> str:

@@ -1,0 +1,27 @@
+"""The site's configuration, as Sphinx reads it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+project = "tap-vonage-reports"
+language = "en"
+extensions = ["myst_parser", "docs.reference"]
+exclude_patterns = ["generated"]
+nitpicky = True
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "tap-vonage-reports"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
+html_show_sphinx = False
+html_theme_options = {"top_of_page_buttons": []}
