@@ -114,7 +114,8 @@ def _settings() -> Iterator[str]:
     TapVonageReports.append_builtin_config(schema)
     yield "## Settings of the tap"
     for name, spec in CONFIG_JSONSCHEMA["properties"].items():
-        yield from _setting(name, spec, _plain(spec["description"]))
+        description = _plain(spec["description"]).replace("the table of streams", "[the streams](streams/index.md)")
+        yield from _setting(name, spec, description)
     yield "## Settings of the Singer SDK"
     yield ""
     yield "Every tap that is built on the SDK has these; they work as in all of them."
@@ -138,7 +139,8 @@ def _setting(name: str, spec: Mapping[str, Any], description: str) -> Iterator[s
     yield ""
     yield f":Type: {', '.join(facts)}"
     if "default" in spec:
-        yield f":Default: `{msgspec.json.encode(spec['default']).decode()}`"
+        default = spec["default"]
+        yield f":Default: `{default if isinstance(default, str) else msgspec.json.encode(default).decode()}`"
     if limits := _limits(spec):
         yield f":Takes: {limits}"
     yield f":Variable: `{ENVIRONMENT_PREFIX}{name.upper()}`"
@@ -165,15 +167,14 @@ def _limits(spec: Mapping[str, Any]) -> str:
 
 
 def _parts(path: str, spec: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What an object holds, and what is in that: path, type, limits."""
+    """What an object holds, down to what holds nothing itself: path, type, limits."""
     inner = dict(spec.get("properties", {}))
     more = spec.get("additionalProperties")
     if isinstance(more, dict):
         inner["<name>"] = more
     for name, part in inner.items():
         inside = f"{path}.{name}"
-        yield f"`{inside}`", _kind(part), _limits(part) or "any"
-        yield from _parts(inside, part)
+        yield from list(_parts(inside, part)) or [(f"`{inside}`", _kind(part), _limits(part) or "any")]
 
 
 # Streams
@@ -183,24 +184,15 @@ def _streams() -> Iterator[str]:
     yield "# Streams"
     yield ""
     yield (
-        "One stream per product of the API. The key is always `id`. Each page lists the fields with their types and "
-        "shows a record, invented by the [sandbox](../guide.md#try-it-without-an-account)."
+        "One stream per product of the API. The key is always `id`. Each page says what the stream's bookmark, "
+        "look-back and filters are, lists the fields with their types, and shows a record."
     )
     yield ""
     rows = (
-        (
-            f"[`{product.stream}`]({product.stream}.md)",
-            product.name,
-            f"`{product.date_field}`",
-            ", ".join(product.directions) or "-",
-            f"{product.lookback_hours:g} h",
-            str(product.retention),
-        )
+        (f"[`{product.stream}`]({product.stream}.md)", f"{product.name}: {_plain(product.schema['description'])}")
         for product in PRODUCTS.values()
     )
-    yield from _table(("Stream", "Product", "Bookmark", "Directions", "Look-back", "Kept for"), rows, "stacked")
-    yield "What each column means stands in [How it reads](../design.md)."
-    yield ""
+    yield from _table(("Stream", "Product, and what it holds"), rows, "stacked")
     yield "```{toctree}"
     yield ":hidden:"
     yield ""
@@ -277,7 +269,7 @@ def _sandbox() -> Sandbox:
 
 
 def _example(product: Product) -> dict[str, Any]:
-    """A record of the sandbox's traffic: one that has as many fields filled as any, and no long texts."""
+    """A record of the sandbox's traffic: one that has as many fields filled as any, and texts that are easy to read."""
     direction = next(iter(product.directions), None)
     rows = _sandbox().expected(
         product.stream,
@@ -289,7 +281,12 @@ def _example(product: Product) -> dict[str, Any]:
         show_concatenated=direction in product.concatenated_directions,
     )
     records = RecordParser(product.schema, product.aliases).parse_rows(rows)
-    return min(records, key=lambda record: (list(record.values()).count(None), len(str(record)), record[KEY]))
+    return min(records, key=_oddity)
+
+
+def _oddity(record: Mapping[str, Any]) -> tuple[object, ...]:
+    text = str(record)
+    return list(record.values()).count(None), not text.isascii(), len(text), record[KEY]
 
 
 # Errors and log lines
@@ -336,7 +333,7 @@ def _said(texts: list[str]) -> Iterator[str]:
     endings = [text.partition(". ")[2] for text in texts]
     ending = endings[0] if len(texts) >= MANY and len(set(endings)) == 1 else ""
     for text in texts:
-        yield f"* > {_plain(text.removesuffix(ending).rstrip())}"
+        yield f"* {_plain(text.removesuffix(ending).rstrip())}"
     if ending:
         yield ""
         yield f"each followed by: *{_plain(ending)}*"
