@@ -138,7 +138,7 @@ def fail(error: errors.TapError) -> None:
         lambda: TapVonageReports(catalog={"streams": 1}, validate_config=False),
         lambda: check_header(["name"]),
         lambda: fail(errors.SpoolError("No space left on device")),
-        lambda: fail(errors.NotAvailable(403, "Forbidden")),
+        lambda: fail(errors.OutputError("No space left on device")),
         lambda: fail(errors.RateLimitedError("HTTP 429 Too Many Requests: the key's rate limit is used up")),
     ],
 )
