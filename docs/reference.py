@@ -248,6 +248,10 @@ def _facts(product: Product) -> Iterator[tuple[str, str]]:
     yield "Filters, by reports", _codes(product.async_filters)
     if product.include_message:
         yield "Text of messages", "with [`include_message`](#setting-include_message)"
+    for direction, final in product.final.items():
+        shown = [f"`status` is one of {_codes(sorted(final.statuses))}"] if final.statuses else []
+        shown += [f"`{name}` is there" for name in final.filled]
+        yield f"Final rows, {direction}", f"{' and '.join(shown)}; see [`status_refresh`](#setting-status_refresh)"
     if product.aliases:
         yield "Other names of fields", ", ".join(f"`{other}` is `{name}`" for other, name in product.aliases.items())
 
