@@ -156,7 +156,9 @@ def of_the_same_name() -> io.BytesIO:
     return file
 
 
-@pytest.mark.parametrize("file", [bzip2(), lzma(), encrypted(), with_directory(100_000)], ids=str)
+@pytest.mark.parametrize(
+    "file", [bzip2(), lzma(), encrypted(), with_directory(100_000)], ids=["bzip2", "lzma", "encrypted", "directory"]
+)
 def test_a_zip_that_no_report_comes_in_is_refused(file: io.BytesIO, tmp_path: Path) -> None:
     with memory_below(10 * MIB):
         assert by_python(file) is None
