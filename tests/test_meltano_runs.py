@@ -36,7 +36,7 @@ TAP, TARGET = "tap-vonage-reports", "target-jsonl"
 ACCOUNTS = {"north": "acct0001", "south": "acct0002"}
 """The accounts of the runs that go on at the same time, by the names of the runs."""
 CLOCK = datetime.fromisoformat(NOW.replace("Z", "+00:00"))
-START = CLOCK - timedelta(days=5)
+START = CLOCK - timedelta(days=4)
 BEHIND = timedelta(seconds=60)
 OTHERS = ("MELTANO_", "TAP_VONAGE_REPORTS_", "TARGET_JSONL_", "AWS_")
 BUCKET = "states"
@@ -153,7 +153,8 @@ def variables(sandbox: Sandbox) -> dict[str, str]:
 
 def truth(sandbox: Sandbox, account: str) -> dict[str, Row]:
     """The records of an account as they are now, read by the tap without Meltano."""
-    settings = settings_for(sandbox, start_date=START.isoformat(), account_ids=[account])
+    dates = {"start_date": START.isoformat()}
+    settings = settings_for(sandbox, **dates, account_ids=[account], max_concurrent_requests=1)
     return {row["id"]: row for row in run_tap(settings, ["sms"]).records["sms"]}
 
 
@@ -179,7 +180,7 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def in_postgres(postgres: str) -> Store:
+def in_postgres(postgres: str, installed: Project) -> Store:
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute("create database meltano")
     address = postgres.replace("/postgres?", "/meltano?")
@@ -189,7 +190,10 @@ def in_postgres(postgres: str) -> Store:
             rows = connection.execute("select state_id, completed_state from state").fetchall()
         return {name: json.loads(state)["singer_state"] for name, state in rows}
 
-    return Store({"MELTANO_DATABASE_URI": address.replace("postgresql:", "postgresql+psycopg:")}, states)
+    store = Store({"MELTANO_DATABASE_URI": address.replace("postgresql:", "postgresql+psycopg:")}, states)
+    # The first command makes the tables, which two runs must not do at the same time.
+    installed.run(Command(["state", "list"], store.variables))
+    return store
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +236,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Runs:
-    """Two rounds of runs with a day in between, in each round one run of each account, at the same time.
+    """Two rounds of runs with a day in between, in each round one run of each of some accounts, at the same time.
 
     Attributes:
         first: What the runs of the first round have done, by their names.
@@ -247,13 +251,13 @@ class Runs:
     catalogs: list[str]
 
 
-@pytest.fixture(scope="module", params=["in_postgres", "in_s3"])
+@pytest.fixture(scope="module", params=[("in_postgres", ["north", "south"]), ("in_s3", ["north"])])
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, installed: Project) -> Runs:
-    store: Store = request.getfixturevalue(request.param)
+    place, names = request.param
+    store: Store = request.getfixturevalue(place)
     with sandbox() as api:
         project = Project.new(tmp_path_factory.mktemp("meltano"), {**variables(api), **store.variables})
         project.share_plugins(installed)
-        project.run(Command(["state", "list"], {}))  # it makes the tables, which two runs must not do at the same time
 
         def round_of_runs(before: Mapping[str, Done]) -> dict[str, Done]:
             commands = [
@@ -264,17 +268,18 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                         "TARGET_JSONL_DESTINATION_PATH": f"output/{run}",
                     },
                 )
-                for run, account in ACCOUNTS.items()
+                for run, account in accounts.items()
             ]
             project.run(*commands)
             done = {}
-            for run, account in ACCOUNTS.items():
+            for run, account in accounts.items():
                 lines = project.lines(run)
                 known = len(before[run].lines) if before else 0
                 done[run] = Done(lines[known:], latest(lines), truth(api, account))
             return done
 
-        for run in ACCOUNTS:
+        accounts = {run: ACCOUNTS[run] for run in names}
+        for run in accounts:
             (project.folder / "output" / run).mkdir(parents=True)
         first = round_of_runs({})
         api.clock.advance(days=1)
@@ -282,38 +287,37 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return Runs(first, second, store.states(), project.catalogs())
 
 
-@pytest.mark.parametrize("run", ACCOUNTS)
-def test_a_second_run_reads_only_the_look_back_and_what_is_new(runs: Runs, run: str) -> None:
-    bookmark = CLOCK - BEHIND
-    again = bookmark - timedelta(hours=PRODUCTS["sms"].lookback_hours)
-    first, second = runs.first[run], runs.second[run]
-    assert {row["id"] for row in first.lines} == set(first.truth)
-    assert sorted(row["id"] for row in second.lines) == sorted(
-        name for name, row in second.truth.items() if datetime.fromisoformat(row["date_received"]) >= again
-    )
-    assert 0 < len(second.lines) < len(second.rows)
+def test_a_second_run_reads_only_the_look_back_and_what_is_new(runs: Runs) -> None:
+    again = CLOCK - BEHIND - timedelta(hours=PRODUCTS["sms"].lookback_hours)
+    for run, second in runs.second.items():
+        assert {row["id"] for row in runs.first[run].lines} == set(runs.first[run].truth)
+        assert sorted(row["id"] for row in second.lines) == sorted(
+            name for name, row in second.truth.items() if datetime.fromisoformat(row["date_received"]) >= again
+        )
+        assert 0 < len(second.lines) < len(second.rows)
 
 
-@pytest.mark.parametrize("run", ACCOUNTS)
-def test_runs_at_the_same_time_do_not_disturb_each_other(runs: Runs, run: str) -> None:
-    for done in (runs.first[run], runs.second[run]):
-        assert done.rows == done.truth
-    assert {row["account_id"] for row in runs.second[run].lines} == {ACCOUNTS[run]}
+def test_runs_at_the_same_time_do_not_disturb_each_other(runs: Runs) -> None:
+    for done in (runs.first, runs.second):
+        assert {run: each.rows for run, each in done.items()} == {run: each.truth for run, each in done.items()}
+        for run, each in done.items():
+            assert {row["account_id"] for row in each.lines} == {ACCOUNTS[run]}
 
 
 def test_each_run_has_a_state_of_its_own(runs: Runs) -> None:
     accounts = {
         name: {partition["context"]["account_id"] for partition in state["bookmarks"]["sms"]["partitions"]}
         for name, state in runs.states.items()
+        if name.startswith("vonage-")
     }
-    assert accounts == {f"vonage-{run}": {account} for run, account in ACCOUNTS.items()}
+    assert accounts == {f"vonage-{run}": {ACCOUNTS[run]} for run in runs.second}
 
 
 def test_each_run_by_el_has_a_folder_of_its_own(runs: Runs) -> None:
     folders = [path.rsplit("/", 1)[0] for path in runs.catalogs]
     assert len(set(folders)) == len(folders)
     assert sorted(folder.rsplit("/", 1)[0] for folder in folders) == sorted(
-        f"elt/vonage-{run}" for run in [*ACCOUNTS] * 2
+        f"elt/vonage-{run}" for run in [*runs.second] * 2
     )
 
 
@@ -331,14 +335,13 @@ def inherited() -> dict[str, list[Row]]:
 
 
 def test_plugins_that_inherit_can_run_at_the_same_time(
-    tmp_path: Path, installed: Project, inherited: dict[str, list[Row]]
+    tmp_path: Path, installed: Project, in_postgres: Store, inherited: dict[str, list[Row]]
 ) -> None:
     with sandbox() as api:
-        project = Project.new(tmp_path / "project", variables(api), inherited)
+        project = Project.new(tmp_path / "project", {**variables(api), **in_postgres.variables}, inherited)
         project.share_plugins(installed)
         for run in ACCOUNTS:
             (project.folder / "output" / run).mkdir(parents=True)
-        project.run(Command(["state", "list"], {}))
         project.run(*(Command(["run", "--no-install", f"{TAP}--{run}", f"{TARGET}--{run}"], {}) for run in ACCOUNTS))
         for run, account in ACCOUNTS.items():
             assert latest(project.lines(run)) == truth(api, account)
