@@ -35,7 +35,7 @@ SETTINGS = _all_settings()
 OWN = list(CONFIG_JSONSCHEMA["properties"])
 
 
-def _kind(spec: dict[str, Any]) -> str:
+def kind_of_setting(spec: dict[str, Any]) -> str:
     if "enum" in spec:
         return "options"
     if spec.get("format") == "date-time":
@@ -56,7 +56,7 @@ def test_every_setting_of_the_tap_is_offered_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_setting_has_the_kind_of_the_taps(name: str) -> None:
-    assert OFFERED[name]["kind"] == _kind(SETTINGS[name])
+    assert OFFERED[name]["kind"] == kind_of_setting(SETTINGS[name])
 
 
 @pytest.mark.parametrize("name", SETTINGS)
