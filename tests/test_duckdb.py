@@ -71,5 +71,5 @@ def test_a_view_of_the_newest_rows_is_what_the_api_has_after_each_run(
 
 
 def rows_of(database: duckdb.DuckDBPyConnection, stream: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = database.table(stream).arrow().read_all().to_pylist()
+    rows: list[dict[str, Any]] = database.table(stream).to_arrow_table().to_pylist()
     return rows

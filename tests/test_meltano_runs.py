@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ class Project:
         """Make a project, with more plugins if need be."""
         project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
         for plugin in project["plugins"]["extractors"]:
-            plugin["pip_url"] = f"-e {ROOT}"
+            plugin["pip_url"] = f"-e {shlex.quote(str(ROOT))}"
         for kind, plugins in (more or {}).items():
             project["plugins"][kind] += plugins
         folder.mkdir(exist_ok=True)
@@ -251,7 +252,9 @@ class Runs:
     catalogs: list[str]
 
 
-@pytest.fixture(scope="module", params=[("in_postgres", ["north", "south"]), ("in_s3", ["north"])])
+@pytest.fixture(
+    scope="module", params=[("in_postgres", ["north", "south"]), ("in_s3", ["north"])], ids=["postgres", "s3"]
+)
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, installed: Project) -> Runs:
     place, names = request.param
     store: Store = request.getfixturevalue(place)
