@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.environments import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 REQUIREMENTS = ("moto[s3]==5.2.5", "flask>=3", "flask-cors>=5")
 SERVER = """
@@ -26,7 +26,7 @@ server.stop()
 
 
 @contextmanager
-def object_storage() -> Iterator[str]:
+def object_storage() -> Generator[str]:
     """Start the server.
 
     Yields:

@@ -27,7 +27,7 @@ from tests.harness import run_tap, settings_for
 from tests.object_storage import object_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="meltano el does not run on Windows")
@@ -134,7 +134,7 @@ def installed() -> Project:
 
 
 @contextmanager
-def sandbox() -> Iterator[Sandbox]:
+def sandbox() -> Generator[Sandbox]:
     """Two sub-accounts with messages whose status changes for days."""
     rows = {"*": 0, "sms": 20}
     with Sandbox(rows=rows, clock=NOW, faults=["no-rate-limit"], subaccount_keys=[*ACCOUNTS.values()]) as opened:
