@@ -26,7 +26,7 @@ server.stop()
 
 
 @contextmanager
-def object_storage() -> Generator[str]:
+def object_storage() -> Generator[str, None, None]:
     """Start the server.
 
     Yields:

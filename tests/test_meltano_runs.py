@@ -20,10 +20,10 @@ import requests
 import yaml
 
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.records import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
 from tests.conftest import NOW
 from tests.environments import ROOT, environment
-from tests.harness import run_tap, settings_for
 from tests.object_storage import object_storage
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ START = CLOCK - timedelta(days=4)
 BEHIND = timedelta(seconds=60)
 OTHERS = ("MELTANO_", "TAP_VONAGE_REPORTS_", "TARGET_JSONL_", "AWS_")
 BUCKET = "states"
+SMS = PRODUCTS["sms"]
 
 Row = dict[str, Any]
 States = dict[str, dict[str, Any]]
@@ -134,7 +135,7 @@ def installed() -> Project:
 
 
 @contextmanager
-def sandbox() -> Generator[Sandbox]:
+def sandbox() -> Generator[Sandbox, None, None]:
     """Two sub-accounts with messages whose status changes for days."""
     rows = {"*": 0, "sms": 20}
     with Sandbox(rows=rows, clock=NOW, faults=["no-rate-limit"], subaccount_keys=[*ACCOUNTS.values()]) as opened:
@@ -153,10 +154,10 @@ def variables(sandbox: Sandbox) -> dict[str, str]:
 
 
 def truth(sandbox: Sandbox, account: str) -> dict[str, Row]:
-    """The records of an account as they are now, read by the tap without Meltano."""
-    dates = {"start_date": START.isoformat()}
-    settings = settings_for(sandbox, **dates, account_ids=[account], max_concurrent_requests=1)
-    return {row["id"]: row for row in run_tap(settings, ["sms"]).records["sms"]}
+    """The records of an account as they are now, from the sandbox itself."""
+    end = sandbox.clock.now() - BEHIND
+    rows = [row for direction in SMS.directions for row in sandbox.expected(SMS.name, account, direction, START, end)]
+    return {record["id"]: record for record in RecordParser(SMS.schema, SMS.aliases).parse_rows(rows)}
 
 
 def latest(lines: list[Row]) -> dict[str, Row]:
@@ -291,7 +292,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_a_second_run_reads_only_the_look_back_and_what_is_new(runs: Runs) -> None:
-    again = CLOCK - BEHIND - timedelta(hours=PRODUCTS["sms"].lookback_hours)
+    again = CLOCK - BEHIND - timedelta(hours=SMS.lookback_hours)
     for run, second in runs.second.items():
         assert {row["id"] for row in runs.first[run].lines} == set(runs.first[run].truth)
         assert sorted(row["id"] for row in second.lines) == sorted(
