@@ -130,7 +130,8 @@ def loaded(postgres: str, tmp_path_factory: pytest.TempPathFactory, request: pyt
     database = database_for(postgres, folder)
     volumes = {stream: Within(rows, START, END) for stream, rows in {"*": 0, **STREAMS}.items()}
     with Sandbox(rows=volumes, clock=NOW, faults=["no-rate-limit"]) as sandbox:
-        records = settings_for(sandbox, **DATES, show_concatenated=True)
+        # Few windows: ten requests take a second.
+        records = settings_for(sandbox, **DATES, show_concatenated=True, max_concurrent_requests=1)
         settings = records if form == "records" else {**records, **batch(folder / "files", form)}
         first, before = run_tap(settings, STREAMS), truth(sandbox)
         database.load(first)
