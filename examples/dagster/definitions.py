@@ -1,0 +1,50 @@
+"""Dagster: one partition per account of the API key; a new sub-account becomes a partition by itself."""
+
+# ruff: noqa: INP001 - a program to copy, not a package
+
+import dagster as dg
+from vonage_accounts import Setup, list_accounts, load_account
+
+accounts = dg.DynamicPartitionsDefinition(name="vonage_accounts")
+
+
+@dg.asset(
+    partitions_def=accounts,
+    # How many loads there are at once stands in dagster.yaml: the accounts share what the key may ask for.
+    pool="vonage_api_key",
+    # What the API refuses for a moment the tap tries again itself. This is for what takes longer.
+    retry_policy=dg.RetryPolicy(max_retries=3, delay=Setup.read().retry_seconds, backoff=dg.Backoff.EXPONENTIAL),
+)
+def vonage_records(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """The call and message records of one account, in the target."""
+    records = load_account(context.partition_key, context.log.log)
+    return dg.MaterializeResult(metadata={"records": records})
+
+
+load = dg.define_asset_job("load", selection=[vonage_records], partitions_def=accounts)
+
+
+@dg.sensor(job=load, minimum_interval_seconds=3600, default_status=dg.DefaultSensorStatus.RUNNING)
+def account_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Keeps the partitions equal to the accounts, and loads new accounts at once.
+
+    Of an account that is closed, the state and what was loaded stay.
+    """
+    known = set(context.instance.get_dynamic_partitions("vonage_accounts"))
+    listed = list_accounts()
+    new, gone = [account for account in listed if account not in known], sorted(known - set(listed))
+    return dg.SensorResult(
+        dynamic_partitions_requests=[accounts.build_add_request(new), accounts.build_delete_request(gone)],
+        run_requests=[dg.RunRequest(partition_key=account) for account in new],
+    )
+
+
+@dg.schedule(job=load, cron_schedule="15 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
+def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    """Loads every account once a day: more often reads the look-back more often, and rows are billed."""
+    day = context.scheduled_execution_time.date()
+    known = context.instance.get_dynamic_partitions("vonage_accounts")
+    return [dg.RunRequest(run_key=f"{day}/{account}", partition_key=account) for account in known]
+
+
+defs = dg.Definitions(assets=[vonage_records], jobs=[load], sensors=[account_sensor], schedules=[daily])
