@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import table_growth, table_incremental, table_postgres, table_report, table_startup
+from benchmarks import table_growth, table_incremental, table_postgres, table_report, table_scale, table_startup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,5 +18,6 @@ TABLES: Mapping[int, Callable[[Bench], Section]] = {
     3: table_postgres.table,
     4: table_growth.table,
     5: table_startup.table,
+    6: table_scale.table,
 }
 """What measures each table."""

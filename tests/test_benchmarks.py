@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import math
@@ -16,7 +17,7 @@ import pytest
 import requests
 
 from benchmarks import __main__ as command
-from benchmarks import machine, report, table_growth
+from benchmarks import machine, report, table_growth, table_scale, workers
 from benchmarks.bench import PINNED, Bench
 from benchmarks.measure import BenchError, Figure, Outcome, Sample, Subject, exponent, measure, run
 from benchmarks.outputs import complete, count_files, count_records, record_ids, row_ids
@@ -27,6 +28,8 @@ from tap_vonage_reports.sandbox import Sandbox, Within
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from starlette.types import Message, Receive, Scope, Send
 
 ROWS = 300
 START, END = datetime(2026, 11, 1, tzinfo=timezone.utc), datetime(2026, 11, 11, tzinfo=timezone.utc)
@@ -204,6 +207,48 @@ def test_what_a_tool_asked_and_wrote_is_compared_with_the_sandbox(make_sandbox: 
     assert api.check(ids, exact=True)["missing"] == 0
     with pytest.raises(BenchError, match="every row once"):
         api.check(ids[1:], exact=True)
+
+
+@posix
+def test_workers_share_the_accounts_and_write_every_row_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--quick", "--table", "6", "--only", "per account, 2 workers"]) == 0
+    assert "| limit per account, 2 workers | " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("count", "rates"), [(1, [10]), (2, [5, 5]), (4, [2, 3, 2, 3])])
+def test_the_shares_of_the_limit_add_up_to_it(count: int, rates: list[int]) -> None:
+    assert table_scale.shares(count) == rates
+
+
+def test_a_limit_per_account_refuses_one_account_and_no_other() -> None:
+    got: list[bytes] = []
+    refused: list[Any] = []
+
+    async def api(scope: Scope, _receive: Receive, _send: Send) -> None:
+        got.append(scope["query_string"])
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        refused.append(message.get("status"))
+
+    async def ask() -> None:
+        for account in ("a", "a", "a", "b"):
+            await limiter({"type": "http", "query_string": f"account_id={account}".encode()}, receive, send)
+
+    limiter = table_scale.PerAccount(api, limit=2)
+    asyncio.run(ask())
+    assert got == [b"account_id=a", b"account_id=a", b"account_id=b"]
+    assert refused[0] == 429
+    assert limiter.refused == 1
+
+
+@posix
+def test_workers_fail_as_one_of_them_fails(tmp_path: Path) -> None:
+    (tmp_path / "commands.json").write_text(json.dumps([python("print('done')"), python("import sys; sys.exit(3)")]))
+    assert workers.main(str(tmp_path), str(tmp_path / "commands.json")) == 3
+    assert (tmp_path / "worker-0").read_text() == "done\n"
 
 
 # Figures
