@@ -39,10 +39,12 @@ TOO_MANY = 429
 ABOUT = """\
 {accounts} accounts (a primary one and its sub-accounts), {days} days of {rows:,} outgoing SMS each, by pages, read by
 one process of the tap, and by several at once, each with an equal share of the accounts. Every answer takes {latency} s
-longer than it would. The sandbox has a limit for the API key, {limit} requests in any second, whatever the account; the
-workers share it out (`max_requests_per_second`), so that it adds up to {limit}. *Not shared out*: each worker asks
-{limit} times a second. *A limit per account*: the same sandbox behind a limit of {limit} requests a second for each
-account; each worker asks {limit} times a second. Which of both Vonage has is not known."""
+longer than it would.
+
+*Limit per key*: the sandbox takes {limit} requests in any second, whatever the account; the workers share that out in
+whole numbers (`max_requests_per_second`): four have 2, 3, 2 and 3. *Not shared out*: each worker asks {limit} times a
+second. *Limit per account*: the sandbox takes {limit} requests of each account in any second; each worker asks {limit}
+times a second. Which of both Vonage has is not known."""
 
 
 @dataclass

@@ -183,6 +183,7 @@ class Pipe:
             self.tap = _start(setup.tap, setup.environment_for(account), *resume, stdin=subprocess.DEVNULL)
         except OSError:
             self.target.kill()
+            self.target.wait()
             raise
         self._said: SimpleQueue[tuple[str, str | None]] = SimpleQueue()
         outputs = ((TAP, self.tap.stderr), (TARGET, self.target.stderr), (STATES, self.target.stdout))

@@ -22,7 +22,7 @@ with latest as (
     from read_parquet($files, filename = true, file_row_number = true, union_by_name = true)
     qualify row_number() over (partition by id order by parse_filename(filename) desc, file_row_number desc) = 1
 )
-select account_id, currency, status, count(*) as rows, coalesce(sum(total_price), 0) as total_price
+select account_id, currency, status, count(*) as rows, cast(coalesce(sum(total_price), 0) as varchar) as total_price
 from latest
 group by all
 order by all
