@@ -10,7 +10,7 @@ accounts = dg.DynamicPartitionsDefinition(name="vonage_accounts")
 
 @dg.asset(
     partitions_def=accounts,
-    # How many loads there are at once stands in dagster.yaml: the accounts share what the key may ask for.
+    # Its limit is how many loads there are at once: the accounts share what the key may ask for.
     pool="vonage_api_key",
     # What the API refuses for a moment the tap tries again itself. This is for what takes longer.
     retry_policy=dg.RetryPolicy(max_retries=3, delay=Setup.read().retry_seconds, backoff=dg.Backoff.EXPONENTIAL),
