@@ -22,20 +22,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from environments import ROOT, home_of, prepare, program
-
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".run" / "demo"
 FILES = HOME / "output"
 LOG = HOME / "meltano.log"
 DATABASE = HOME / "meltano.db"
 MELTANO = "meltano==4.4.1"
-ENVIRONMENT = "meltano"
+# An environment works with the Python that it was made with.
+MELTANO_HOME = ROOT / ".run" / f"meltano-python{sys.version_info.major}.{sys.version_info.minor}"
+BIN = "Scripts" if os.name == "nt" else "bin"
 
 DAYS = 30
 STREAMS = tuple(product.stream for product in PRODUCTS.values() if product.selected)
@@ -105,9 +106,12 @@ def main() -> None:
 
 def install_meltano() -> None:
     """Give Meltano an environment of its own: its packages are none of the tap's business."""
-    if not home_of(ENVIRONMENT).exists():
+    uv = os.environ.get("UV", "uv")
+    python = MELTANO_HOME / BIN / "python"
+    if not python.exists():
         say(f"Installing {MELTANO} ...")
-    prepare(ENVIRONMENT, MELTANO, call=lambda command: execute(command, dict(os.environ)))
+        execute([uv, "venv", "--quiet", "--python", sys.executable, str(MELTANO_HOME)], dict(os.environ))
+    execute([uv, "pip", "install", "--quiet", "--python", str(python), MELTANO], dict(os.environ))
 
 
 def environment_of(sandbox: Sandbox, start: datetime) -> dict[str, str]:
@@ -120,7 +124,7 @@ def environment_of(sandbox: Sandbox, start: datetime) -> dict[str, str]:
             "TAP_VONAGE_REPORTS_START_DATE": start.isoformat(),
             "TARGET_JSONL_DESTINATION_PATH": str(FILES),
             "MELTANO_ENVIRONMENT": "sandbox",
-            "MELTANO_SYS_DIR_ROOT": str(home_of(ENVIRONMENT) / "project"),
+            "MELTANO_SYS_DIR_ROOT": str(MELTANO_HOME / "project"),
             "MELTANO_DATABASE_URI": f"sqlite:///{DATABASE.as_posix()}",
             "MELTANO_CLI_LOG_FORMAT": "uncolored",
             "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
@@ -138,7 +142,7 @@ def meltano_run(sandbox: Sandbox, environment: dict[str, str], *options: str) ->
         return f"  {requests.total:,} requests, {reports:,} of them for a report; {requests.rows:,} rows read"
 
     # The project's .env stays out: it may hold what a user keeps for the real API.
-    command = [program(ENVIRONMENT, "meltano"), "--env-file", os.devnull, "run", *options, *PIPELINE]
+    command = [str(MELTANO_HOME / BIN / "meltano"), "--env-file", os.devnull, "run", *options, *PIPELINE]
     execute(command, environment, progress)
     say(progress())
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -29,11 +31,18 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
     home = HOME / f"{name}-python{sys.version_info.major}.{sys.version_info.minor}"
     complete = home / "requirements.txt"
     wanted = "".join(f"{requirement}\n" for requirement in requirements)
-    if not (complete.exists() and complete.read_text(encoding="utf-8") == wanted):
-        _uv("venv", "--clear", f"--python={sys.executable}", str(home))
-        _uv("pip", "install", f"--python={home}", *requirements)
-        complete.write_text(wanted, encoding="utf-8")
+    HOME.mkdir(parents=True, exist_ok=True)
+    with FileLock(HOME / f"{home.name}.lock"):  # tests that run at the same time may want the same one
+        if not (complete.exists() and complete.read_text(encoding="utf-8") == wanted):
+            _uv("venv", "--clear", f"--python={sys.executable}", str(home))
+            _uv("pip", "install", f"--python={home}", *requirements)
+            complete.write_text(wanted, encoding="utf-8")
     return home / BIN
+
+
+def requirements_of(example: str) -> list[str]:
+    """The packages of an example, of exact versions."""
+    return (ROOT / "examples" / example / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
 
 def _uv(*arguments: str) -> None:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 import s3fs
-from environments import prepare, program
-from moto.server import ThreadedMotoServer
 
 from tap_vonage_reports.sandbox import DEMO_KEY, Sandbox, Within
+from tests.environments import environment, requirements_of
 from tests.harness import run_tap, settings_for
+from tests.object_storage import object_storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,17 +31,13 @@ Totals = dict[tuple[str, str, str], tuple[int, Decimal]]
 
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """S3 on this machine, with an empty bucket; the environment has the credentials."""
+    """The address of S3 on this machine, with an empty bucket; the environment has the credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    requests.post(f"{url}/moto-api/reset", timeout=60)  # buckets outlive a server, not its process
-    s3fs.S3FileSystem(endpoint_url=url).mkdir(BUCKET)
-    yield url
-    server.stop()
+    with object_storage() as url:
+        s3fs.S3FileSystem(endpoint_url=url).mkdir(BUCKET)
+        yield url
     s3fs.S3FileSystem.clear_instance_cache()
 
 
@@ -53,9 +48,9 @@ def files_in(root: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def totals(address: str, endpoint: str) -> Totals:
     """What the example prints."""
-    prepare("duckdb", "-r", str(EXAMPLE / "requirements.txt"))
+    python = environment("duckdb", requirements_of("duckdb")) / "python"
     done = subprocess.run(  # noqa: S603 - the example
-        [program("duckdb", "python"), str(EXAMPLE / "totals.py"), address, "sms"],
+        [python, EXAMPLE / "totals.py", address, "sms"],
         env=os.environ | {"AWS_ENDPOINT_URL": endpoint},
         capture_output=True,
         text=True,

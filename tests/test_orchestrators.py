@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from environments import prepare, program
 
 from tap_vonage_reports.sandbox import DEMO_KEY, Fault, Sandbox, Within
+from tests.environments import environment, requirements_of
 from tests.harness import catalog_of
 
 if TYPE_CHECKING:
@@ -40,20 +40,19 @@ class Place:
 
     folder: Path
     sandbox: Sandbox
-    environment: dict[str, str]
+    variables: dict[str, str]
 
     @contextmanager
     def engine(self, name: str, driver: str) -> Generator[Callable[[str], Any], None, None]:
         """Run a driver in an environment of its own; to be called with an order, for the answer."""
-        prepare(name, "-r", str(EXAMPLES / name / "requirements.txt"))
         shutil.copy(DRIVERS / driver, self.folder)
-        command = [program(name, "python"), str(self.folder / driver)]
+        command = [environment(name, requirements_of(name)) / "python", self.folder / driver]
         pipe = subprocess.PIPE
         log = self.folder / f"{name}.log"
         with (
             log.open("w", encoding="utf-8") as errors,
             subprocess.Popen(  # noqa: S603 - ours
-                command, cwd=self.folder, env=self.environment, stdin=pipe, stdout=pipe, stderr=errors, text=True
+                command, cwd=self.folder, env=self.variables, stdin=pipe, stdout=pipe, stderr=errors, text=True
             ) as process,
         ):
             assert process.stdin
@@ -101,7 +100,7 @@ class Place:
 
 @pytest.fixture
 def place(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Place:
-    prepare("target-jsonl", TARGET)
+    target = environment("target-jsonl", [TARGET]) / "target-jsonl"
     rows = {f"sms/outbound/{account}": Within(count, START, END) for account, count in ROWS.items()}
     sandbox = make_sandbox(rows=rows, subaccount_keys=["sub00001"], clock=NOW)
     config, catalog = tmp_path / "target.json", tmp_path / "catalog.json"
@@ -109,16 +108,16 @@ def place(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Place:
     catalog.write_text(json.dumps(catalog_of(["sms"])))
     (tmp_path / "output").mkdir()
     shutil.copy(EXAMPLES / "vonage_accounts.py", tmp_path)
-    environment = {
+    variables = {
         "TAP_VONAGE_REPORTS_START_DATE": START.isoformat(),
         "TAP_VONAGE_REPORTS_STREAM_OPTIONS": json.dumps({"sms": {"filters": {"direction": "outbound"}}}),
         "VONAGE_TAP": words(sys.executable, "-m", "tap_vonage_reports", "--config", "ENV", "--catalog", catalog),
-        "VONAGE_TARGET": words(program("target-jsonl", "target-jsonl"), "--config", config),
+        "VONAGE_TARGET": words(target, "--config", config),
         "VONAGE_STATES": str(tmp_path / "states"),
         "VONAGE_RETRY_SECONDS": "0",
         "VONAGE_WORKERS": "1",
     }
-    return Place(tmp_path, sandbox, os.environ | sandbox.environment | environment)
+    return Place(tmp_path, sandbox, os.environ | sandbox.environment | variables)
 
 
 def words(*parts: str | Path) -> str:
@@ -129,7 +128,7 @@ def words(*parts: str | Path) -> str:
 def test_dagster_loads_every_account_as_a_partition(place: Place) -> None:
     for file in ("definitions.py", "dagster.yaml"):
         shutil.copy(EXAMPLES / "dagster" / file, place.folder)
-    place.environment["DAGSTER_HOME"] = str(place.folder)
+    place.variables["DAGSTER_HOME"] = str(place.folder)
     with place.engine("dagster", "in_dagster.py") as ask:
         place.sandbox.faults.on(Fault.REVOKED, first=1, after=1)
         first = ask("sensor")
@@ -158,7 +157,7 @@ def test_dagster_loads_every_account_as_a_partition(place: Place) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Airflow does not run on Windows")
 def test_airflow_loads_every_account_as_a_mapped_task(place: Place) -> None:
     shutil.copy(EXAMPLES / "airflow" / "vonage_dag.py", place.folder)
-    place.environment |= {
+    place.variables |= {
         "AIRFLOW_HOME": str(place.folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(place.folder),
