@@ -210,7 +210,10 @@ def test_what_a_tool_asked_and_wrote_is_compared_with_the_sandbox(make_sandbox: 
 
 
 @posix
-def test_workers_share_the_accounts_and_write_every_row_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_workers_share_the_accounts_and_write_every_row_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "benchmarks.chart", SimpleNamespace(draw=lambda *_: None))
     assert command.main(["--quick", "--table", "6", "--only", "per account, 2 workers"]) == 0
     assert "| limit per account, 2 workers | " in capsys.readouterr().out
 
