@@ -130,6 +130,7 @@ def test_dagster_loads_every_account_as_a_partition(place: Place) -> None:
         shutil.copy(EXAMPLES / "dagster" / file, place.folder)
     place.variables["DAGSTER_HOME"] = str(place.folder)
     with place.engine("dagster", "in_dagster.py") as ask:
+        ask("known closed01")
         place.sandbox.faults.on(Fault.REVOKED, first=1, after=1)
         first = ask("sensor")
         assert list(first) == list(ROWS)
@@ -147,7 +148,7 @@ def test_dagster_loads_every_account_as_a_partition(place: Place) -> None:
         before = place.loaded()
         place.sandbox.clock.set(END)
         second = ask("schedule")
-    assert list(second) == list(ROWS)
+    assert list(second) == list(ROWS), "and not the account that is closed"
     assert place.loaded() == place.truth()
     assert all(before[account].keys() < rows.keys() for account, rows in place.loaded().items())
     assert any(place.loaded()[account][key] != old for account, rows in before.items() for key, old in rows.items())

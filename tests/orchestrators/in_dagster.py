@@ -1,7 +1,7 @@
 """Runs in Dagster's environment, and does what its daemon would: evaluates the sensor or the schedule, and runs that.
 
-Each line of standard input is an order, `sensor` or `schedule`; its answer is a line of JSON on standard output: of
-each account the records, the loads that it took, and the lines of the tap's log.
+Each line of standard input is an order: `sensor`, `schedule`, or `known` and an older account. The answer
+is a line of JSON on standard output: of each account the records, the retries that it took, and the lines of its log.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ def main() -> None:
 
 
 def requests(order: str, instance: dg.DagsterInstance) -> list[Any]:
+    if order.startswith("known "):
+        instance.add_dynamic_partitions("vonage_accounts", [order.removeprefix("known ")])
+        return []
     if order == "schedule":
         return list(daily(dg.build_schedule_context(instance, scheduled_execution_time=datetime.now(timezone.utc))))
     found = account_sensor(dg.build_sensor_context(instance))
