@@ -93,19 +93,21 @@ class StatusRefresh:
             window: Where their times lie.
             read_at: When they were read.
         """
-        kept: dict[str, datetime] = {}
-        settled = []
+        hours: dict[str, datetime | None] = {}  # None: settled. Of a row that comes twice, the last counts.
         complete = True
         for row in records:
-            name = row.get("id")
-            if not isinstance(name, str) or self.final.fits(row) or self._is_old(self._hour(row, window), read_at):
-                settled.append(str(name))
-                kept.pop(str(name), None)
+            name = str(row.get("id"))
+            if self.final.fits(row) or self._is_old(hour := self._hour(row, window), read_at):
+                hours[name] = None
             elif _CAN_BE_LOOKED_UP.match(name):
-                kept[name] = self._hour(row, window)
+                hours[name] = hour
             else:
                 complete = False
-        return Assessed(kept, settled, complete)
+        return Assessed(
+            {name: hour for name, hour in hours.items() if hour},
+            [name for name, hour in hours.items() if not hour],
+            complete,
+        )
 
     def settled(
         self, records: Iterable[Mapping[str, Any]], hours: Mapping[str, datetime], read_at: datetime

@@ -11,7 +11,9 @@ import pytest
 from tap_vonage_reports import delivery
 from tap_vonage_reports.client import Answer, ReportsClient
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.refresh import StatusRefresh
 from tap_vonage_reports.sandbox import Fault
+from tap_vonage_reports.windows import Window
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -293,3 +295,83 @@ def test_ids_that_cannot_stand_in_a_list_are_not_kept(
     second = run_tap(by_id(sandbox), ["sms"], first.state)
     assert looked_up(sandbox) == []
     assert len(set(second.ids("sms")) & set(first.ids("sms"))) > 10
+
+
+# What has to be looked up again
+
+
+SMS = PRODUCTS["sms"]
+WHOLE_DAY = Window(START, START + timedelta(hours=24))
+LAST_HOUR = START + timedelta(hours=23)
+
+
+def refresh(direction: str = "outbound") -> StatusRefresh:
+    return StatusRefresh(SMS.final[direction], SMS.date_field, LOOKBACK)
+
+
+def row(
+    name: str, status: str = "accepted", date: str | None = "2026-11-18T05:59:59+00:00", **more: Any
+) -> dict[str, Any]:
+    return {"id": name, "status": status, "date_received": date, **more}
+
+
+@pytest.mark.parametrize(
+    ("came", "hour"),
+    [
+        ("2026-11-18T05:00:00+00:00", START + timedelta(hours=5)),
+        ("2026-11-18T05:59:59.999Z", START + timedelta(hours=5)),
+        ("2026-11-18T00:00:00+0000", START),
+        ("2026-11-17T23:59:59+00:00", LAST_HOUR),
+        ("2026-11-19T00:00:00+00:00", LAST_HOUR),
+        ("yesterday", LAST_HOUR),
+        (None, LAST_HOUR),
+        (1763424000, LAST_HOUR),
+    ],
+    ids=str,
+)
+def test_a_row_that_tells_no_time_in_its_window_counts_as_one_of_its_last_hour(came: Any, hour: datetime) -> None:
+    assert refresh().assess([row("a", date=came)], WHOLE_DAY, START).open == {"a": hour}
+
+
+@pytest.mark.parametrize(("minutes", "is_open"), [(-1, True), (0, False), (1, False)])
+def test_a_row_is_settled_when_all_of_its_hour_is_older_than_the_look_back(minutes: int, *, is_open: bool) -> None:
+    read_at = START + timedelta(hours=6) + LOOKBACK + timedelta(minutes=minutes)
+    assessed = refresh().assess([row("a")], WHOLE_DAY, read_at)
+    assert list(assessed.open) == (["a"] if is_open else [])
+    assert assessed.settled == ([] if is_open else ["a"])
+    known = {"a": START + timedelta(hours=5)}
+    assert refresh().settled([row("a"), row("b")], known, read_at) == assessed.settled
+
+
+@pytest.mark.parametrize(
+    ("status", "finalized", "is_final"),
+    [
+        ("delivered", "2026-11-18T06:00:00+00:00", True),
+        ("delivered", "", False),
+        ("delivered", None, False),
+        ("expired", "2026-11-18T06:00:00+00:00", True),
+        ("submitted", "2026-11-18T06:00:00+00:00", False),
+        ("unknown", "2026-11-18T06:00:00+00:00", False),
+        ("a status of tomorrow", "2026-11-18T06:00:00+00:00", False),
+        (None, "2026-11-18T06:00:00+00:00", False),
+    ],
+)
+def test_only_a_known_final_status_with_what_goes_with_it_is_final(
+    status: str, finalized: str | None, *, is_final: bool
+) -> None:
+    assessed = refresh().assess([row("a", status, date_finalized=finalized)], WHOLE_DAY, START)
+    assert (assessed.settled == ["a"]) == is_final
+
+
+def test_of_a_row_that_comes_twice_the_last_counts() -> None:
+    final = row("a", "delivered", date_finalized="2026-11-18T06:00:00+00:00")
+    assert refresh().assess([row("a"), final], WHOLE_DAY, START).open == {}
+    again = refresh().assess([final, row("a")], WHOLE_DAY, START)
+    assert (list(again.open), again.settled) == (["a"], [])
+
+
+@pytest.mark.parametrize("name", ["a,b", "a b", "", "\u00e9", "a\n", "a" * 201])
+def test_an_id_that_cannot_stand_in_a_query_is_not_kept(name: str) -> None:
+    assessed = refresh().assess([row(name), row("fine")], WHOLE_DAY, START)
+    assert list(assessed.open) == ["fine"]
+    assert not assessed.complete
