@@ -76,6 +76,7 @@ def main() -> None:
     with Sandbox(scale=SCALE, clock=midnight + timedelta(minutes=1)) as sandbox:
         say(f"The sandbox plays the Reports API at {sandbox.url}, with {DAYS} days of a customer's traffic.")
         environment = environment_of(sandbox, start)
+        say("", "$ tap-vonage-reports --plan", *plan(environment))
         say("", f"$ meltano run {' '.join(PIPELINE)}")
         meltano_run(sandbox, environment, "--install")
         before = {stream: rows_of(stream) for stream in STREAMS}
@@ -130,6 +131,17 @@ def environment_of(sandbox: Sandbox, start: datetime) -> dict[str, str]:
             "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
         }
     )
+
+
+def plan(environment: dict[str, str]) -> list[str]:
+    """What the tap says that a run will ask for; of each partition it says so, too."""
+    command = [sys.executable, "-m", "tap_vonage_reports", "--config", "ENV", "--plan"]
+    with LOG.open("a", encoding="utf-8") as log:
+        done = subprocess.run(  # noqa: S603 - the tap
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, check=True, text=True
+        )
+    _, _, totals, *_ = done.stdout.split("\n\n")
+    return [f"  {line}" for line in totals.splitlines()]
 
 
 def meltano_run(sandbox: Sandbox, environment: dict[str, str], *options: str) -> None:
