@@ -171,6 +171,31 @@ def test_a_plan_is_a_table_that_fits_a_terminal(
     assert any(line.startswith("Pulled in the last 7 days") for line in lines)
 
 
+def test_the_table_names_what_is_taken_up_and_looked_up(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows=ROWS)
+    settings = settings_for(sandbox, start_date="2026-10-01", status_refresh="ids")
+    whole = run_tap(settings, ["sms"])
+    begun = next(state for state in whole.states if "reports" in json.dumps(state))
+    reports = sum(len(part.get("reports", ())) for part in begun["bookmarks"]["sms"]["partitions"])
+    sandbox.clock.advance(hours=30)
+    tables = [b"".join(plan(settings, state, ("sms",), "--plan").lines).decode() for state in (begun, whole.state)]
+    assert f"{reports} reports were asked for by an earlier run" in tables[0]
+    assert "rows are looked up by their ids" in tables[1]
+    assert "REPORTS-USAGE lists no pulls" in tables[1]
+
+
+@pytest.mark.parametrize("fault", ["unfit-values", "extra-columns", "missing-columns"])
+def test_what_earlier_pulls_have_cost_may_look_otherwise(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output], fault: str
+) -> None:
+    sandbox = make_sandbox(rows={**ROWS, "reports_usage": 60}, faults=[fault])
+    pulls = parsed(plan(settings_for(sandbox)))["earlier_pulls"]
+    assert sum(pull["requests"] for pull in pulls) > 100
+    assert {pull["product"] for pull in pulls} <= {"other", *(product.name for product in PRODUCTS.values())}
+
+
 def test_a_plan_tells_what_was_pulled_before_and_what_it_cost(
     make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
 ) -> None:
