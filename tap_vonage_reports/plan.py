@@ -63,13 +63,13 @@ class Plan(msgspec.Struct, kw_only=True):
     """What a run would read now.
 
     Attributes:
-        now: The end of what can be read, on Vonage's clock.
+        until: Until when it would read: `end_date`, or now on Vonage's clock, held back.
         requests_per_second: The limit of requests.
         partitions: What it would read of each partition.
         earlier_pulls: What earlier runs have cost; None where that cannot be read.
     """
 
-    now: str
+    until: str
     requests_per_second: int
     partitions: list[PartitionPlan]
     earlier_pulls: list[EarlierPulls] | None
@@ -101,7 +101,7 @@ def plan_run(run: Run, readings: Sequence[Reading]) -> Plan:
         for reading, taken_up in zip(readings, reports, strict=True)
     ]
     return Plan(
-        now=to_text(run.now()),
+        until=to_text(run.end()),
         requests_per_second=run.settings.max_requests_per_second,
         partitions=partitions,
         earlier_pulls=earlier_pulls(run),
@@ -155,7 +155,7 @@ def _what_is_read(plan: Plan) -> Iterable[str]:
         share = f"{part.again:.0%}"
         counts = [f"{part.days:.1f}", part.path, f"{part.requests:,}", f"{part.reports:,}", share]
         rows.append([stream, *([part.account] if named else []), start, *counts])
-    yield f"A run would read up to {plan.now[:16].replace('T', ' ')} UTC:"
+    yield f"A run would read up to {plan.until[:16].replace('T', ' ')} UTC:"
     yield ""
     yield from aligned(rows, right=_RIGHT)
     yield ""

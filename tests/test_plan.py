@@ -64,6 +64,13 @@ def done(output: Output) -> Done:
     }
 
 
+def path_of(part: Mapping[str, Any]) -> str:
+    by_report = bool(part["reports"] or part["reports_taken_up"])
+    return {(True, True): "both", (True, False): "page", (False, True): "report", (False, False): "-"}[
+        bool(part["requests"]), by_report
+    ]
+
+
 def promised(planned: Planned) -> Done:
     return {name: (part["requests"], part["reports"], part["windows"]) for name, part in planned.items()}
 
@@ -91,6 +98,9 @@ def test_a_run_asks_for_what_the_plan_has_said(
         sandbox.requests.reset()
         output = run_tap(settings_for(sandbox, **settings), STREAMS, state)
         assert done(output) == promised(planned)
+        assert {name: part["path"] for name, part in planned.items()} == {
+            name: path_of(part) for name, part in planned.items()
+        }
         asked = [entry for entry in sandbox.requests.log if entry.product != "REPORTS-USAGE"]
         assert len([entry for entry in asked if entry.endpoint == "records"]) == sum(
             part["requests"] for part in planned.values()
@@ -154,6 +164,31 @@ def test_a_plan_tells_how_much_is_read_again(make_sandbox: Callable[..., Sandbox
     sandbox.clock.advance(hours=-24)
     nothing = by_partition(plan({**settings, "lookback_hours": 0, "end_date": "2026-11-10"}, first.state))
     assert {(part["path"], part["requests"], len(part["ranges"])) for part in nothing.values()} == {("-", 0, 0)}
+
+
+def test_a_plan_reads_like_this(make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]) -> None:
+    sandbox = make_sandbox(rows=ROWS, subaccount_keys=["sub00001"])
+    accounts = [sandbox.api_key, "sub00001"]
+    settings = settings_for(sandbox, start_date="2026-10-01", end_date="2026-11-19", account_ids=accounts)
+    output = plan(settings, streams=("amd", "sms"), how="--plan")
+    expected = """
+A run would read up to 2026-11-19 00:00 UTC:
+
+stream        account   from              days  path  requests  reports  again
+amd           primary   2026-10-01 00:00  49.0  both         3        2     0%
+amd           sub00001  2026-10-01 00:00  49.0  both         3        2     0%
+sms outbound  primary   2026-10-01 00:00  49.0  both         3        2     0%
+sms inbound   primary   2026-10-01 00:00  49.0  both         3        2     0%
+sms outbound  sub00001  2026-10-01 00:00  49.0  both         3        2     0%
+sms inbound   sub00001  2026-10-01 00:00  49.0  both         6        2     0%
+
+6 partitions, 33 windows; 12 reports to ask for.
+21 requests, if no window by pages has more than 1,000 rows, and one more for each further 1,000.
+At 10 requests a second these take 2 s at least.
+
+REPORTS-USAGE lists no pulls of the last 7 days.
+"""
+    assert [line.decode() for line in output.lines] == expected.strip("\n").splitlines()
 
 
 def test_a_plan_is_a_table_that_fits_a_terminal(
