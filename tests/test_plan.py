@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_vonage_reports.client import ReportsClient
 from tap_vonage_reports.products import PRODUCTS
 from tests.harness import catalog_of, run_main, run_tap, settings_for
 
@@ -219,6 +220,21 @@ def test_the_table_names_what_is_taken_up_and_looked_up(
     assert f"{reports} reports were asked for by an earlier run" in tables[0]
     assert "rows are looked up by their ids" in tables[1]
     assert "REPORTS-USAGE lists no pulls" in tables[1]
+
+
+def test_a_pull_that_is_listed_for_several_accounts_is_counted_once(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = ReportsClient.records
+
+    def of_all(client: ReportsClient, query: Mapping[str, str], *more: Any, **switches: Any) -> Any:
+        return records(client, {**query, "account_id": sandbox.api_key}, *more, **switches)
+
+    sandbox = make_sandbox(rows={"reports_usage": 30}, subaccount_keys=["sub00001"])
+    alone = parsed(plan(settings_for(sandbox)))["earlier_pulls"]
+    monkeypatch.setattr(ReportsClient, "records", of_all)
+    accounts = [sandbox.api_key, "sub00001"]
+    assert parsed(plan(settings_for(sandbox, account_ids=accounts)))["earlier_pulls"] == alone
 
 
 @pytest.mark.parametrize("fault", ["unfit-values", "extra-columns", "missing-columns"])
