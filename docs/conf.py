@@ -20,6 +20,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = "tap-vonage-reports"
+html_logo = html_favicon = "../hub/logo.svg"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
