@@ -32,14 +32,19 @@ class MessageWriter(MsgSpecWriter):
 
     def __init__(self) -> None:
         super().__init__()
+        self.state_bytes = 0
+        """How long the last STATE was."""
         self._buffer = bytearray()
         self._writing = False
         self._interrupted: Interrupted | None = None
 
     def write_message(self, message: Message) -> None:
         """Write one message as one line; a record may wait in the buffer."""
+        line = self.format_message(message)
         with self.undisturbed():
-            self._buffer += self.format_message(message)
+            self._buffer += line
+            if message.type is SingerMessageType.STATE:
+                self.state_bytes = len(line)
             if message.type is not SingerMessageType.RECORD or len(self._buffer) >= BUFFER_BYTES:
                 self._send()
 

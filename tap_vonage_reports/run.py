@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LARGE_STATE = 1 << 16
+"""Bytes: some 250 partitions."""
+ROWS_PER_STATE = 10_000
+"""A large STATE is worth it after so many rows, which is what ten pages have, too: what a kill can cost ..."""
+WINDOWS_PER_STATE = 100
+"""... or after so many windows."""
 DEFAULT_RANGE = timedelta(days=7)
 PACKAGE = "tap-vonage-reports"
 
@@ -58,17 +64,19 @@ class Run:
     pace: float = 1
     """Scale of the pauses between tries and requests."""
 
-    def __init__(self, settings: Settings, write_state: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, write_state: Callable[[], int]) -> None:
         """Set up a run; nothing is asked of the API yet.
 
         Args:
             settings: The settings.
-            write_state: Writes the state as it is.
+            write_state: Writes the state as it is, and gives its length.
         """
         self.settings = settings
         self.bookmark: Bookmark | None = None
         """The bookmark of the partition whose records are being written."""
         self._write_state = write_state
+        self._state_bytes = 0
+        self._rows_unsaved = self._windows_unsaved = 0
         self.outcomes: list[Outcome] = []
         self._clamped: set[Retention] = set()
 
@@ -192,9 +200,27 @@ class Run:
         """Write STATE: every record that it speaks of is out."""
         if self.bookmark:
             self.bookmark.tidy()
-        self._write_state()
+        self._state_bytes = self._write_state()
+        self._rows_unsaved = self._windows_unsaved = 0
         if self.bookmark:
             self.bookmark.begin()
+
+    def save_when_due(self, rows: int, *, due: bool = True) -> None:
+        """Write STATE after a window, or after some pages of one.
+
+        It names all partitions. Where these are many, a STATE after each window would be most of what is written, and
+        more so the more there are: then it waits until it is worth it.
+
+        Args:
+            rows: Rows that are out since this was called last.
+            due: Whether it is the time for it.
+        """
+        self._rows_unsaved += rows
+        self._windows_unsaved += due
+        large = self._state_bytes >= LARGE_STATE
+        waits = large and self._rows_unsaved < ROWS_PER_STATE and self._windows_unsaved < WINDOWS_PER_STATE
+        if due and not waits:
+            self.save()
 
     def conclude(self) -> None:
         """Log the summary of the run.

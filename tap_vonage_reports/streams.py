@@ -131,8 +131,7 @@ class ReportStream(Stream):
                         self.tap.flush()
                 reading.outcome.rows += delivered.rows
                 delivered.note()
-                if delivered.state_due:
-                    self.run.save()
+                self.run.save_when_due(delivered.rows, due=delivered.state_due)
 
     def get_batches(self, batch_config: BatchConfig, context: Context | None = None) -> Iterator[tuple[Any, list[str]]]:
         """Read into files.
@@ -158,12 +157,14 @@ class ReportStream(Stream):
         """One partition in files."""
         with self._reading(context) as reading, self._batch_files(batch_config) as files:
             notes: list[Callable[[], None]] = []
+            rows = 0
             accept = partial(files.write_archive, on_progress=self.run.look_after)
             for step in _with_end(Delivery(reading, accept)):
                 if isinstance(step, Delivered):
                     if step.records is not None:
                         files.write_records(self._parser.parse_rows(step.records))
                     reading.outcome.rows += step.rows
+                    rows += step.rows
                     notes.append(step.note)
                     if not step.of_report and files.rows < self._rows_per_file:
                         continue
@@ -173,7 +174,8 @@ class ReportStream(Stream):
                         yield files.encoding, manifest
                 while notes:
                     notes.pop(0)()
-                self.run.save()
+                self.run.save_when_due(rows)
+                rows = 0
                 if isinstance(step, ApiError):
                     raise step
 
@@ -248,7 +250,7 @@ class ReportStream(Stream):
             self.run.bookmark = None
             reading.bookmark.tidy()
         if outcome.result is not Result.READ:
-            self.run.save()
+            self.run.save_when_due(0)
 
     def _tell_cost(self, outcome: Outcome, context: Mapping[str, Any]) -> None:
         """Write what a partition has cost as metrics of the SDK."""

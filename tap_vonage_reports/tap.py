@@ -215,9 +215,11 @@ class TapVonageReports(Tap):
         if isinstance(self.message_writer, MessageWriter):
             self.message_writer.flush()
 
-    def _write_state(self) -> None:
+    def _write_state(self) -> int:
+        """Write the state; how long it is, where that is known."""
         if self.state:  # an empty one would tell nothing, and might replace one that does
             self.state_writer.write_state(self.state)
+        return self.message_writer.state_bytes if isinstance(self.message_writer, MessageWriter) else 0
 
     def sync(self) -> None:
         """Ask for the first reports of all streams, so that they are generated while others are read; then sync."""

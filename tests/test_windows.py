@@ -193,7 +193,7 @@ AMD = PRODUCTS["amd"]
 def open_reading(state: dict[str, Any], now: float, **settings: Any) -> Reading:
     """A partition at the beginning of a run, as the stream makes it."""
     config = {"api_key": ACCOUNT, "api_secret": "hush-hush", "report_window_days": 2, "backfill_days": 2, **settings}
-    run = Run(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: None)
+    run = Run(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
     # Now is held back for a minute.
     clock = SimpleNamespace(now=lambda: at(now) + timedelta(minutes=1))
     vars(run)["client"] = SimpleNamespace(clock=clock)  # nothing else of it is needed
