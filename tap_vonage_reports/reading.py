@@ -83,6 +83,7 @@ class Reading:
             bookmark.stop_tracking()
         self.outcome.cost.known = again
         bookmark.reopen(again)
+        self._left_alone = bookmark.covered
 
     @property
     def fingerprint(self) -> str:
@@ -152,7 +153,7 @@ class Reading:
         return batches_of(name for name, hour in kept.items() if hour in apart)
 
     def distrust_ids(self, missing: Iterable[str]) -> None:
-        """Read by windows what could not be looked up, and all after it, in this run and the next.
+        """Read by windows what could not be looked up, and all after it that this run has not read anyway.
 
         Args:
             missing: Ids that the API has not found.
@@ -160,7 +161,7 @@ class Reading:
         self.trusts_ids = False
         first = min(self.bookmark.open[name] for name in missing)
         # The hour may be the last one of the row's window.
-        again = self.bookmark.covered & portion.closedopen(first - LONGEST_WINDOW, portion.inf)
+        again = self._left_alone & portion.closedopen(first - LONGEST_WINDOW, portion.inf)
         self.outcome.cost.known |= again
         self.bookmark.reopen(again)
 

@@ -194,6 +194,18 @@ def test_what_is_not_found_by_its_id_is_read_by_its_window_in_the_same_run(
     assert "not found by their ids" in "".join(logs)
 
 
+def test_what_the_run_has_read_by_report_is_not_opened_again_for_an_id(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME, faults=["ids-not-found"])
+    settings = by_id(sandbox, backfill_days=1)
+    first = run_tap(settings, STREAMS)
+    second = run_tap(settings, STREAMS, first.state)
+    assert "not found by their ids" in second.log
+    assert second.state is not None
+    for stream in STREAMS:
+        for partition in second.state["bookmarks"][stream]["partitions"]:
+            assert len(partition["covered"]) == 1, "time is left out"
+
+
 def test_more_rows_than_can_be_kept_are_read_by_their_windows(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
