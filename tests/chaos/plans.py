@@ -107,6 +107,7 @@ LEFT_BEHIND = frozenset(
         Fault.NOT_JSON,
         Fault.JSON_CUT,
         Fault.EMPTY_BODY,
+        Fault.REDIRECT,  # of a report's state: it is given up, and told of when its turn comes
     }
 )
 """After these a report may be at work of which the tap does not know, or which it has given up."""
