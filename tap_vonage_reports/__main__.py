@@ -44,7 +44,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         logger.error("%s", error)
     except click.ClickException as error:
         logger.error("%s", error.format_message())
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return 130
     except Interrupted as interrupted:
         return interrupted.exit_code

@@ -10,16 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_vonage_reports.archive import verify
+from tap_vonage_reports.page_plans import PagePlan
+from tap_vonage_reports.pages import read_pages
 from tap_vonage_reports.refresh import MOST_OPEN, Found
 from tap_vonage_reports.reports import ReportReplaced
 from tap_vonage_reports.state import OpenPage
 from tap_vonage_reports.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from datetime import datetime
 
-    from tap_vonage_reports.page_plans import PagePlan
     from tap_vonage_reports.pages import Page
     from tap_vonage_reports.reading import Reading
     from tap_vonage_reports.reports import Accept, Report
@@ -127,25 +128,31 @@ class Delivery:
         """
         plan = self._run.pages.plan(self._reading)
         self._announce(plan)
+        with closing(self._run.pages.pages(self._reading, self._run.look_after)) as pages:
+            return (yield from self._deliver(plan, pages))
+
+    def _deliver(
+        self, plan: PagePlan, pages: Iterable[tuple[int, Page | Found]]
+    ) -> Generator[Delivered, None, set[str]]:
+        """What comes of a plan; the ids that were not found."""
         progress = _Progress()
         missing: set[str] = set()
-        with closing(self._run.pages.pages(self._reading, self._run.look_after)) as pages:
-            for number, page in pages:
-                if isinstance(page, Found):
-                    missing |= page.missing
-                    done = number - len(plan.windows) + 1
-                    due = done % LOOKUPS_PER_STATE == 0 or done == len(plan.lookups)
-                    yield Delivered(partial(self._settle, page), due, page.records)
-                    continue
-                if not progress.pages:
-                    progress.tracked = self._tracks(plan, number)
-                progress.count(page)
-                note: Callable[[], None] = partial(self._turn, page, progress)
-                due = progress.pages % PAGES_PER_STATE == 0
-                if page.last:
-                    note = partial(self._close, page, progress, len(plan.windows) - number - 1)
-                    progress, due = _Progress(), True
-                yield Delivered(note, due, page.records)
+        for number, page in pages:
+            if isinstance(page, Found):
+                missing |= page.missing
+                done = number - len(plan.windows) + 1
+                due = done % LOOKUPS_PER_STATE == 0 or done == len(plan.lookups)
+                yield Delivered(partial(self._settle, page), due, page.records)
+                continue
+            if not progress.pages:
+                progress.tracked = self._tracks(plan, number)
+            progress.count(page)
+            note: Callable[[], None] = partial(self._turn, page, progress)
+            due = progress.pages % PAGES_PER_STATE == 0
+            if page.last:
+                note = partial(self._close, page, progress, len(plan.windows) - number - 1)
+                progress, due = _Progress(), True
+            yield Delivered(note, due, page.records)
         return missing
 
     def _read_instead(self, missing: set[str]) -> Iterator[Delivered]:
@@ -158,9 +165,21 @@ class Delivery:
             len(missing),
         )
         reading.distrust_ids(missing)
-        self._run.pages.forget(reading)
-        yield from self._pages()
+        read_at = reading.read_at
+        plan = PagePlan(*reading.plan_pages(self._run.settings.sync_window))
+        reading.read_at = min(reading.read_at, read_at)  # for what was read before belongs to the same time
+        self._announce(plan)
+        yield from self._deliver(plan, self._one_by_one(plan))
         yield Delivered(partial(reading.bookmark.settle, missing), state_due=True, records=[])
+
+    def _one_by_one(self, plan: PagePlan) -> Iterator[tuple[int, Page]]:
+        """The pages of a plan, not read ahead: the workers wait until what comes next is taken."""
+        reading, resume = self._reading, plan.resume
+        for number, window in enumerate(plan.windows):
+            place = resume if resume and resume.window == window else None
+            for page in read_pages(self._run.client, reading.query, window, place, reading.outcome.cost):
+                self._run.look_after()
+                yield number, page
 
     def _tracks(self, plan: PagePlan, number: int) -> bool:
         """Whether the rows of a window that are not final are kept by id, also those of pages read before."""

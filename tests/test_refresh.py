@@ -206,6 +206,19 @@ def test_what_the_run_has_read_by_report_is_not_opened_again_for_an_id(make_sand
             assert len(partition["covered"]) == 1, "time is left out"
 
 
+def test_what_is_read_instead_does_not_wait_for_what_is_read_ahead(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows=SOME, faults=["ids-not-found"], page_size=3)
+    table: Table = {}
+    state = None
+    for _ in range(2):
+        output = run_tap(by_id(sandbox, max_concurrent_requests=1), STREAMS, state)
+        load(table, output)
+        state = output.state
+        assert_fresh(sandbox, table)
+        sandbox.clock.advance(hours=15)
+    assert "not found by their ids" in output.log
+
+
 def test_more_rows_than_can_be_kept_are_read_by_their_windows(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:

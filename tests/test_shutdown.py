@@ -201,6 +201,14 @@ def test_a_signal_while_the_tap_is_set_up_is_no_success(sandbox: Sandbox, tmp_pa
     assert "Traceback" not in ended.log
 
 
+def test_ctrl_c_before_the_command_is_read_has_no_traceback(sandbox: Sandbox, tmp_path: Path) -> None:
+    arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
+    prepare = partial(when_called, "click.core.Option.__init__", partial(signalled, signal.SIGINT))
+    ended = run_forked(*arguments, prepare=[prepare])
+    assert (ended.code, ended.lines) == (130, [])
+    assert "Traceback" not in ended.log
+
+
 @pytest.mark.parametrize(
     ("target", "code", "states"),
     [("client.ReportsClient.records", 143, 0), ("run.Run.conclude", -signal.SIGTERM, 25)],
