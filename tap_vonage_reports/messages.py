@@ -40,8 +40,8 @@ class MessageWriter(MsgSpecWriter):
 
     def write_message(self, message: Message) -> None:
         """Write one message as one line; a record may wait in the buffer."""
-        line = self.format_message(message)
         with self.undisturbed():
+            line = self.format_message(message)
             self._buffer += line
             if message.type is SingerMessageType.STATE:
                 self.state_bytes = len(line)

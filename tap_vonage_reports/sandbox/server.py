@@ -18,6 +18,8 @@ LOOPBACK = "127.0.0.1"
 _KEEP_ALIVE_SECONDS = 75
 _WAITING = 512
 """Connections that may wait for the server."""
+_ROUNDS_TO_OPEN = 5
+"""Rounds of the event loop after which a connection that was accepted is open, and can be closed."""
 
 
 class Connections:
@@ -82,7 +84,9 @@ class _Server(uvicorn.Server):
         """Close the port and all connections; whoever still waits for an answer does not get one."""
         for server in self.servers:
             server.close()
-        self._connections.close()
+        for _ in range(_ROUNDS_TO_OPEN):
+            self._connections.close()
+            await asyncio.sleep(0)
         for server in self.servers:
             await server.wait_closed()
 
