@@ -164,20 +164,16 @@ class Delivery:
             reading.partition,
             len(missing),
         )
-        reading.distrust_ids(missing)
-        read_at = reading.read_at
-        plan = PagePlan(*reading.plan_pages(self._run.settings.sync_window))
-        reading.read_at = min(reading.read_at, read_at)  # for what was read before belongs to the same time
+        plan = PagePlan(reading.distrust_ids(missing), resume=None)
         self._announce(plan)
         yield from self._deliver(plan, self._one_by_one(plan))
         yield Delivered(partial(reading.bookmark.settle, missing), state_due=True, records=[])
 
     def _one_by_one(self, plan: PagePlan) -> Iterator[tuple[int, Page]]:
         """The pages of a plan, not read ahead: the workers wait until what comes next is taken."""
-        reading, resume = self._reading, plan.resume
+        reading = self._reading
         for number, window in enumerate(plan.windows):
-            place = resume if resume and resume.window == window else None
-            for page in read_pages(self._run.client, reading.query, window, place, reading.outcome.cost):
+            for page in read_pages(self._run.client, reading.query, window, cost=reading.outcome.cost):
                 self._run.look_after()
                 yield number, page
 

@@ -15,6 +15,7 @@ from tap_vonage_reports.windows import (
     LONGEST_WINDOW,
     Window,
     by_report,
+    cut,
     hours,
     plan,
     resumable,
@@ -152,11 +153,14 @@ class Reading:
         apart = {hour for hour in set(kept.values()) if hours([hour]) not in need}
         return batches_of(name for name, hour in kept.items() if hour in apart)
 
-    def distrust_ids(self, missing: Iterable[str]) -> None:
-        """Read by windows what could not be looked up, and all after it that this run has not read anyway.
+    def distrust_ids(self, missing: Iterable[str]) -> list[Window]:
+        """Keep no more rows by id in this run.
 
         Args:
             missing: Ids that the API has not found.
+
+        Returns:
+            What has to be read by pages instead: their rows, and all later ones that this run does not read anyway.
         """
         self.trusts_ids = False
         first = min(self.bookmark.open[name] for name in missing)
@@ -164,6 +168,7 @@ class Reading:
         again = self._left_alone & portion.closedopen(first - LONGEST_WINDOW, portion.inf)
         self.outcome.cost.known |= again
         self.bookmark.reopen(again)
+        return cut(again, self.run.settings.sync_window)
 
     def report_body(self, window: Window) -> dict[str, Any]:
         """The request for a report of a window. Switches are booleans in JSON [confirmed]."""

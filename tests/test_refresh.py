@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from tap_vonage_reports.sandbox import Sandbox
     from tap_vonage_reports.sandbox.journal import Entry
@@ -204,6 +206,26 @@ def test_what_the_run_has_read_by_report_is_not_opened_again_for_an_id(make_sand
     for stream in STREAMS:
         for partition in second.state["bookmarks"][stream]["partitions"]:
             assert len(partition["covered"]) == 1, "time is left out"
+
+
+@pytest.mark.parametrize("kind", ["records", "files"])
+def test_what_is_read_instead_is_only_what_ids_were_to_stand_in_for(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, kind: str
+) -> None:
+    sandbox = make_sandbox(rows={"messages": 100}, faults=["ids-not-found"])
+    files = {"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": str(tmp_path)}}}
+    settings = by_id(sandbox, **(files if kind == "files" else {}))
+    first = run_tap(settings, ["messages"])
+    sandbox.clock.advance(hours=10)
+    sandbox.requests.reset()
+    second = run_tap(settings, ["messages"], first.state)
+    assert "not found by their ids" in second.log
+    windows = [
+        (entry.date_start, entry.date_end)
+        for entry in sandbox.requests.log
+        if entry.product == "MESSAGES" and entry.direction == "outbound" and entry.date_start
+    ]
+    assert all(end <= start for (_, end), (start, _) in pairwise(sorted(windows))), "time is read twice"
 
 
 def test_what_is_read_instead_does_not_wait_for_what_is_read_ahead(make_sandbox: Callable[..., Sandbox]) -> None:
