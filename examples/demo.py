@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox
+from tap_vonage_reports.tables import money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Total:
 
     def __str__(self) -> str:
         """The prices, as a table shows them."""
-        return ", ".join(f"{total:f} {currency}".strip() for currency, total in sorted(self.prices.items()) if total)
+        return money(self.prices)
 
 
 def main() -> None:

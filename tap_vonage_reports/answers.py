@@ -11,7 +11,7 @@ from tap_vonage_reports.errors import BrokenAnswerError, showable
 from tap_vonage_reports.wire import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 MOST_ROWS = 10_000
 """Rows of a page: ten times as many as there are [confirmed]."""
@@ -107,18 +107,6 @@ def parameters_of(problem: Mapping[str, Any]) -> list[str]:
         return []
     names = (showable(item.get("name")) for item in invalid if isinstance(item, dict))
     return [name for name in names if name]
-
-
-def texts_of(value: object) -> Iterable[str]:
-    """All texts in a problem, to look for a phrase in; the API's `type` is not to be relied on [confirmed]."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from texts_of(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from texts_of(part)
 
 
 def http_date(text: str | None) -> datetime | None:

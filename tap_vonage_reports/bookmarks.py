@@ -24,7 +24,7 @@ from tap_vonage_reports.state import (
     read_partition,
 )
 from tap_vonage_reports.times import to_text
-from tap_vonage_reports.windows import Window, spans, windows_of
+from tap_vonage_reports.windows import Window, bounds, spans, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -183,15 +183,14 @@ class Bookmark:
         self.started = True
         self.covered |= spans([window])
         self.tracked = self.tracked | spans([window]) if tracked else self.tracked - spans([window])
-        parts = list(windows_of(self.covered))
-        if not parts:
+        ends = [part.end for part in windows_of(self.covered)]
+        if not ends:
             return
-        ends = [part.end for part in parts]
         self.read_at = {end: time for end, time in {**self.read_at, window.end: read_at}.items() if end in ends}
         changes: dict[str, Any] = {
             KEY: self._key,
             VALUE: to_text(ends[-1]),
-            COVERED: [[to_text(part.start), to_text(part.end)] for part in parts],
+            COVERED: bounds(self.covered),
             **({QUERY: self._query} if self._query else {}),
         }
         times = [to_text(self.read_at[end]) if end in self.read_at else None for end in ends]
@@ -204,7 +203,7 @@ class Bookmark:
         if self.tracked.empty:
             self._state.pop(TRACKED, None)
         else:
-            changes[TRACKED] = [[to_text(part.start), to_text(part.end)] for part in windows_of(self.tracked)]
+            changes[TRACKED] = bounds(self.tracked)
         if not self.open:
             self._state.pop(OPEN, None)
         if self.page and self.page.window.start == window.start:

@@ -32,7 +32,6 @@ from tap_vonage_reports.answers import (
     read_answer,
     read_problem,
     retry_after,
-    texts_of,
 )
 from tap_vonage_reports.errors import (
     ApiError,
@@ -52,6 +51,7 @@ from tap_vonage_reports.errors import (
     showable,
 )
 from tap_vonage_reports.turns import RateLimit, Turn
+from tap_vonage_reports.wire import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -471,6 +471,7 @@ class ReportsClient:
             return RateLimitedError(f"HTTP 429 {title}: the key's rate limit is used up", retry_after=wait)
         if status >= requests.codes.internal_server_error:
             return BrokenAnswerError(f"HTTP {status} {title}", retry_after=wait)
+        # A phrase is looked for in all of it: the API's `type` is not to be relied on [confirmed].
         return self._refusal(Refused(status, title, parameters_of(problem), at), " ".join(texts_of(problem)).lower())
 
     def _refusal(self, refused: Refused, said: str) -> TapError:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import portion
 
 from tap_vonage_reports.errors import showable
-from tap_vonage_reports.times import canonical_time, to_text
-from tap_vonage_reports.windows import length, spans, windows_of
+from tap_vonage_reports.tables import money
+from tap_vonage_reports.times import canonical_time
+from tap_vonage_reports.windows import bounds, length, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,7 +68,7 @@ class Cost:
     @property
     def price(self) -> str:
         """The prices, as a table shows them."""
-        return ", ".join(f"{price:f} {currency}".strip() for currency, price in sorted(self.prices.items()))
+        return money(self.prices)
 
     def count_request(self) -> None:
         """A query for records is sent."""
@@ -120,11 +121,10 @@ class Cost:
 
     def _known_of(self, records: Sequence[Mapping[str, Any]], window: Window) -> int:
         """How many rows of a window lie in time that was read before."""
-        known = spans([window]) & self.known
-        if known.empty:
-            return 0
-        if known == spans([window]):
-            return len(records)
-        parts = [(to_text(part.start), to_text(part.end)) for part in windows_of(known)]
+        whole = spans([window])
+        known = whole & self.known
+        if known.empty or known == whole:
+            return 0 if known.empty else len(records)
+        parts = bounds(known)
         times = (canonical_time(str(row.get(self._date_field))) for row in records)
         return sum(any(start <= time < end for start, end in parts) for time in times if time)

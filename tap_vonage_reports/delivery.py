@@ -179,10 +179,8 @@ class Delivery:
 
     def _tracks(self, plan: PagePlan, number: int) -> bool:
         """Whether the rows of a window that are not final are kept by id, also those of pages read before."""
-        reading, resume = self._reading, plan.resume
-        if reading.refresh is None or not reading.trusts_ids:
-            return False
-        return resume is None or resume.window != plan.windows[number] or resume.tracked
+        reading, place = self._reading, plan.place_in(plan.windows[number])
+        return reading.refresh is not None and reading.trusts_ids and (place is None or place.tracked)
 
     def _turn(self, page: Page, progress: _Progress) -> None:
         reading = self._reading

@@ -35,6 +35,10 @@ class PagePlan:
     resume: OpenPage | None
     lookups: list[tuple[str, ...]] = field(default_factory=list)
 
+    def place_in(self, window: Window) -> OpenPage | None:
+        """The page at which to go on in a window; None where it is read from its first page."""
+        return self.resume if self.resume and self.resume.window == window else None
+
 
 class PagePlanner:
     """Cuts what the partitions of a run read by pages into windows."""

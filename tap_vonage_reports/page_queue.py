@@ -87,10 +87,7 @@ class PageQueue:
 
     def _start(self, reading: Reading) -> None:
         plan = self._plans[reading] = self._planner.plan(reading, last=not self._coming)
-        client, query, cost, resume = self._client, reading.query, reading.outcome.cost, plan.resume
-        pages = [
-            partial(read_pages, client, query, window, resume if resume and resume.window == window else None, cost)
-            for window in plan.windows
-        ]
+        client, query, cost = self._client, reading.query, reading.outcome.cost
+        pages = [partial(read_pages, client, query, window, plan.place_in(window), cost) for window in plan.windows]
         lookups = [partial(look_up, client, query, ids, cost) for ids in plan.lookups]
         self._ahead.add(reading, [*pages, *lookups])

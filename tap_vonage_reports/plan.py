@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tap_vonage_reports.reports import can_be_taken_up
-from tap_vonage_reports.tables import aligned
+from tap_vonage_reports.tables import aligned, money
 from tap_vonage_reports.times import to_text
 from tap_vonage_reports.usage import EARLIER, EarlierPulls, earlier_pulls
-from tap_vonage_reports.windows import length, windows_of
+from tap_vonage_reports.windows import bounds, length
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +48,7 @@ class PartitionPlan(msgspec.Struct, kw_only=True):
     account: str
     direction: str | None
     path: str
-    ranges: list[tuple[str, str]]
+    ranges: list[list[str]]
     days: float
     again: float
     windows: int
@@ -125,7 +125,7 @@ def _plan_partition(reading: Reading, planner: PagePlanner, taken_up: int, *, la
         account=reading.partition.account,
         direction=reading.partition.direction,
         path="both" if len(paths) > 1 else next(iter(paths), "-"),
-        ranges=[(to_text(part.start), to_text(part.end)) for part in windows_of(need)],
+        ranges=bounds(need),
         days=round(length(need) / timedelta(days=1), 3),
         again=_share(need & known, need),
         windows=len(plan.windows) + len(reading.by_report),
@@ -142,13 +142,12 @@ def _share(part: portion.Interval, whole: portion.Interval) -> float:
 
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-_RIGHT = ("days", "requests", "reports", "ids", "again", "rows", "price")
+_RIGHT = ("days", "requests", "reports", "again", "rows", "price")
 
 
 def _what_is_read(plan: Plan) -> Iterable[str]:
     named = any(partition.account != "primary" for partition in plan.partitions)
-    head = ["stream", *(["account"] if named else []), "from", "days", "path", "requests", "reports", "again"]
-    rows = [head]
+    rows = [["stream", *(["account"] if named else []), "from", "days", "path", "requests", "reports", "again"]]
     for part in plan.partitions:
         stream = " ".join(filter(None, (part.stream, part.direction)))
         start = part.ranges[0][0][:16].replace("T", " ") if part.ranges else "-"
@@ -185,8 +184,5 @@ def _what_it_has_cost(pulls: Sequence[EarlierPulls] | None) -> Iterator[str]:
         return
     yield f"Pulled in the last {EARLIER.days} days, by this and other programs (REPORTS-USAGE, free of charge):"
     yield ""
-    rows = [["product", "requests", "rows", "price"]]
-    for pull in pulls:
-        price = ", ".join(f"{price:f} {currency}".strip() for currency, price in sorted(pull.price.items()) if price)
-        rows.append([pull.product, f"{pull.requests:,}", f"{pull.rows:,}", price or "0"])
-    yield from aligned(rows, right=_RIGHT)
+    rows = [(pull.product, f"{pull.requests:,}", f"{pull.rows:,}", money(pull.price) or "0") for pull in pulls]
+    yield from aligned([("product", "requests", "rows", "price"), *rows], right=_RIGHT)

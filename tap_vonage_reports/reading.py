@@ -142,12 +142,12 @@ class Reading:
         return plan(need, longest, [page.window]), page
 
     def plan_lookups(self) -> list[tuple[str, ...]]:
-        """The ids of the rows to look up, once: those that are not in what is read in any case.
+        """The ids of the rows to look up: those that are not in what is read in any case.
 
         Returns:
             Ids, as many together as a query takes.
         """
-        if self.refresh is None or not self.trusts_ids:
+        if self.refresh is None:
             return []
         need, kept = self.need(), self.bookmark.open
         apart = {hour for hour in set(kept.values()) if hours([hour]) not in need}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from decimal import Decimal
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[str]:
@@ -23,3 +24,8 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[
         ).rstrip()
         for row in rows
     ]
+
+
+def money(prices: Mapping[str, Decimal]) -> str:
+    """Amounts by currency, to the last digit; empty where nothing costs anything."""
+    return ", ".join(f"{price:f} {currency}".strip() for currency, price in sorted(prices.items()) if price)

@@ -37,9 +37,10 @@ from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_enviro
 from tap_vonage_reports.signals import Interrupted, without_handlers
 from tap_vonage_reports.state import BOOKMARKS, check_state
 from tap_vonage_reports.streams import ReportStream, files_hold_text, personal_data
+from tap_vonage_reports.wire import texts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -108,7 +109,7 @@ class TapVonageReports(Tap):
                     settings.api_secret,
                     basic_token(settings.api_key, settings.api_secret),
                     str(given.get("personal_data_salt") or ""),
-                    *_texts((given.get("batch_config") or {}).get("storage", {}).get("params")),
+                    *texts_of((given.get("batch_config") or {}).get("storage", {}).get("params")),
                 ]
             )
             self._run = Run(settings, self._write_state)
@@ -320,15 +321,6 @@ class TapVonageReports(Tap):
             tap.run_to_end(tap.run_connection_test)
             ctx.exit()
         super().cb_test(ctx, param, value)
-
-
-def _texts(value: object) -> Iterator[str]:
-    """All texts in a setting."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
 
 
 def _known_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -> Catalog:

@@ -13,6 +13,7 @@ import msgspec
 from tap_vonage_reports.errors import ApiError, showable
 from tap_vonage_reports.pages import read_pages
 from tap_vonage_reports.products import FREE_PRODUCT, PRODUCTS
+from tap_vonage_reports.records import KEY, RecordParser
 from tap_vonage_reports.windows import LONGEST_WINDOW, Window, cut, spans
 
 if TYPE_CHECKING:
@@ -56,12 +57,11 @@ def earlier_pulls(run: Run) -> list[EarlierPulls] | None:
     names = {product.name for product in PRODUCTS.values()}
     try:
         for row in _usage(run):
-            name = row.get("requested_product") or row.get("request_product")
-            product = name if name in names else "other"
+            product = row["requested_product"] if row["requested_product"] in names else "other"
             pull = pulls.setdefault(product, EarlierPulls(product=product))
             pull.requests += 1
-            pull.rows += int(_number(row.get("items_written")))
-            pull.price[showable(row.get("currency"))] += _number(row.get("total_price"))
+            pull.rows += int(_likely(row["items_written"]))
+            pull.price[showable(row["currency"])] += _likely(row["total_price"])
     except ApiError as error:
         logger.warning("What earlier runs have cost cannot be read (%s): %s", FREE_PRODUCT.name, error)
         return None
@@ -71,21 +71,18 @@ def earlier_pulls(run: Run) -> list[EarlierPulls] | None:
 def _usage(run: Run) -> Iterator[dict[str, Any]]:
     """The rows of the product that is free of charge [confirmed], each once."""
     end = run.now()
+    parser = RecordParser(FREE_PRODUCT.schema, FREE_PRODUCT.aliases)
     seen = set()
     for account in run.accounts[:MOST_ACCOUNTS]:
         query = {"product": FREE_PRODUCT.name, "account_id": account}
         for window in cut(spans([Window(end - EARLIER, end)]), LONGEST_WINDOW):
             for page in read_pages(run.client, query, window):
-                for row in page.records:
-                    if row.get("id") not in seen:
-                        seen.add(row.get("id"))
+                for row in parser.parse_rows(page.records):
+                    if row[KEY] not in seen:
+                        seen.add(row[KEY])
                         yield row
 
 
-def _number(value: object) -> Decimal:
-    """A number as it came: as such or as text [contradicted]; 0 where it is none, or one that no row has."""
-    try:
-        number = Decimal(str(value))
-    except ArithmeticError:
-        return Decimal(0)
-    return number if number.is_finite() and 0 <= number < MOST else Decimal(0)
+def _likely(number: Decimal | int | None) -> Decimal:
+    """A number of a row; 0 where there is none, or one that no row has."""
+    return Decimal(number) if number is not None and 0 <= number < MOST else Decimal(0)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import portion
 
+from tap_vonage_reports.times import to_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -55,6 +57,11 @@ def windows_of(time: portion.Interval) -> Iterator[Window]:
 def hours(starts: Iterable[datetime]) -> portion.Interval:
     """The hours that begin at some times, as one set of time."""
     return spans(Window(start, start + timedelta(hours=1)) for start in set(starts))
+
+
+def bounds(time: portion.Interval) -> list[list[str]]:
+    """The starts and ends of what makes up a set of time, in order, as the tap writes times."""
+    return [[to_text(part.start), to_text(part.end)] for part in windows_of(time)]
 
 
 def unsettled(

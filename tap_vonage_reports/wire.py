@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 DEEPEST = 64
 """Objects and lists within each other. Answers have five levels; what writes and stores records stops at a few hundred,
@@ -62,3 +62,12 @@ def _too_deep() -> ValueError:
 
 
 _decoder = msgspec.json.Decoder(float_hook=_number)
+
+
+def texts_of(value: object) -> Iterator[str]:
+    """All texts in a JSON value, down to the deepest."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts_of(part)
