@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,17 +19,18 @@ from psycopg.types.json import set_json_loads
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox, Within
+from tests import target_postgres
 from tests.conftest import NOW
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
 
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)
 DATES = {"start_date": START.isoformat(), "end_date": END.isoformat()}
-TARGET = Path(sys.executable).with_name("target-postgres")
 STREAMS = {"sms": 200, "verify_v2": 30, "reports_usage": 30}
 """The streams that are loaded, and how many rows of each (and of each direction) there are."""
 COLUMNS = {
@@ -53,24 +51,17 @@ class Database:
     Attributes:
         server: The server's address.
         schema: The schema.
-        config: The target's configuration file.
+        folder: Where the target's configuration goes.
     """
 
     server: str
     schema: str
-    config: Path
+    folder: Path
 
     def load(self, output: Output) -> None:
         """Give messages to the target."""
-        done = subprocess.run(  # noqa: S603 - the target that the project installs
-            [TARGET, "--config", self.config],
-            input=b"".join(line if line.endswith(b"\n") else line + b"\n" for line in output.lines),
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr.decode()[-3000:]
+        settings = {"default_target_schema": self.schema, "load_method": "upsert"}
+        target_postgres.load(self.server, self.folder, output.lines, **settings)
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """What stands in a table; without the columns that the target adds."""
@@ -111,16 +102,8 @@ class Loaded:
 
 
 def database_for(server: str, folder: Path) -> Database:
-    """A new schema, and the target's configuration for it."""
-    schema = f"test_{uuid4().hex}"
-    config = {
-        "sqlalchemy_url": server.replace("postgresql:", "postgresql+psycopg:", 1),
-        "default_target_schema": schema,
-        "load_method": "upsert",
-    }
-    file = folder / "target.json"
-    file.write_text(json.dumps(config))
-    return Database(server, schema, file)
+    """A new schema."""
+    return Database(server, f"test_{uuid4().hex}", folder)
 
 
 @pytest.fixture(scope="module", params=["records", "parquet", "jsonl"])

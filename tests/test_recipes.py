@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections import Counter, defaultdict
 from datetime import date, datetime, timezone
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
@@ -20,6 +17,7 @@ from psycopg import sql
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox, Within
+from tests import target_postgres
 from tests.harness import run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -34,7 +32,6 @@ PAGE = Path(__file__).parent.parent / "docs" / "recipes.md"
 BLOCK = re.compile(r"^```\{code-block\} (sql|json)\n:name: (\S+)\n\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = {(language, name): text for language, name, text in BLOCK.findall(PAGE.read_text("utf-8"))}
 QUERIES = {name: text for (language, name), text in BLOCKS.items() if language == "sql"}
-TARGET = Path(sys.executable).with_name("target-postgres")
 START, END = datetime(2026, 10, 29, tzinfo=timezone.utc), datetime(2026, 11, 3, tzinfo=timezone.utc)
 """Over the end of a month; the second run looks back at the last three days of it."""
 TRAFFIC = {"sms": 300, "messages": 100, "voice_call": 100, "reports_usage": 60}
@@ -75,23 +72,8 @@ def truth(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 def load(server: str, folder: Path, lines: list[bytes]) -> None:
     """Load the streams into one schema, and what is appended into another, under the stream's own name."""
-    socket = parse_qs(urlsplit(server).query)["host"][0]
-    settings = {
-        "sqlalchemy_url": f"postgresql+psycopg://postgres:@/postgres?host={socket}",
-        "default_target_schema": UPSERTED,
-        **json.loads(BLOCKS["json", "appending"]),
-    }
-    config = folder / "target.json"
-    config.write_text(json.dumps(settings))
-    done = subprocess.run(  # noqa: S603 - the target that the project installs
-        [TARGET, "--config", config],
-        input=b"".join(lines),
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    appending = json.loads(BLOCKS["json", "appending"])
+    target_postgres.load(server, folder, lines, default_target_schema=UPSERTED, **appending)
     with psycopg.connect(server) as connection:
         connection.execute(f"create schema {APPENDED}".encode())
         connection.execute(f"alter table {UPSERTED}.sms_history set schema {APPENDED}".encode())

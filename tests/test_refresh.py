@@ -18,7 +18,7 @@ from tap_vonage_reports.windows import Window
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from tap_vonage_reports.sandbox import Sandbox
@@ -41,6 +41,19 @@ def load(table: Table, output: Output) -> None:
     """Do as a target that upserts."""
     for stream, records in output.records.items():
         table.update({(stream, record["id"]): record for record in records})
+
+
+def runs(sandbox: Sandbox, table: Table, count: int, *, hours: float, **settings: Any) -> Iterator[Output]:
+    """Runs with some hours in between, each from the state of the one before, loaded into a table."""
+    state = None
+    for number in range(count):
+        if number:
+            sandbox.clock.advance(hours=hours)
+        output = run_tap(by_id(sandbox, **settings), STREAMS, state)
+        assert output.error is None
+        load(table, output)
+        yield output
+        state = output.state
 
 
 def assert_fresh(sandbox: Sandbox, table: Table, streams: tuple[str, ...] = STREAMS) -> None:
@@ -83,16 +96,11 @@ def test_ten_daily_runs_end_in_the_same_table_for_a_fifth_of_the_extra_rows(
     for mode in ("window", "ids"):
         sandbox = make_sandbox(rows={"sms": 345, "messages": 145})
         table = tables[mode] = {}
-        state = None
-        for day in range(11):
-            output = run_tap(by_id(sandbox, status_refresh=mode), STREAMS, state)
-            load(table, output)
+        for day, output in enumerate(runs(sandbox, table, 11, hours=24, status_refresh=mode)):
             if day:
                 pulled[mode] += sum(map(len, output.records.values()))
             else:
                 seen = set(table)
-            state = output.state
-            sandbox.clock.advance(days=1)
     assert tables["ids"] == tables["window"]
     fresh = len(tables["ids"].keys() - seen)
     assert pulled["ids"] - fresh <= (pulled["window"] - fresh) / 5
@@ -137,10 +145,7 @@ def test_queries_by_id_carry_twenty_ids_and_nothing_that_may_not_go_with_them(
 
 def test_a_row_is_kept_until_it_is_final_or_older_than_the_look_back(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows=SOME)
-    state = None
-    for _ in range(4):
-        output = run_tap(by_id(sandbox), STREAMS, state)
-        state = output.state
+    for output in runs(sandbox, {}, 4, hours=24):
         open_now = {
             row["id"]
             for row in sandbox.expected(
@@ -150,9 +155,8 @@ def test_a_row_is_kept_until_it_is_final_or_older_than_the_look_back(make_sandbo
         }
         assert open_now
         # By the hour: some are kept a little longer.
-        assert open_now <= set(kept(state, "sms"))
-        assert len(kept(state, "sms")) <= len(open_now) + 10
-        sandbox.clock.advance(days=1)
+        assert open_now <= set(kept(output.state, "sms"))
+        assert len(kept(output.state, "sms")) <= len(open_now) + 10
 
 
 def test_rows_that_never_change_are_not_kept(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -166,13 +170,7 @@ def test_rows_that_are_listed_late_are_found_within_the_hours_that_are_set(
 ) -> None:
     sandbox = make_sandbox(rows=SOME, faults=["late-rows"])
     table: Table = {}
-    state = None
-    for _ in range(4):
-        output = run_tap(by_id(sandbox, late_rows_hours=3), STREAMS, state)
-        load(table, output)
-        state = output.state
-        sandbox.clock.advance(days=1)
-    sandbox.clock.advance(days=-1)
+    assert len(list(runs(sandbox, table, 4, hours=24, late_rows_hours=3))) == 4
     assert_fresh(sandbox, table)
 
 
@@ -182,15 +180,8 @@ def test_what_is_not_found_by_its_id_is_read_by_its_window_in_the_same_run(
 ) -> None:
     sandbox = make_sandbox(rows=SOME, faults=[fault.value])
     table: Table = {}
-    first = run_tap(by_id(sandbox), STREAMS)
-    load(table, first)
-    state = first.state
     logs = []
-    for _ in range(3):
-        sandbox.clock.advance(hours=15)
-        output = run_tap(by_id(sandbox), STREAMS, state)
-        load(table, output)
-        state = output.state
+    for output in runs(sandbox, table, 4, hours=15):
         assert_fresh(sandbox, table)
         logs.append(output.log)
     assert "not found by their ids" in "".join(logs)
@@ -231,14 +222,11 @@ def test_what_is_read_instead_is_only_what_ids_were_to_stand_in_for(
 def test_what_is_read_instead_does_not_wait_for_what_is_read_ahead(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows=SOME, faults=["ids-not-found"], page_size=3)
     table: Table = {}
-    state = None
-    for _ in range(2):
-        output = run_tap(by_id(sandbox, max_concurrent_requests=1), STREAMS, state)
-        load(table, output)
-        state = output.state
+    logs = []
+    for output in runs(sandbox, table, 2, hours=15, max_concurrent_requests=1):
         assert_fresh(sandbox, table)
-        sandbox.clock.advance(hours=15)
-    assert "not found by their ids" in output.log
+        logs.append(output.log)
+    assert "not found by their ids" in logs[-1]
 
 
 def test_more_rows_than_can_be_kept_are_read_by_their_windows(
@@ -247,15 +235,10 @@ def test_more_rows_than_can_be_kept_are_read_by_their_windows(
     monkeypatch.setattr(delivery, "MOST_OPEN", 60)
     sandbox = make_sandbox(rows=SOME, page_size=20)
     table: Table = {}
-    state = None
-    for _ in range(4):
-        output = run_tap(by_id(sandbox), STREAMS, state)
-        load(table, output)
-        state = output.state
-        assert len(kept(state, "messages")) <= 60
+    for output in runs(sandbox, table, 4, hours=15):
+        assert len(kept(output.state, "messages")) <= 60
         assert_fresh(sandbox, table)
         assert "too many to be kept" in output.log
-        sandbox.clock.advance(hours=15)
 
 
 def test_a_stream_with_filters_is_read_by_its_windows(make_sandbox: Callable[..., Sandbox]) -> None:

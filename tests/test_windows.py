@@ -35,7 +35,7 @@ from tap_vonage_reports.windows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import portion
 
@@ -377,40 +377,51 @@ def read_windows(reading: Reading, count: int | None) -> tuple[list[Window], boo
     return done, True
 
 
-@given(pasts(st.none() | st.integers(-50, 300), st.none() | st.integers(0, 400)), st.integers(0, 100))
-def test_whatever_runs_come_before_and_wherever_they_are_killed_nothing_stays_stale(
-    runs: list[Past], lookback: int
-) -> None:
+@dataclass(frozen=True)
+class Played:
+    """A run that has been played: when, its dates, the hours that it has read, and whether these are all."""
+
+    now: int
+    start: int | None
+    end: int | None
+    read: list[int]
+    whole: bool
+
+
+def played(runs: list[Past], lookback: int) -> Iterator[Played]:
+    """Run after run, each from the state that the one before has left."""
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
-    seen: dict[int, int] = {}
     now = 0
     for run in runs:
         now += run.gap
         start, end, settings = run.settings(now)
-        windows_read, whole = read_windows(open_reading(state, now, **settings, lookback_hours=lookback), run.count)
-        seen |= dict.fromkeys(hours_of(windows_read), now)
+        done, whole = read_windows(open_reading(state, now, **settings, lookback_hours=lookback), run.count)
+        yield Played(now, start, end, hours_of(done), whole)
         state = json.loads(json.dumps(state))
-        last = now if end is None else end
-        for hour in range(last - 168 if start is None else start, last) if whole else ():
+
+
+@given(pasts(st.none() | st.integers(-50, 300), st.none() | st.integers(0, 400)), st.integers(0, 100))
+def test_whatever_runs_come_before_and_wherever_they_are_killed_nothing_stays_stale(
+    runs: list[Past], lookback: int
+) -> None:
+    seen: dict[int, int] = {}
+    for run in played(runs, lookback):
+        seen |= dict.fromkeys(run.read, run.now)
+        last = run.now if run.end is None else run.end
+        for hour in range(last - 168 if run.start is None else run.start, last) if run.whole else ():
             # What this run has not read was final when it was read.
-            assert seen.get(hour) == now or seen[hour] >= hour + lookback
+            assert seen.get(hour) == run.now or seen[hour] >= hour + lookback
 
 
 @given(pasts(st.integers(-50, 0), st.none()), st.integers(0, 100))
 def test_what_was_final_when_it_was_read_is_not_read_again_wherever_runs_are_killed(
     runs: list[Past], lookback: int
 ) -> None:
-    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     seen: dict[int, int] = {}
-    now = 0
-    for run in runs:
-        now += run.gap
-        *_, settings = run.settings(now)
-        windows_read, _ = read_windows(open_reading(state, now, **settings, lookback_hours=lookback), run.count)
-        for hour in hours_of(windows_read):
+    for run in played(runs, lookback):
+        for hour in run.read:
             assert hour not in seen or seen[hour] < hour + 1 + lookback
-            seen[hour] = now
-        state = json.loads(json.dumps(state))
+            seen[hour] = run.now
 
 
 @pytest.mark.parametrize("start", [None, -20_000], ids=["by default", "before the retention"])
