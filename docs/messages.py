@@ -83,7 +83,7 @@ def error_texts() -> dict[type[errors.TapError], list[str]]:
                 problems = (node.value for node in ast.walk(function.node) if isinstance(node, ast.Yield))
                 found[errors.SettingsError] |= dict.fromkeys(map(function.text, problems))
     for kind in kinds.values():
-        if issubclass(kind, errors.Refusal):
+        if issubclass(kind, errors.RequestRejectedError):
             found[kind][_message(kind, [])] = None
     return {kind: [text for text in texts if _says_something(text)] for kind, texts in found.items()}
 
@@ -107,7 +107,7 @@ def log_texts() -> dict[str, list[str]]:
 def _message(kind: type[errors.TapError], arguments: list[str]) -> str:
     """What an error says that is made of these texts."""
     make: Any = kind
-    if issubclass(kind, errors.Refusal):  # of status and title, which the API says
+    if issubclass(kind, errors.RequestRejectedError):  # of status and title, which the API says
         return str(make(VARIES, VARIES))
     return str(make(arguments) if issubclass(kind, errors.SettingsError) else make(*arguments))
 

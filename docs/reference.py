@@ -17,7 +17,7 @@ import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
 from docs.messages import error_texts, error_types, log_texts
-from tap_vonage_reports.errors import ApiError, EndOfRunError, TapError
+from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import KEY, RecordParser
 from tap_vonage_reports.sandbox import Sandbox
@@ -320,9 +320,9 @@ def _by_reach() -> Iterator[tuple[str, str, list[type[TapError]]]]:
     )
     yield "What ends a partition", partition, [kind for kind in kinds if issubclass(kind, ApiError)]
     run = "No other partition would fare better. The exit code is 1."
-    yield "What ends the run at once", run, [kind for kind in kinds if issubclass(kind, EndOfRunError)]
+    yield "What ends the run at once", run, [kind for kind in kinds if issubclass(kind, FatalApiError)]
     here = "Settings, state, catalog, or who reads the output. The exit code is 1."
-    rest = [kind for kind in kinds if not issubclass(kind, (ApiError, EndOfRunError))]
+    rest = [kind for kind in kinds if not issubclass(kind, (ApiError, FatalApiError))]
     yield "What is wrong on this side", here, rest
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from tap_vonage_reports.errors import BrokenAnswerError, showable
+from tap_vonage_reports.errors import RetriableApiError, showable
 from tap_vonage_reports.wire import read_json
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def check_report(body: Mapping[str, Any]) -> None:
     """Refuse the state of a report that cannot be asked for again.
 
     Raises:
-        BrokenAnswerError: It has no id.
+        RetriableApiError: It has no id.
     """
     if not is_id(body.get("request_id")):
         msg = "The API answered 200 without the id of a report"
-        raise BrokenAnswerError(msg)
+        raise RetriableApiError(msg)
 
 
 def rows_announced(body: Mapping[str, Any]) -> int | None:
@@ -59,31 +59,31 @@ def check_records(body: Mapping[str, Any]) -> None:
     """Refuse a page that cannot be whole.
 
     Raises:
-        BrokenAnswerError: It has no rows, more than there can be, or another number than it announces.
+        RetriableApiError: It has no rows, more than there can be, or another number than it announces.
     """
     records = body.get("records")
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         msg = "The API answered 200 without a list of records"
-        raise BrokenAnswerError(msg)
+        raise RetriableApiError(msg)
     if len(records) > MOST_ROWS:
         msg = f"The API answered with more than {MOST_ROWS} records on a page"
-        raise BrokenAnswerError(msg)
+        raise RetriableApiError(msg)
     count = rows_announced(body)
     if count is not None and count != len(records):
         msg = f"The API sent {len(records)} records on a page, and announced another number of them"
-        raise BrokenAnswerError(msg)
+        raise RetriableApiError(msg)
 
 
 def read_answer(body: bytearray) -> dict[str, Any]:
     """The body of a 200.
 
     Raises:
-        BrokenAnswerError: It is no JSON object, or none that `wire.read_json` reads.
+        RetriableApiError: It is no JSON object, or none that `wire.read_json` reads.
     """
     answer = _object(body)
     if answer is None:
         msg = "The API answered 200 with a body that is not a JSON object"
-        raise BrokenAnswerError(msg)
+        raise RetriableApiError(msg)
     return answer
 
 

@@ -35,19 +35,19 @@ from tap_vonage_reports.answers import (
 )
 from tap_vonage_reports.errors import (
     ApiError,
-    BrokenAnswerError,
     ConnectionFailedError,
     CredentialsError,
-    NoRoomError,
-    NotAvailable,
-    NotInThePast,
+    CredentialsRevokedError,
+    ProductUnavailableError,
     RateLimitedError,
-    Redirected,
-    Refusal,
     ReportError,
+    ReportLimitError,
+    RequestRejectedError,
+    RetriableApiError,
     TapError,
-    Unauthorized,
+    UnexpectedRedirectError,
     UnreachableError,
+    WindowInFutureError,
     showable,
 )
 from tap_vonage_reports.turns import RateLimit, Turn
@@ -114,7 +114,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Refused(NamedTuple):
-    """What is kept of a 4xx: see `Refusal`."""
+    """What is kept of a 4xx: see `RequestRejectedError`."""
 
     status: int
     title: str
@@ -179,7 +179,7 @@ class ReportsClient:
         Raises:
             CredentialsError: The key or the secret is wrong.
             Refusal: The API will not serve this query.
-            BrokenAnswerError: No usable answer, also after retries.
+            RetriableApiError: No usable answer, also after retries.
             UnreachableError: No answer at all, also after retries.
             Cancelled: The turn was cancelled.
         """
@@ -216,7 +216,7 @@ class ReportsClient:
         """The state of a report: ``GET /v2/reports/{request_id}``. Gone after 4 days [confirmed].
 
         Raises:
-            ApiError: As for `records`; a `Refusal` with status 404 when the report is gone.
+            ApiError: As for `records`; a `RequestRejectedError` with status 404 when the report is gone.
         """
         return self._get(_report_path(request_id), self._async_limit, check_report)
 
@@ -238,7 +238,7 @@ class ReportsClient:
             file: Where to write to; empty at first.
 
         Raises:
-            ApiError: As for `records`; a `Refusal` with status 404 when the file is gone.
+            ApiError: As for `records`; a `RequestRejectedError` with status 404 when the file is gone.
             ReportError: The link leads nowhere or to where it is not safe, or the file is larger than `LARGEST_FILE`.
         """
         self._persistently(self._download, Turn(), _media_path(link), file)
@@ -267,7 +267,7 @@ class ReportsClient:
         try:
             return self._attempt(turn, "POST", "/v2/reports", self._async_limit, check_report, json=dict(body))
         except RateLimitedError as full:
-            raise NoRoomError(full.retry_after) from full
+            raise ReportLimitError(full.retry_after) from full
 
     def _download(self, turn: Turn, path: str, file: BinaryIO) -> None:
         have = file.tell()
@@ -292,12 +292,12 @@ class ReportsClient:
             if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 _empty(file)
                 msg = "The download went on at another place than asked for"
-                raise BrokenAnswerError(msg)
+                raise RetriableApiError(msg)
             self._save(response, file, have)
         elif response.status_code == requests.codes.requested_range_not_satisfiable:
             _empty(file)
             msg = "The download could not be continued"
-            raise BrokenAnswerError(msg)
+            raise RetriableApiError(msg)
         else:
             raise self._error(response, self._body(response), at)
 
@@ -334,11 +334,11 @@ class ReportsClient:
             ):
                 if response.status_code != requests.codes.ok:
                     msg = f"The store behind the media service answered HTTP {response.status_code}"
-                    raise BrokenAnswerError(msg)
+                    raise RetriableApiError(msg)
                 self._save(response, file, 0)
         except HTTP_ERRORS as error:
             msg = f"The store behind the media service cannot be read ({type(error).__name__})"
-            raise BrokenAnswerError(msg) from None
+            raise RetriableApiError(msg) from None
 
     def _save(self, response: requests.Response, file: BinaryIO, have: int) -> None:
         """Write a body to a file, behind what there is of it."""
@@ -375,7 +375,7 @@ class ReportsClient:
         """Try until there is an answer that is not broken, or the tries are used up."""
         retried = backoff.on_exception(
             _waits,
-            BrokenAnswerError,
+            RetriableApiError,
             max_tries=MAX_TRIES,
             max_time=RETRY_BUDGET_SECONDS,
             giveup=lambda error: getattr(error, "retry_after", 0) > RETRY_BUDGET_SECONDS,
@@ -441,7 +441,7 @@ class ReportsClient:
         except HTTP_ERRORS as error:
             connected = not (error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError))
             msg = f"The connection {'broke' if connected else 'failed'} ({type(error).__name__})"
-            raise (BrokenAnswerError if connected else ConnectionFailedError)(msg) from None
+            raise (RetriableApiError if connected else ConnectionFailedError)(msg) from None
 
     def _body(self, response: requests.Response) -> bytearray:
         body = bytearray()
@@ -449,7 +449,7 @@ class ReportsClient:
             body += part
             if len(body) > LARGEST_BODY:
                 msg = f"The API answered with more than {LARGEST_BODY >> 20} MiB, which is more than any answer has"
-                raise BrokenAnswerError(msg)
+                raise RetriableApiError(msg)
         return body
 
     def _parts(self, response: requests.Response) -> Iterator[bytes]:
@@ -460,7 +460,7 @@ class ReportsClient:
             size += len(part)
             if time.monotonic() - began > BODY_TIMEOUTS * self._timeout + size / SLOWEST:
                 msg = "The answer comes too slowly"
-                raise BrokenAnswerError(msg)
+                raise RetriableApiError(msg)
 
     def _error(self, response: requests.Response, body: bytearray, at: datetime) -> TapError:
         status = response.status_code
@@ -470,29 +470,29 @@ class ReportsClient:
         if status == requests.codes.too_many_requests:
             return RateLimitedError(f"HTTP 429 {title}: the key's rate limit is used up", retry_after=wait)
         if status >= requests.codes.internal_server_error:
-            return BrokenAnswerError(f"HTTP {status} {title}", retry_after=wait)
+            return RetriableApiError(f"HTTP {status} {title}", retry_after=wait)
         # A phrase is looked for in all of it: the API's `type` is not to be relied on [confirmed].
         return self._refusal(Refused(status, title, parameters_of(problem), at), " ".join(texts_of(problem)).lower())
 
     def _refusal(self, refused: Refused, said: str) -> TapError:
         """What any other status means: the kind is told by it, by the parameters that are blamed, and by a phrase."""
-        kind: type[Refusal] = Refusal
+        kind: type[RequestRejectedError] = RequestRejectedError
         if requests.codes.multiple_choices <= refused.status < requests.codes.bad_request:
-            return Redirected(*refused)
+            return UnexpectedRedirectError(*refused)
         if refused.status == requests.codes.unauthorized and "provision" not in said:
             if not self._accepted:
                 return CredentialsError(
                     "The API does not accept api_key and api_secret (HTTP 401). "
                     "Check both in the Vonage dashboard; the key is the primary account's."
                 )
-            kind = Unauthorized
+            kind = CredentialsRevokedError
         elif refused.status in (requests.codes.unauthorized, requests.codes.forbidden):
-            kind = NotAvailable
+            kind = ProductUnavailableError
         elif refused.status == requests.codes.unprocessable_entity:
             if "in the past" in said:
-                kind = NotInThePast
+                kind = WindowInFutureError
             elif "product" in refused.parameters:
-                kind = NotAvailable
+                kind = ProductUnavailableError
         self._accepted = True
         return kind(*refused)
 

@@ -81,7 +81,7 @@ class Delivery:
 
         Raises:
             ApiError: The API refuses the partition, or what came of it is no good.
-            EndOfRunError: The API cannot be used at all.
+            FatalApiError: The API cannot be used at all.
         """
         reading = self._reading
         if reading.by_report:

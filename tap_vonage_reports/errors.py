@@ -44,7 +44,7 @@ class CatalogError(TapError):
     """The catalog given with `--catalog` does not fit this tap. Nothing was read."""
 
 
-class RunFailed(TapError):  # noqa: N818 - the run failed; it is no error of its own
+class SyncFailedError(TapError):
     """At least one partition could not be read; the summary before it says which, and this error why.
 
     What the others have read is written and in the state. The next run reads what is missing.
@@ -61,7 +61,7 @@ class OutputError(TapError):
         )
 
 
-class TargetGoneError(TapError):
+class BrokenPipeToTargetError(TapError):
     """The target has closed the pipe, as a rule because it has failed itself. Look at its log first."""
 
 
@@ -69,19 +69,19 @@ class ApiError(TapError):
     """The API did not give what it was asked for: the partition that asked ends, the others go on."""
 
 
-class EndOfRunError(TapError):
+class FatalApiError(TapError):
     """The API cannot be used at all. Not an `ApiError`, which ends one partition: no other needs to be tried."""
 
 
-class CredentialsError(EndOfRunError):
+class CredentialsError(FatalApiError):
     """The API knows no such key and secret: HTTP 401 before any request has succeeded."""
 
 
-class UnreachableError(EndOfRunError):
+class UnreachableError(FatalApiError):
     """The API gave no answer at all, also after retries: the address, the network, a proxy or a certificate."""
 
 
-class Refusal(ApiError):  # noqa: N818 - the API refuses; the word of the design
+class RequestRejectedError(ApiError):
     """The API understood a request and will not serve it: HTTP 4xx that no retry changes.
 
     Attributes:
@@ -104,13 +104,13 @@ class Refusal(ApiError):  # noqa: N818 - the API refuses; the word of the design
         super().__init__(f"HTTP {status} {title}{blamed}. {self.advice}")
 
 
-class Redirected(Refusal):
+class UnexpectedRedirectError(RequestRejectedError):
     """The API answered with a redirect, and none is followed: the credentials are for `api_url` alone."""
 
     advice = "Redirects are not followed, for the credentials are for api_url alone. Check that address."
 
 
-class NotAvailable(Refusal):
+class ProductUnavailableError(RequestRejectedError):
     """The product is not there for this account: HTTP 401 not provisioned, 403, or 422 unknown product.
 
     A partition that was never read is skipped with a warning, for most accounts have few of the products. One that was
@@ -123,19 +123,19 @@ class NotAvailable(Refusal):
     )
 
 
-class Unauthorized(Refusal):
+class CredentialsRevokedError(RequestRejectedError):
     """HTTP 401 although the same credentials were accepted before, and not for want of a product."""
 
     advice = "The credentials may have been changed or revoked during the run: check api_key and api_secret."
 
 
-class NotInThePast(Refusal):
+class WindowInFutureError(RequestRejectedError):
     """The API found a bound of the window at or after its own clock, also after that clock was asked for."""
 
     advice = "Set end_date further back; where none is set, see that this machine's clock is right."
 
 
-class BrokenAnswerError(ApiError):
+class RetriableApiError(ApiError):
     """The API answered, but not usably: HTTP 5xx or 429, a body that is cut, too large, too slow or not JSON.
 
     Such an answer is retried up to eight times within 15 minutes, each time with a warning, before this error ends the
@@ -155,11 +155,11 @@ class BrokenAnswerError(ApiError):
         self.retry_after = retry_after
 
 
-class RateLimitedError(BrokenAnswerError):
+class RateLimitedError(RetriableApiError):
     """HTTP 429, also after waiting: another program may use up the key's rate. Set `max_requests_per_second` lower."""
 
 
-class NoRoomError(ApiError):
+class ReportLimitError(ApiError):
     """A report could not be asked for because of a limit: of requests a second, or of concurrent reports.
 
     The tap goes on with as many reports as the API has room for. It is an error when there was none at all for
@@ -174,15 +174,15 @@ class NoRoomError(ApiError):
         self.retry_after = retry_after
 
 
-class ConnectionFailedError(BrokenAnswerError):
+class ConnectionFailedError(RetriableApiError):
     """A connection was refused, or timed out before it was there."""
 
 
-class PagingError(ApiError):
+class PaginationError(ApiError):
     """The pages of a window do not add up (no cursor, a repeated cursor), so it may not count as read."""
 
 
-class SpoolError(ApiError):
+class PrefetchStorageError(ApiError):
     """Pages that were read ahead cannot be stored."""
 
     def __init__(self, why: str | None) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import SingerMessageType
 
-from tap_vonage_reports.errors import OutputError, TargetGoneError
+from tap_vonage_reports.errors import BrokenPipeToTargetError, OutputError
 from tap_vonage_reports.signals import Interrupted, handled
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class MessageWriter(MsgSpecWriter):
         """Give whole lines to standard output.
 
         Raises:
-            TargetGoneError: Nobody reads it any more.
+            BrokenPipeToTargetError: Nobody reads it any more.
             OutputError: It cannot be written.
         """
         with output_checked():
@@ -123,7 +123,7 @@ def output_checked() -> Generator[None, None, None]:
     """Tell of what goes wrong with standard output. Nothing more is written then, not even what waits in buffers.
 
     Raises:
-        TargetGoneError: In place of a BrokenPipeError.
+        BrokenPipeToTargetError: In place of a BrokenPipeError.
         OutputError: In place of another OSError.
     """
     try:
@@ -131,7 +131,7 @@ def output_checked() -> Generator[None, None, None]:
     except BrokenPipeError:
         _discard_output()
         msg = "The target has closed the pipe; its own log says why. The next run goes on from its last state."
-        raise TargetGoneError(msg) from None
+        raise BrokenPipeToTargetError(msg) from None
     except OSError as error:
         _discard_output()
         raise OutputError(error.strerror or type(error).__name__) from None

@@ -72,7 +72,7 @@ class PageQueue:
 
         Raises:
             ApiError: The API refuses a page.
-            EndOfRunError: The API cannot be used at all.
+            FatalApiError: The API cannot be used at all.
         """
         return self._ahead.take(reading, meanwhile)
 

@@ -18,7 +18,12 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from tap_vonage_reports.costs import Cost
-from tap_vonage_reports.errors import NotInThePast, PagingError, Refusal, Unauthorized
+from tap_vonage_reports.errors import (
+    CredentialsRevokedError,
+    PaginationError,
+    RequestRejectedError,
+    WindowInFutureError,
+)
 from tap_vonage_reports.times import to_query
 
 if TYPE_CHECKING:
@@ -96,7 +101,7 @@ def read_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
         Pages in the API's order. The last one has `last` set; without it the window was not read.
 
     Raises:
-        PagingError: The pages do not add up.
+        PaginationError: The pages do not add up.
         ApiError: See `ReportsClient.records`.
     """
     repeats, cost = _Repeats(), cost or Cost()
@@ -119,7 +124,7 @@ def read_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
 class _CursorRefusedError(Exception):
     """The API did not take a cursor that it has given. How long one lives is not documented."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: RequestRejectedError) -> None:
         super().__init__()
         self.refusal = refusal
 
@@ -138,7 +143,7 @@ def _follow(fetch: Fetch, query: Mapping[str, str], window: Window, resume: Open
                 "The API gave the same cursor twice, so the window cannot be read to its end. The next run reads "
                 "it again; if this lasts, set a smaller sync_window_hours so that a window fits fewer pages."
             )
-            raise PagingError(msg)
+            raise PaginationError(msg)
         yield page
         seen.add(page.cursor)
         page = _ask(fetch, query, page.window, page.cursor, page.iv)
@@ -149,7 +154,7 @@ def _first(fetch: Fetch, query: Mapping[str, str], window: Window) -> Page:
     """The first page; of a shorter window where the API finds that this one does not end in the past."""
     try:
         return _ask(fetch, query, window)
-    except NotInThePast as refusal:
+    except WindowInFutureError as refusal:
         if refusal.answered_at is None:
             raise
         shorter = window.until(refusal.answered_at - HOLD_BACK_AFTER_REFUSAL)
@@ -170,9 +175,9 @@ def _ask(
     }
     try:
         return _page(fetch(parameters), window)
-    except Unauthorized:
+    except CredentialsRevokedError:
         raise
-    except Refusal as refusal:
+    except RequestRejectedError as refusal:
         if cursor:
             raise _CursorRefusedError(refusal) from None
         raise
@@ -216,7 +221,7 @@ def _page(answer: Answer, window: Window) -> Page:
             "The API answered with a request_status that is neither SUCCESS nor TRUNCATED, so it is not known whether "
             "the window ends here. The next run reads it again; if this lasts, the API's rules have changed."
         )
-        raise PagingError(msg)
+        raise PaginationError(msg)
     link = _next_link(body)
     cursor = _text(body.get("cursor")) or link.get("cursor")
     iv = _text(body.get("iv")) or link.get("iv")
@@ -225,13 +230,13 @@ def _page(answer: Answer, window: Window) -> Page:
             "The API gave a cursor that is too long to be sent back. The next run reads the window again; if this "
             "lasts, the API's rules have changed."
         )
-        raise PagingError(msg)
+        raise PaginationError(msg)
     if not cursor:
         msg = (
             "The API says that there are more records (TRUNCATED) but gives no cursor to them. The next run reads the "
             "window again; if this lasts, set a smaller sync_window_hours so that a window fits one page."
         )
-        raise PagingError(msg)
+        raise PaginationError(msg)
     return Page(records, cursor, iv, answer.at, window)
 
 

@@ -91,7 +91,7 @@ def plan_run(run: Run, readings: Sequence[Reading]) -> Plan:
         readings: The partitions, in the order in which they are read.
 
     Raises:
-        EndOfRunError: The API cannot be used at all.
+        FatalApiError: The API cannot be used at all.
     """
     reports = [_plan_reports(reading, run.client.clock.now()) for reading in readings]
     planner = run.planner()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.errors import NotAvailable, Refusal, Unauthorized
+from tap_vonage_reports.errors import CredentialsRevokedError, ProductUnavailableError, RequestRejectedError
 from tap_vonage_reports.settings import DIRECTION, SWITCHES
 from tap_vonage_reports.state import LOOKED_UP
 from tap_vonage_reports.times import canonical_time, to_text
@@ -165,9 +165,9 @@ def look_up(
     parameters = {name: query[name] for name in MAY_GO_WITH_IDS if name in query}
     try:
         answer = client.records({**parameters, "id": ",".join(ids)}, turn, cost)
-    except (Unauthorized, NotAvailable):
+    except (CredentialsRevokedError, ProductUnavailableError):
         raise
-    except Refusal as refusal:
+    except RequestRejectedError as refusal:
         logger.warning("Rows cannot be looked up by their ids: %s", refusal)
         yield Found(ids, [])
     else:

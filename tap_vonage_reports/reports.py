@@ -20,10 +20,10 @@ from tap_vonage_reports.answers import rows_announced
 from tap_vonage_reports.errors import (
     ApiError,
     ArchiveError,
-    BrokenAnswerError,
-    NoRoomError,
-    Refusal,
     ReportError,
+    ReportLimitError,
+    RequestRejectedError,
+    RetriableApiError,
 )
 from tap_vonage_reports.settings import fingerprint
 from tap_vonage_reports.state import RequestedReport
@@ -247,7 +247,7 @@ class ReportQueue:
         body = report.reading.report_body(report.window)
         try:
             answer = self._client.create_report(body)
-        except NoRoomError as full:
+        except ReportLimitError as full:
             self._make_do(report, full)
             return False
         except ApiError as error:
@@ -268,7 +268,7 @@ class ReportQueue:
         logger.info("%s: requested", report)
         return True
 
-    def _make_do(self, report: Report, full: NoRoomError) -> None:
+    def _make_do(self, report: Report, full: ReportLimitError) -> None:
         """Go on with as many reports as the API has room for; but not for ever with none."""
         now = time.monotonic()
         in_flight = self._in_flight()
@@ -302,7 +302,7 @@ class ReportQueue:
         """Ask for the state of a report, and act on it."""
         try:
             body = self._client.report(report.request_id).body
-        except Refusal as refusal:
+        except RequestRejectedError as refusal:
             if refusal.status == NOT_FOUND:
                 self._ask_again(report, "is gone")
             else:
@@ -421,12 +421,12 @@ class ReportQueue:
             try:
                 self._client.download(report.link, file)
                 report.count = accept(file, report.count)
-            except Refusal as refusal:
+            except RequestRejectedError as refusal:
                 if refusal.status != NOT_FOUND:
                     raise
                 self._ask_again(report, "has lost its file")
                 return False
-            except BrokenAnswerError as error:
+            except RetriableApiError as error:
                 raise self._problem(report, f"could not be downloaded ({error.what})", TAKEN_UP) from None
             except ArchiveError as error:
                 last = error

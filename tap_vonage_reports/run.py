@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.client import ReportsClient
-from tap_vonage_reports.errors import ApiError, BrokenAnswerError, Refusal, RunFailed, SettingsError
+from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError, SettingsError, SyncFailedError
 from tap_vonage_reports.outcomes import Outcome, Result, summary
 from tap_vonage_reports.page_plans import PagePlanner
 from tap_vonage_reports.page_queue import PageQueue
@@ -140,7 +140,7 @@ class Run:
         if self.settings.include_subaccounts:
             try:
                 accounts += self.client.subaccounts()
-            except Refusal as refusal:
+            except RequestRejectedError as refusal:
                 msg = f"The sub-accounts could not be listed: {refusal} Or name them in account_ids."
                 raise ApiError(msg) from refusal
         return tuple(dict.fromkeys(accounts))
@@ -226,7 +226,7 @@ class Run:
         """Log the summary of the run.
 
         Raises:
-            RunFailed: A partition failed, or the API refused every selected stream.
+            SyncFailedError: A partition failed, or the API refused every selected stream.
         """
         if not self.outcomes:
             return
@@ -236,13 +236,13 @@ class Run:
         if failed:
             names = "; ".join(f"{outcome.partition}: {outcome.why}" for outcome in failed)
             msg = f"{len(failed)} of {len(self.outcomes)} partitions could not be read. {names}"
-            raise RunFailed(msg)
+            raise SyncFailedError(msg)
         if all(outcome.result is Result.SKIPPED for outcome in self.outcomes):
             msg = (
                 "The API refused every selected stream, so nothing was read. Check that the account has these "
                 "products, and that the key may read the accounts in account_ids."
             )
-            raise RunFailed(msg)
+            raise SyncFailedError(msg)
 
     def _directions(self, product: Product) -> tuple[str | None, ...]:
         return self.settings.directions_of(product) or (None,)
@@ -261,5 +261,5 @@ class Run:
         }
         try:
             client.records(query)
-        except (Refusal, BrokenAnswerError) as error:
+        except (RequestRejectedError, RetriableApiError) as error:
             logger.debug("The first request was not served: %s", error)

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from tap_vonage_reports.errors import SpoolError
+from tap_vonage_reports.errors import PrefetchStorageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -44,7 +44,7 @@ class Spool(Generic[T]):
             store: Whether it goes to the disk; else it stays in memory as it is.
 
         Raises:
-            SpoolError: It cannot be stored.
+            PrefetchStorageError: It cannot be stored.
         """
         self._entries.append(self._write(item) if store else item)
 
@@ -52,7 +52,7 @@ class Spool(Generic[T]):
         """Take the first item.
 
         Raises:
-            SpoolError: It cannot be read.
+            PrefetchStorageError: It cannot be read.
         """
         entry = self._entries.popleft()
         item = self._read(entry) if isinstance(entry, _Stored) else entry
@@ -98,4 +98,4 @@ def _checked() -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
-        raise SpoolError(error.strerror) from None
+        raise PrefetchStorageError(error.strerror) from None

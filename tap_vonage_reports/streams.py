@@ -18,7 +18,7 @@ from tap_vonage_reports.archive import read_chunks
 from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.delivery import Delivered, Delivery
-from tap_vonage_reports.errors import ApiError, NotAvailable, showable
+from tap_vonage_reports.errors import ApiError, ProductUnavailableError, showable
 from tap_vonage_reports.outcomes import Outcome, Result
 from tap_vonage_reports.privacy import KEEP, PersonalData
 from tap_vonage_reports.products import personal_kinds
@@ -117,7 +117,7 @@ class ReportStream(Stream):
             or only looks at (`--test`). The others are written here, many at once.
 
         Raises:
-            EndOfRunError: The API cannot be used at all.
+            FatalApiError: The API cannot be used at all.
         """
         writer = self.tap.record_writer
         with self._reading(context or {}) as reading:
@@ -147,7 +147,7 @@ class ReportStream(Stream):
             How the files are encoded, and their addresses.
 
         Raises:
-            EndOfRunError: The API cannot be used at all.
+            FatalApiError: The API cannot be used at all.
             TapError: A file cannot be written.
         """
         for partition in [context] if context else self.partitions or []:
@@ -232,7 +232,7 @@ class ReportStream(Stream):
         except GeneratorExit:  # --test has seen what it wants
             outcome.result, outcome.why = Result.READ, ""
             raise
-        except NotAvailable as refusal:
+        except ProductUnavailableError as refusal:
             outcome.why = str(refusal)
             if reading.bookmark.started:
                 self.logger.error("%s: %s", reading.partition, refusal)

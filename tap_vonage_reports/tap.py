@@ -22,7 +22,7 @@ from singer_sdk.tap_base import CliTestOptionValue
 from tap_vonage_reports.errors import (
     ApiError,
     CatalogError,
-    EndOfRunError,
+    FatalApiError,
     SettingsError,
     StateError,
     TapError,
@@ -177,8 +177,8 @@ class TapVonageReports(Tap):
             sync: What to do once the API has answered and accepted the credentials.
 
         Raises:
-            RunFailed: A partition failed, or every selected stream was refused.
-            TargetGoneError: Nobody reads standard output any more.
+            SyncFailedError: A partition failed, or every selected stream was refused.
+            BrokenPipeToTargetError: Nobody reads standard output any more.
             OutputError: Standard output cannot be written.
             Interrupted: A signal came; the state is written.
         """
@@ -192,7 +192,7 @@ class TapVonageReports(Tap):
                 self._write_state()
                 self.logger.warning("Interrupted. The state is written; the next run goes on from there")
                 raise
-            except (ApiError, EndOfRunError):
+            except (ApiError, FatalApiError):
                 self._write_state()
                 raise
             finally:
@@ -238,7 +238,7 @@ class TapVonageReports(Tap):
         """What a run would read now. Nothing is asked for that is billed, and the state stays as it is.
 
         Raises:
-            EndOfRunError: The API cannot be used at all.
+            FatalApiError: The API cannot be used at all.
             ApiError: The accounts cannot be listed.
         """
         return plan_run(self.run, [reading for stream in self.selected_streams for reading in stream.open_all()])
@@ -311,7 +311,7 @@ class TapVonageReports(Tap):
         """Test the connection: read until a first record of every stream.
 
         Raises:
-            RunFailed: A stream could not be read.
+            SyncFailedError: A stream could not be read.
         """
         if value == CliTestOptionValue.All.value:
             config = ctx.params["config"]

@@ -51,7 +51,7 @@ def earlier_pulls(run: Run) -> list[EarlierPulls] | None:
     """What was pulled in the last days, by product; None where the API does not say.
 
     Raises:
-        EndOfRunError: The API cannot be used at all.
+        FatalApiError: The API cannot be used at all.
     """
     pulls: dict[str, EarlierPulls] = {}
     names = {product.name for product in PRODUCTS.values()}

@@ -12,7 +12,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from tap_vonage_reports.errors import RunFailed, SettingsError
+from tap_vonage_reports.errors import SettingsError, SyncFailedError
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.times import parse_time
@@ -133,7 +133,7 @@ def test_what_came_before_a_failure_is_out_and_not_read_again(
     sandbox.requests.reset()
     second = run_tap(settings, ["amd"], first.state)
     ids = [[row["id"] for address in files_of(run) for row in rows_of(address)] for run in (first, second)]
-    assert isinstance(first.error, RunFailed)
+    assert isinstance(first.error, SyncFailedError)
     assert 250 < len(ids[0]) < 500
     assert len(set(ids[0] + ids[1])) == len(ids[0] + ids[1]) == 500
 
@@ -197,7 +197,7 @@ def test_of_a_report_that_is_not_whole_nothing_remains(
     settings = settings_for(sandbox, **DATES, **batch(tmp_path, kind, batch_size=100), fetch_mode="async")
     sandbox.faults.on(fault)
     failed = run_tap(settings, ["amd"])
-    assert isinstance(failed.error, RunFailed)
+    assert isinstance(failed.error, SyncFailedError)
     assert BROKEN_FILES[fault] in str(failed.error)
     assert not files_of(failed)
     assert not list(tmp_path.iterdir())

@@ -14,14 +14,14 @@ import pytest
 from tap_vonage_reports.answers import retry_after
 from tap_vonage_reports.client import MAX_TRIES, ReportsClient
 from tap_vonage_reports.errors import (
-    BrokenAnswerError,
     CredentialsError,
-    NotAvailable,
-    NotInThePast,
+    ProductUnavailableError,
     RateLimitedError,
-    Redirected,
-    Refusal,
+    RequestRejectedError,
+    RetriableApiError,
+    UnexpectedRedirectError,
     UnreachableError,
+    WindowInFutureError,
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.turns import Turn
@@ -79,7 +79,7 @@ def test_without_retry_after_the_pauses_grow(
 ) -> None:
     sandbox = make_sandbox()
     sandbox.faults.on(Fault.SERVER_ERROR)
-    with pytest.raises(BrokenAnswerError):
+    with pytest.raises(RetriableApiError):
         client_of(sandbox, pace=1).records(QUERY)
     assert [int(seconds) for seconds in waits()] == pytest.approx([1, 2, 4, 8, 16, 32, 60], abs=1)
     assert sandbox.requests.total == MAX_TRIES
@@ -107,10 +107,10 @@ def test_a_retry_after_may_be_a_date() -> None:
     ("fault", "kind"),
     [
         (Fault.REVOKED, CredentialsError),
-        (Fault.UNPROVISIONED, NotAvailable),
-        (Fault.FORBIDDEN, NotAvailable),
-        (Fault.UNKNOWN_PRODUCT, NotAvailable),
-        (Fault.REDIRECT, Redirected),
+        (Fault.UNPROVISIONED, ProductUnavailableError),
+        (Fault.FORBIDDEN, ProductUnavailableError),
+        (Fault.UNKNOWN_PRODUCT, ProductUnavailableError),
+        (Fault.REDIRECT, UnexpectedRedirectError),
     ],
 )
 def test_refusals_are_not_tried_again(
@@ -129,15 +129,22 @@ def test_refusals_are_not_tried_again(
 @pytest.mark.parametrize(
     ("change", "kind", "parameters"),
     [
-        ({"direction": "inbound"}, Refusal, ("direction",)),
-        ({"product": "NO-SUCH"}, NotAvailable, ("product",)),
-        ({"date_end": "2026-11-20T13:00:00Z", "date_start": "2026-11-20T01:00:00Z"}, NotInThePast, ("date_end",)),
-        ({"status": "x"}, Refusal, ("status",)),
-        ({"account_id": "foreign1"}, NotAvailable, ()),
+        ({"direction": "inbound"}, RequestRejectedError, ("direction",)),
+        ({"product": "NO-SUCH"}, ProductUnavailableError, ("product",)),
+        (
+            {"date_end": "2026-11-20T13:00:00Z", "date_start": "2026-11-20T01:00:00Z"},
+            WindowInFutureError,
+            ("date_end",),
+        ),
+        ({"status": "x"}, RequestRejectedError, ("status",)),
+        ({"account_id": "foreign1"}, ProductUnavailableError, ()),
     ],
 )
 def test_a_refusal_names_the_parameters_that_the_api_blames(
-    make_sandbox: Callable[..., Sandbox], change: dict[str, str], kind: type[Refusal], parameters: tuple[str, ...]
+    make_sandbox: Callable[..., Sandbox],
+    change: dict[str, str],
+    kind: type[RequestRejectedError],
+    parameters: tuple[str, ...],
 ) -> None:
     with pytest.raises(kind) as caught:
         client_of(make_sandbox()).records({**QUERY, **change})
@@ -147,7 +154,7 @@ def test_a_refusal_names_the_parameters_that_the_api_blames(
 def test_redirects_are_not_followed(make_sandbox: Callable[..., Sandbox]) -> None:
     elsewhere, sandbox = make_sandbox(), make_sandbox()
     sandbox.faults.on(Fault.REDIRECT, elsewhere.url)
-    with pytest.raises(Refusal):
+    with pytest.raises(RequestRejectedError):
         client_of(sandbox).records(QUERY)
     assert elsewhere.requests.total == 0
 
@@ -166,7 +173,7 @@ def test_a_next_link_to_another_host_is_not_contacted(make_sandbox: Callable[...
 def test_a_download_may_be_redirected_but_the_credentials_are_not(make_sandbox: Callable[..., Sandbox]) -> None:
     elsewhere, sandbox = make_sandbox(), make_sandbox()
     sandbox.faults.on(Fault.REDIRECT, elsewhere.url, endpoints=["media"])
-    with pytest.raises(BrokenAnswerError), TemporaryFile() as file:
+    with pytest.raises(RetriableApiError), TemporaryFile() as file:
         client_of(sandbox).download(f"{sandbox.url}/v3/media/some-file", file)
     assert elsewhere.requests.total == MAX_TRIES
     assert not any(entry.credentials for entry in elsewhere.requests.log)

@@ -137,7 +137,7 @@ def fail(error: errors.TapError) -> None:
         lambda: Settings.from_config({**KEYS, "api_url": "http://api.nexmo.com"}, CONFIG_JSONSCHEMA),
         lambda: TapVonageReports(catalog={"streams": 1}, validate_config=False),
         lambda: check_header(["name"]),
-        lambda: fail(errors.SpoolError("No space left on device")),
+        lambda: fail(errors.PrefetchStorageError("No space left on device")),
         lambda: fail(errors.OutputError("No space left on device")),
         lambda: fail(errors.RateLimitedError("HTTP 429 Too Many Requests: the key's rate limit is used up")),
     ],

@@ -8,8 +8,8 @@ import pytest
 
 from tap_vonage_reports.errors import (
     CredentialsError,
-    RunFailed,
     SettingsError,
+    SyncFailedError,
     UnreachableError,
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
@@ -68,23 +68,23 @@ PASSING: dict[Fault, dict[str, Any]] = {
 """Faults that a retry gets past."""
 
 LASTING = {
-    Fault.TOO_MANY_REQUESTS: (0, "429", RunFailed),
-    Fault.SERVER_ERROR: (None, "HTTP 500", RunFailed),
-    Fault.UNAVAILABLE: (None, "HTTP 503", RunFailed),
-    Fault.CUT: (None, "connection broke", RunFailed),
-    Fault.CUT_BODY: (None, "connection broke", RunFailed),
-    Fault.NOT_JSON: (None, "not a JSON object", RunFailed),
-    Fault.JSON_CUT: (None, "not a JSON object", RunFailed),
-    Fault.EMPTY_BODY: (None, "not a JSON object", RunFailed),
-    Fault.ITEMS_COUNT_WRONG: (None, "announced", RunFailed),
-    Fault.CURSOR_MISSING: (None, "no cursor", RunFailed),
-    Fault.CURSOR_REPEATED: (None, "same cursor twice", RunFailed),
-    Fault.CURSOR_REFUSED: (None, "HTTP 422", RunFailed),
-    Fault.REDIRECT: (None, "HTTP 302", RunFailed),
+    Fault.TOO_MANY_REQUESTS: (0, "429", SyncFailedError),
+    Fault.SERVER_ERROR: (None, "HTTP 500", SyncFailedError),
+    Fault.UNAVAILABLE: (None, "HTTP 503", SyncFailedError),
+    Fault.CUT: (None, "connection broke", SyncFailedError),
+    Fault.CUT_BODY: (None, "connection broke", SyncFailedError),
+    Fault.NOT_JSON: (None, "not a JSON object", SyncFailedError),
+    Fault.JSON_CUT: (None, "not a JSON object", SyncFailedError),
+    Fault.EMPTY_BODY: (None, "not a JSON object", SyncFailedError),
+    Fault.ITEMS_COUNT_WRONG: (None, "announced", SyncFailedError),
+    Fault.CURSOR_MISSING: (None, "no cursor", SyncFailedError),
+    Fault.CURSOR_REPEATED: (None, "same cursor twice", SyncFailedError),
+    Fault.CURSOR_REFUSED: (None, "HTTP 422", SyncFailedError),
+    Fault.REDIRECT: (None, "HTTP 302", SyncFailedError),
     Fault.REVOKED: (None, "api_key and api_secret", CredentialsError),
-    Fault.UNPROVISIONED: (None, "HTTP 401", RunFailed),
-    Fault.FORBIDDEN: (None, "HTTP 403", RunFailed),
-    Fault.UNKNOWN_PRODUCT: (None, "HTTP 422", RunFailed),
+    Fault.UNPROVISIONED: (None, "HTTP 401", SyncFailedError),
+    Fault.FORBIDDEN: (None, "HTTP 403", SyncFailedError),
+    Fault.UNKNOWN_PRODUCT: (None, "HTTP 422", SyncFailedError),
 }
 """Faults that nothing gets past, and what the error names."""
 
@@ -171,7 +171,7 @@ def test_a_product_that_was_read_before_and_is_refused_now_fails_the_run(sandbox
     first = read(sandbox, streams=("amd", STREAM))
     sandbox.faults.on(Fault.FORBIDDEN, products=["AMD"])
     output = read(sandbox, first.state, streams=("amd", STREAM), end_date="2026-11-21")
-    assert isinstance(output.error, RunFailed)
+    assert isinstance(output.error, SyncFailedError)
     assert "amd" in str(output.error)
     assert "403" in str(output.error)
     assert len(output.ids(STREAM)) == ROWS * 2
@@ -187,7 +187,7 @@ def test_a_product_that_is_refused_after_a_first_window_is_no_missing_product(sa
     one_by_one: dict[str, Any] = {"report_window_days": 1, "max_concurrent_reports": 1, "max_concurrent_requests": 1}
     output = read(sandbox, streams=("amd", STREAM), fetch_mode=mode, **one_by_one)
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-19T00:00:00+00:00"
-    assert isinstance(output.error, RunFailed)
+    assert isinstance(output.error, SyncFailedError)
     assert "amd" in str(output.error)
     assert "skipped" not in output.log
 
@@ -207,7 +207,7 @@ def test_one_account_that_is_refused_does_not_stop_the_others(make_sandbox: Call
 def test_when_every_stream_is_refused_the_run_fails(sandbox: Sandbox) -> None:
     sandbox.faults.on(Fault.FORBIDDEN)
     output = read(sandbox)
-    assert isinstance(output.error, RunFailed)
+    assert isinstance(output.error, SyncFailedError)
     assert "every selected stream" in str(output.error)
 
 
@@ -222,7 +222,7 @@ def test_wrong_credentials_end_the_run_with_the_first_request(sandbox: Sandbox) 
 def test_credentials_that_are_revoked_during_a_run_skip_nothing(sandbox: Sandbox) -> None:
     sandbox.faults.on(Fault.REVOKED, after=3)
     output = read(sandbox, streams=("amd", STREAM))
-    assert isinstance(output.error, RunFailed)
+    assert isinstance(output.error, SyncFailedError)
     assert "skipped" not in output.log
     assert "revoked" in str(output.error)
 

@@ -26,11 +26,11 @@ from tap_vonage_reports.arrow import Parquet
 from tap_vonage_reports.batches import JsonLines
 from tap_vonage_reports.errors import (
     ApiError,
-    BrokenAnswerError,
-    NoRoomError,
-    PagingError,
+    PaginationError,
     RecordError,
     ReportError,
+    ReportLimitError,
+    RetriableApiError,
     StateError,
     TapError,
 )
@@ -293,7 +293,7 @@ def test_what_is_not_http_is_an_error() -> None:
     def check(garbage: bytes) -> None:
         nonlocal answered
         answered = garbage
-        with pytest.raises(BrokenAnswerError):
+        with pytest.raises(RetriableApiError):
             client_of(server).records({})
 
     with HostileServer(lambda _request: iter([answered])) as server:
@@ -333,7 +333,7 @@ def test_a_number_of_rows_counts_if_it_is_one_and_is_no_work_if_it_is_huge(
 
 def test_more_or_fewer_rows_than_announced_are_an_error_also_if_the_number_is_text() -> None:
     body = as_json({**PAGE, "items_count": "3"})
-    with HostileServer(lambda _request: reply(body)) as server, pytest.raises(BrokenAnswerError):
+    with HostileServer(lambda _request: reply(body)) as server, pytest.raises(RetriableApiError):
         client_of(server).records({})
 
 
@@ -374,7 +374,7 @@ def test_a_body_without_end_is_an_error_and_takes_no_more_than_a_page_may(body: 
         mock.patch.object(clients, "LARGEST_BODY", 2 * MIB),
         HostileServer(lambda _request: itertools.chain([head(status, **answer)], parts())) as server,
         memory_below(20 * MIB),
-        pytest.raises(BrokenAnswerError, match="MiB"),
+        pytest.raises(RetriableApiError, match="MiB"),
     ):
         client_of(server).records({})
 
@@ -411,7 +411,7 @@ def test_a_body_that_only_drips_is_given_up(endpoint: str, chunked: bool) -> Non
     with HostileServer(lambda _request: itertools.chain([head(**named)], itertools.repeat(drip))) as server:
         clock = mock.patch("tap_vonage_reports.client.time.monotonic", side_effect=itertools.count(0, 1))
         # A clock that goes on by a second with each look: more than a handful of looks would be a part each.
-        with clock, pytest.raises(BrokenAnswerError, match="too slowly"):
+        with clock, pytest.raises(RetriableApiError, match="too slowly"):
             ENDPOINTS[endpoint](client_of(server))
 
 
@@ -439,14 +439,14 @@ def test_a_connection_is_used_again() -> None:
 )
 def test_a_next_link_that_is_none_is_an_error(href: object) -> None:
     page = {**PAGE, "_links": {"next": {"href": href}}, "cursor": None, "iv": None}
-    with HostileServer(lambda _request: reply(as_json(page))) as server, pytest.raises(PagingError):
+    with HostileServer(lambda _request: reply(as_json(page))) as server, pytest.raises(PaginationError):
         list(read_pages(client_of(server), {}, WINDOW))
 
 
 def test_a_cursor_that_no_address_could_hold_is_an_error() -> None:
     with (
         HostileServer(lambda _request: reply(as_json({**PAGE, "cursor": "x" * 100_000}))) as server,
-        pytest.raises(PagingError, match="too long"),
+        pytest.raises(PaginationError, match="too long"),
     ):
         list(read_pages(client_of(server), {}, WINDOW))
 
@@ -525,7 +525,7 @@ def test_a_name_of_a_field_goes_into_the_log_only_if_it_can_be_shown() -> None:
 
 def test_a_wait_of_years_for_room_ends_with_the_time_that_a_report_may_take() -> None:
     client = mock.Mock()
-    client.create_report.side_effect = NoRoomError(float("inf"))
+    client.create_report.side_effect = ReportLimitError(float("inf"))
     reading = mock.MagicMock()
     reading.plan_reports.return_value = ([WINDOW], [])
     queue = ReportQueue(client, budget=1, timeout=timedelta(0), save=mock.Mock())
@@ -534,7 +534,7 @@ def test_a_wait_of_years_for_room_ends_with_the_time_that_a_report_may_take() ->
     assert report is not None
     for _ in range(2):
         queue.pump()
-    assert isinstance(report.error, NoRoomError)
+    assert isinstance(report.error, ReportLimitError)
 
 
 # Whole runs

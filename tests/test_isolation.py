@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from tap_vonage_reports.client import ReportsClient
-from tap_vonage_reports.errors import NotAvailable
+from tap_vonage_reports.errors import ProductUnavailableError
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tests.harness import Output, catalog_of, run_main, settings_for
 
@@ -180,7 +180,7 @@ def test_a_report_that_was_taken_on_and_is_refused_later_is_no_missing_product(
     make_tap: Callable[[str], Tap],
 ) -> None:
     tap = make_tap("async")
-    with mock.patch.object(ReportsClient, "report", side_effect=NotAvailable(403, "Forbidden")):
+    with mock.patch.object(ReportsClient, "report", side_effect=ProductUnavailableError(403, "Forbidden")):
         output = tap.run()
     assert output.code == 1
     assert {end for _, end in results(output).values()} == {"failed"}

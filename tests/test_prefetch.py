@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from tap_vonage_reports import prefetch
-from tap_vonage_reports.errors import SpoolError
+from tap_vonage_reports.errors import PrefetchStorageError
 from tap_vonage_reports.prefetch import ReadAhead
 from tap_vonage_reports.spool import Spool
 from tap_vonage_reports.turns import Cancelled, RateLimit, Turn
@@ -192,7 +192,7 @@ def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], ReadAhead[An
         ahead.add("group", [first, work("b")])
         got = ahead.take("group", nothing)
         assert next(got) == (0, "a")
-        with pytest.raises(SpoolError, match=r"No space left on device.*TMPDIR"):
+        with pytest.raises(PrefetchStorageError, match=r"No space left on device.*TMPDIR"):
             next(got)
 
 

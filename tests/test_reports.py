@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from tap_vonage_reports import reports
-from tap_vonage_reports.errors import RunFailed
+from tap_vonage_reports.errors import SyncFailedError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.reports import ReportQueue
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
@@ -246,7 +246,7 @@ def test_a_fault_that_lasts_ends_with_an_error_that_names_it_and_the_next_run_is
 ) -> None:
     sandbox.faults.on(fault)
     output = read(sandbox)
-    assert isinstance(output.error, RunFailed)
+    assert isinstance(output.error, SyncFailedError)
     assert LASTING[fault] in str(output.error)
     assert "covered" not in str(output.state)
     sandbox.faults.off(fault)

@@ -29,7 +29,7 @@ from pyrate_limiter.abstracts.bucket import Leaker
 
 import tap_vonage_reports
 from tap_vonage_reports.client import RETRY_BUDGET_SECONDS, ReportsClient
-from tap_vonage_reports.errors import RunFailed, SpoolError, UnreachableError
+from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.signals import EXIT_WITHIN_SECONDS, Interrupted
 from tap_vonage_reports.spool import Spool
@@ -350,7 +350,7 @@ def test_pages_that_cannot_be_stored_fail_the_run_and_are_read_by_the_next(sandb
     settings = settings_for(sandbox, **DATES, max_concurrent_requests=4)
     with mock.patch.object(tempfile, "SpooledTemporaryFile", FullDisk):
         first = run_tap(settings, ["amd"])
-    assert isinstance(first.error, RunFailed)
+    assert isinstance(first.error, SyncFailedError)
     assert "No space left on device" in str(first.error)
     assert "TMPDIR" in str(first.error)
     second = run_tap(settings, ["amd"], first.state)
@@ -359,7 +359,10 @@ def test_pages_that_cannot_be_stored_fail_the_run_and_are_read_by_the_next(sandb
 
 def test_what_cannot_be_stored_is_told_when_it_is_put_in() -> None:
     spool: Spool[str] = Spool()
-    with mock.patch.object(tempfile, "SpooledTemporaryFile", FullDisk), pytest.raises(SpoolError, match="No space"):
+    with (
+        mock.patch.object(tempfile, "SpooledTemporaryFile", FullDisk),
+        pytest.raises(PrefetchStorageError, match="No space"),
+    ):
         spool.append("page")
     spool.close()
     assert spool.closed
@@ -477,7 +480,7 @@ def test_a_network_that_is_lost_while_a_report_is_waited_for_keeps_the_report(sa
     settings = settings_for(sandbox, **DATES, fetch_mode="async")
     sandbox.faults.on(Fault.CUT, endpoints=["report-status"])
     first = run_tap(settings, ["amd"])
-    assert isinstance(first.error, RunFailed)
+    assert isinstance(first.error, SyncFailedError)
     assert "connection broke" in str(first.error)
     sandbox.faults.off(Fault.CUT)
     second = run_tap(settings, ["amd"], first.state)
