@@ -11,7 +11,7 @@ from singer_sdk.exceptions import ConfigValidationError
 
 from tap_vonage_reports.errors import OutputError, SettingsError, TapError
 from tap_vonage_reports.messages import output_checked
-from tap_vonage_reports.privacy import trace_of
+from tap_vonage_reports.privacy import traceback_without_text
 from tap_vonage_reports.signals import Interrupted
 from tap_vonage_reports.tap import TapVonageReports
 
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         logger.critical(
             "Unexpected: %s. This should not happen; please report it with this line. No record is lost: the next run "
             "goes on from the last state.",
-            trace_of(error),
+            traceback_without_text(error),
         )
     return 1
 

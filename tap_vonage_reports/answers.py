@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from tap_vonage_reports.errors import RetriableApiError, showable
+from tap_vonage_reports.errors import RetriableApiError, safe_for_log
 from tap_vonage_reports.wire import read_json
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def parameters_of(problem: Mapping[str, Any]) -> list[str]:
     invalid = problem.get("invalid_parameters")
     if not isinstance(invalid, list):
         return []
-    names = (showable(item.get("name")) for item in invalid if isinstance(item, dict))
+    names = (safe_for_log(item.get("name")) for item in invalid if isinstance(item, dict))
     return [name for name in names if name]
 
 

@@ -146,7 +146,7 @@ class Parquet:
 
     def _concealed(self, name: str, cells: pa.Array) -> pa.Array:
         """The cells of a column of text as the parser would have them; the same ones are looked at once."""
-        hide = self._parser.conceal.get(name)
+        hide = self._parser.transform.get(name)
         if hide is None:
             return cells
         coded = cells.dictionary_encode()

@@ -23,8 +23,8 @@ from tap_vonage_reports.state import (
     VALUE,
     read_partition,
 )
-from tap_vonage_reports.times import to_text
-from tap_vonage_reports.windows import Window, bounds, spans, windows_of
+from tap_vonage_reports.times import format_timestamp
+from tap_vonage_reports.windows import TimeWindow, bounds, spans, windows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,7 +62,7 @@ class Bookmark:
         said = read_partition(state, stream)
         covered, until = said.covered, said.until
         if covered is None:
-            covered = [Window(since, until)] if until and until > since else []
+            covered = [TimeWindow(since, until)] if until and until > since else []
         self.covered: portion.Interval = spans(covered)
         self.read_at = {part.end: time for part, time in zip(covered, said.read_at, strict=False) if time}
         """When the parts of `covered` were read, by their ends; the others were read as they happened."""
@@ -131,12 +131,12 @@ class Bookmark:
         self.started = True
         self.page = page
         self._state[PAGE] = {
-            "date_start": to_text(page.window.start),
-            "date_end": to_text(page.window.end),
+            "date_start": format_timestamp(page.window.start),
+            "date_end": format_timestamp(page.window.end),
             "cursor": page.cursor,
             **({"iv": page.iv} if page.iv else {}),
             QUERY: page.query,
-            READ_AT: to_text(page.read_at),
+            READ_AT: format_timestamp(page.read_at),
             **({TRACKED: True} if page.tracked else {}),
         }
 
@@ -166,13 +166,13 @@ class Bookmark:
         written = self._state.setdefault(OPEN, {})
         for hour, names in kept.items():
             if names:
-                written[to_text(hour)] = names
+                written[format_timestamp(hour)] = names
             else:
-                written.pop(to_text(hour), None)
+                written.pop(format_timestamp(hour), None)
         if not written:
             del self._state[OPEN]
 
-    def cover(self, window: Window, read_at: datetime, *, tracked: bool = False) -> None:
+    def cover(self, window: TimeWindow, read_at: datetime, *, tracked: bool = False) -> None:
         """Note that all records of `window` are out.
 
         Args:
@@ -189,11 +189,11 @@ class Bookmark:
         self.read_at = {end: time for end, time in {**self.read_at, window.end: read_at}.items() if end in ends}
         changes: dict[str, Any] = {
             KEY: self._key,
-            VALUE: to_text(ends[-1]),
+            VALUE: format_timestamp(ends[-1]),
             COVERED: bounds(self.covered),
             **({QUERY: self._query} if self._query else {}),
         }
-        times = [to_text(self.read_at[end]) if end in self.read_at else None for end in ends]
+        times = [format_timestamp(self.read_at[end]) if end in self.read_at else None for end in ends]
         if any(times[:-1]):
             changes[READ_AT] = times
         elif times[-1]:
@@ -238,10 +238,10 @@ class Bookmark:
         self._state[REPORTS] = [
             {
                 "request_id": report.request_id,
-                "date_start": to_text(report.window.start),
-                "date_end": to_text(report.window.end),
+                "date_start": format_timestamp(report.window.start),
+                "date_end": format_timestamp(report.window.end),
                 "fingerprint": report.fingerprint,
-                "requested_at": to_text(report.requested_at),
+                "requested_at": format_timestamp(report.requested_at),
             }
             for report in reports
         ]

@@ -48,7 +48,7 @@ from tap_vonage_reports.errors import (
     UnexpectedRedirectError,
     UnreachableError,
     WindowInFutureError,
-    showable,
+    safe_for_log,
 )
 from tap_vonage_reports.turns import RateLimit, Turn
 from tap_vonage_reports.wire import texts_of
@@ -465,7 +465,7 @@ class ReportsClient:
     def _error(self, response: requests.Response, body: bytearray, at: datetime) -> TapError:
         status = response.status_code
         problem = read_problem(body)
-        title = showable(problem.get("title")) or showable(response.reason) or "without a title"
+        title = safe_for_log(problem.get("title")) or safe_for_log(response.reason) or "without a title"
         wait = retry_after(response.headers.get("Retry-After"), at)
         if status == requests.codes.too_many_requests:
             return RateLimitedError(f"HTTP 429 {title}: the key's rate limit is used up", retry_after=wait)

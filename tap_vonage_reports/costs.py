@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import portion
 
-from tap_vonage_reports.errors import showable
+from tap_vonage_reports.errors import safe_for_log
 from tap_vonage_reports.tables import money
-from tap_vonage_reports.times import canonical_time
+from tap_vonage_reports.times import normalize_timestamp
 from tap_vonage_reports.windows import bounds, length, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tap_vonage_reports.windows import Window
+    from tap_vonage_reports.windows import TimeWindow
 
 
 SMALLEST_PRICE, LARGEST_PRICE = Decimal("1e-9"), Decimal("1e9")
@@ -85,10 +85,10 @@ class Cost:
         price = body.get("price")
         if isinstance(price, (int, Decimal)) and price is not True and SMALLEST_PRICE <= price <= LARGEST_PRICE:
             with self._lock:
-                self.prices[showable(body.get("currency"))] += Decimal(price)
+                self.prices[safe_for_log(body.get("currency"))] += Decimal(price)
 
     def count_page(
-        self, records: Sequence[Mapping[str, Any]], window: Window, *, repeated: int = 0, known: int = 0
+        self, records: Sequence[Mapping[str, Any]], window: TimeWindow, *, repeated: int = 0, known: int = 0
     ) -> int:
         """A page has come.
 
@@ -108,7 +108,7 @@ class Cost:
         """Rows that were looked up have come."""
         self._add(rows, rows)
 
-    def count_file(self, rows: int, window: Window) -> None:
+    def count_file(self, rows: int, window: TimeWindow) -> None:
         """A report's file has come. How many of its rows had come before is told by the time that they are of."""
         whole = spans([window])
         seconds = length(whole).total_seconds()
@@ -119,12 +119,12 @@ class Cost:
             self.rows += rows
             self.again += again
 
-    def _known_of(self, records: Sequence[Mapping[str, Any]], window: Window) -> int:
+    def _known_of(self, records: Sequence[Mapping[str, Any]], window: TimeWindow) -> int:
         """How many rows of a window lie in time that was read before."""
         whole = spans([window])
         known = whole & self.known
         if known.empty or known == whole:
             return 0 if known.empty else len(records)
         parts = bounds(known)
-        times = (canonical_time(str(row.get(self._date_field))) for row in records)
+        times = (normalize_timestamp(str(row.get(self._date_field))) for row in records)
         return sum(any(start <= time < end for start, end in parts) for time in times if time)

@@ -15,7 +15,7 @@ from tap_vonage_reports.pages import read_pages
 from tap_vonage_reports.refresh import MOST_OPEN, Found
 from tap_vonage_reports.reports import ReportReplaced
 from tap_vonage_reports.state import OpenPage
-from tap_vonage_reports.windows import Window
+from tap_vonage_reports.windows import TimeWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -86,7 +86,7 @@ class Delivery:
         reading = self._reading
         if reading.by_report:
             reading.read_at = self._run.now()
-            whole = Window(reading.by_report[0].start, reading.by_report[-1].end)
+            whole = TimeWindow(reading.by_report[0].start, reading.by_report[-1].end)
             logger.info("%s: reading %s by %d reports", reading.partition, whole, self._run.reports.left(reading))
             yield from self._reports()
         not_found = yield from self._pages()
@@ -243,7 +243,7 @@ class Delivery:
             logger.info(
                 "%s: reading %s in %d windows%s",
                 reading.partition,
-                Window(plan.windows[0].start, plan.windows[-1].end),
+                TimeWindow(plan.windows[0].start, plan.windows[-1].end),
                 len(plan.windows),
                 ", going on inside one" if plan.resume else "",
             )

@@ -212,7 +212,7 @@ class ArchiveError(ApiError):
     """
 
 
-def showable(text: object, longest: int = 80) -> str:
+def safe_for_log(text: object, longest: int = 80) -> str:
     """A title or a name that came over the wire, safe to show: short, printable, without digits that may be a number.
 
     Returns:

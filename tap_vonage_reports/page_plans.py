@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.reading import Reading
     from tap_vonage_reports.state import OpenPage
-    from tap_vonage_reports.windows import Window
+    from tap_vonage_reports.windows import TimeWindow
 
 WINDOWS_BY_WORKER = 4
 """Windows that a run is cut into for each worker, at least: with fewer, most workers would wait for the last one."""
@@ -31,11 +31,11 @@ class PagePlan:
         lookups: The ids of rows that are looked up after that, some at a time.
     """
 
-    windows: list[Window]
+    windows: list[TimeWindow]
     resume: OpenPage | None
     lookups: list[tuple[str, ...]] = field(default_factory=list)
 
-    def place_in(self, window: Window) -> OpenPage | None:
+    def place_in(self, window: TimeWindow) -> OpenPage | None:
         """The page at which to go on in a window; None where it is read from its first page."""
         return self.resume if self.resume and self.resume.window == window else None
 

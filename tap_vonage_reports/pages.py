@@ -24,7 +24,7 @@ from tap_vonage_reports.errors import (
     RequestRejectedError,
     WindowInFutureError,
 )
-from tap_vonage_reports.times import to_query
+from tap_vonage_reports.times import format_query_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.client import Answer, ReportsClient
     from tap_vonage_reports.state import OpenPage
     from tap_vonage_reports.turns import Turn
-    from tap_vonage_reports.windows import Window
+    from tap_vonage_reports.windows import TimeWindow
 
     Fetch: TypeAlias = Callable[[Mapping[str, str]], Answer]
 
@@ -68,7 +68,7 @@ class Page:
     cursor: str | None
     iv: str | None
     answered_at: datetime
-    window: Window
+    window: TimeWindow
     repeated: int = 0
 
     @property
@@ -80,7 +80,7 @@ class Page:
 def read_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
     client: ReportsClient,
     query: Mapping[str, str],
-    window: Window,
+    window: TimeWindow,
     resume: OpenPage | None = None,
     cost: Cost | None = None,
     turn: Turn | None = None,
@@ -129,7 +129,9 @@ class _CursorRefusedError(Exception):
         self.refusal = refusal
 
 
-def _follow(fetch: Fetch, query: Mapping[str, str], window: Window, resume: OpenPage | None = None) -> Iterator[Page]:
+def _follow(
+    fetch: Fetch, query: Mapping[str, str], window: TimeWindow, resume: OpenPage | None = None
+) -> Iterator[Page]:
     """The pages of a window from the first, or from `resume`, to the last."""
     if resume:
         page = _ask(fetch, query, window, resume.cursor, resume.iv)
@@ -150,7 +152,7 @@ def _follow(fetch: Fetch, query: Mapping[str, str], window: Window, resume: Open
     yield page
 
 
-def _first(fetch: Fetch, query: Mapping[str, str], window: Window) -> Page:
+def _first(fetch: Fetch, query: Mapping[str, str], window: TimeWindow) -> Page:
     """The first page; of a shorter window where the API finds that this one does not end in the past."""
     try:
         return _ask(fetch, query, window)
@@ -164,13 +166,13 @@ def _first(fetch: Fetch, query: Mapping[str, str], window: Window) -> Page:
 
 
 def _ask(
-    fetch: Fetch, query: Mapping[str, str], window: Window, cursor: str | None = None, iv: str | None = None
+    fetch: Fetch, query: Mapping[str, str], window: TimeWindow, cursor: str | None = None, iv: str | None = None
 ) -> Page:
     place = {"cursor": cursor, "iv": iv}
     parameters = {
         **query,
-        "date_start": to_query(window.start),
-        "date_end": to_query(window.end),
+        "date_start": format_query_time(window.start),
+        "date_end": format_query_time(window.end),
         **{name: value for name, value in place.items() if value},
     }
     try:
@@ -210,7 +212,7 @@ def _key(row: Mapping[str, Any]) -> str:
     return str(row.get("id"))
 
 
-def _page(answer: Answer, window: Window) -> Page:
+def _page(answer: Answer, window: TimeWindow) -> Page:
     body = answer.body
     records = body["records"]
     status = body.get("request_status")

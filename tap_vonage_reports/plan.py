@@ -9,7 +9,7 @@ import msgspec
 
 from tap_vonage_reports.reports import can_be_taken_up
 from tap_vonage_reports.tables import aligned, money
-from tap_vonage_reports.times import to_text
+from tap_vonage_reports.times import format_timestamp
 from tap_vonage_reports.usage import EARLIER, EarlierPulls, earlier_pulls
 from tap_vonage_reports.windows import bounds, length
 
@@ -101,7 +101,7 @@ def plan_run(run: Run, readings: Sequence[Reading]) -> Plan:
         for reading, taken_up in zip(readings, reports, strict=True)
     ]
     return Plan(
-        until=to_text(run.end()),
+        until=format_timestamp(run.end()),
         requests_per_second=run.settings.max_requests_per_second,
         partitions=partitions,
         earlier_pulls=earlier_pulls(run),

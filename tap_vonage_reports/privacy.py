@@ -68,13 +68,13 @@ class PersonalData:
         marked = {} if mode == KEEP else {name: spec for name, spec in specs.items() if "personal" in spec}
         objects = {name for name, spec in marked.items() if "object" in spec["type"]}
         self.columns = frozenset(marked.keys() - objects) if mode == DROP else frozenset()
-        self.conceal: dict[str, Conceal] = {
+        self.transform: dict[str, Conceal] = {
             name: self._in_object if name in objects else partial(self.hashed, kind=spec["personal"])
             for name, spec in marked.items()
             if name not in self.columns
         }
 
-    def leaves_out(self, name: str) -> bool:
+    def drops(self, name: str) -> bool:
         """Whether what stands under a name, of a field or inside an object, is not written in any form."""
         return self.mode == DROP and self._kinds.get(name, POSSIBLE) is not None
 
@@ -136,7 +136,7 @@ class RedactingFormatter(logging.Formatter):
         return text
 
 
-def spellings(secrets: Iterable[str]) -> set[str]:
+def encodings(secrets: Iterable[str]) -> set[str]:
     """The forms in which a secret may turn up in a log line.
 
     As it is, in a URL, in JSON, in HTML, in a `repr`, as text or as bytes; and as a program's log in JSON would have
@@ -170,7 +170,7 @@ _IN_LOGS: tuple[Callable[[str], str], ...] = (
 )
 
 
-def trace_of(error: BaseException) -> str:
+def traceback_without_text(error: BaseException) -> str:
     """Where an error comes from, in one line: its type and the calls that led to it, without a word of its text.
 
     The text of an error that nobody has foreseen may repeat any value.
@@ -180,7 +180,7 @@ def trace_of(error: BaseException) -> str:
         for frame, line in traceback.walk_tb(error.__traceback__)
     ]
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return " > ".join([*([f"({trace_of(cause)})"] if cause else []), *calls, type(error).__name__])
+    return " > ".join([*([f"({traceback_without_text(cause)})"] if cause else []), *calls, type(error).__name__])
 
 
 def basic_token(key: str, secret: str) -> str:
@@ -203,7 +203,7 @@ def redact_logs(secrets: Iterable[str]) -> None:
         secrets: The values to take out. Empty ones are ignored.
     """
     logging.getLogger("urllib3").setLevel(logging.WARNING)
-    needles = spellings(secrets)
+    needles = encodings(secrets)
     for handler in all_handlers():
         inner, all_needles = handler.formatter or logging.Formatter(), needles
         if isinstance(inner, RedactingFormatter):

@@ -10,10 +10,10 @@ import portion
 
 from tap_vonage_reports.refresh import StatusRefresh, batches_of
 from tap_vonage_reports.settings import SWITCHES, fingerprint
-from tap_vonage_reports.times import to_query
+from tap_vonage_reports.times import format_query_time
 from tap_vonage_reports.windows import (
     LONGEST_WINDOW,
-    Window,
+    TimeWindow,
     by_report,
     cut,
     hours,
@@ -61,7 +61,7 @@ class Reading:
     end: datetime
     read_at: datetime
     outcome: Outcome
-    by_report: list[Window] = field(default_factory=list)
+    by_report: list[TimeWindow] = field(default_factory=list)
     refresh: StatusRefresh | None = field(init=False)
     trusts_ids: bool = field(init=False, default=True)
 
@@ -96,7 +96,7 @@ class Reading:
         start = self._start()
         return portion.closedopen(start, max(start, self.end)) - self.bookmark.covered
 
-    def plan_reports(self) -> tuple[list[Window], list[RequestedReport]]:
+    def plan_reports(self) -> tuple[list[TimeWindow], list[RequestedReport]]:
         """What to read by reports: the windows, and the reports that were asked for before and still fit.
 
         Reports in the state that do not fit are left to the caller to cancel and forget.
@@ -119,7 +119,7 @@ class Reading:
         """What has to be read by pages, as far as that is known now."""
         return self.need() - spans(self.by_report)
 
-    def plan_pages(self, longest: timedelta) -> tuple[list[Window], OpenPage | None]:
+    def plan_pages(self, longest: timedelta) -> tuple[list[TimeWindow], OpenPage | None]:
         """What to read by pages, from now on.
 
         Args:
@@ -153,7 +153,7 @@ class Reading:
         apart = {hour for hour in set(kept.values()) if hours([hour]) not in need}
         return batches_of(name for name, hour in kept.items() if hour in apart)
 
-    def distrust_ids(self, missing: Iterable[str]) -> list[Window]:
+    def distrust_ids(self, missing: Iterable[str]) -> list[TimeWindow]:
         """Keep no more rows by id in this run.
 
         Args:
@@ -170,13 +170,13 @@ class Reading:
         self.bookmark.reopen(again)
         return cut(again, self.run.settings.sync_window)
 
-    def report_body(self, window: Window) -> dict[str, Any]:
+    def report_body(self, window: TimeWindow) -> dict[str, Any]:
         """The request for a report of a window. Switches are booleans in JSON [confirmed]."""
         return {
             **self.query,
             **{switch: True for switch in SWITCHES if switch in self.query},
-            "date_start": to_query(window.start),
-            "date_end": to_query(window.end),
+            "date_start": format_query_time(window.start),
+            "date_end": format_query_time(window.end),
         }
 
     def _start(self) -> datetime:
@@ -194,7 +194,7 @@ class Reading:
         ]
         return min([start, *begun])
 
-    def _open_windows(self) -> Iterator[Window]:
+    def _open_windows(self) -> Iterator[TimeWindow]:
         """The windows of the open page and of the reports that were asked for, if they are of this query."""
         page = self.bookmark.page
         if page and page.query == self.fingerprint:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from tap_vonage_reports.errors import RecordError
-from tap_vonage_reports.times import canonical_time, canonical_times
+from tap_vonage_reports.times import normalize_timestamp, normalize_timestamps
 from tap_vonage_reports.wire import read_json
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class RecordParser:
         aliases: Mapping[str, str] | None = None,
         surprised: Callable[[str, str], None] = lambda _field, _why: None,
         fields: Collection[str] | None = None,
-        conceal: Mapping[str, Callable[[Any], Any]] | None = None,
+        transform: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
         """Prepare a parser.
 
@@ -75,7 +75,7 @@ class RecordParser:
             fields: The fields that records have, by default all. The key is always one of them.
             conceal: By field, `_extra` included, what makes of its values (not null) those that records have.
         """
-        self.conceal = dict(conceal or {})
+        self.transform = dict(transform or {})
         specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA}
         chosen = specs.keys() if fields is None else {KEY, *fields}
         self._fields = {name: _Field(spec) for name, spec in specs.items() if name in chosen}
@@ -155,8 +155,8 @@ class RecordParser:
         if self._with_extra:
             # Sorted, so that the order in which columns come does not show.
             columns[EXTRA] = [dict(sorted(extras[row].items())) if row in extras else None for row in range(count)]
-        for name in self.conceal.keys() & columns.keys():
-            hide = self.conceal[name]
+        for name in self.transform.keys() & columns.keys():
+            hide = self.transform[name]
             columns[name] = [None if value is None else hide(value) for value in columns[name]]
         return list(map(asdict, starmap(self._row, zip(*columns.values(), strict=True))))
 
@@ -267,7 +267,7 @@ def _to_string(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
 
 
 def _to_time(value: Any) -> Any:  # noqa: ANN401
-    return (isinstance(value, str) and canonical_time(value)) or _MISFIT
+    return (isinstance(value, str) and normalize_timestamp(value)) or _MISFIT
 
 
 def _to_integer(value: Any) -> Any:  # noqa: ANN401
@@ -318,6 +318,6 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 _FASTER: Final[Mapping[Callable[[Any], Any], Callable[[Sequence[str | None]], Sequence[Any]]]] = {
     _to_string: _strings,
-    _to_time: canonical_times,
+    _to_time: normalize_timestamps,
     _to_object: _objects,
 }

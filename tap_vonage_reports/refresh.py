@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.errors import CredentialsRevokedError, ProductUnavailableError, RequestRejectedError
 from tap_vonage_reports.settings import DIRECTION, SWITCHES
 from tap_vonage_reports.state import LOOKED_UP
-from tap_vonage_reports.times import canonical_time, to_text
+from tap_vonage_reports.times import format_timestamp, normalize_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.costs import Cost
     from tap_vonage_reports.products import FinalRow
     from tap_vonage_reports.turns import Turn
-    from tap_vonage_reports.windows import Window
+    from tap_vonage_reports.windows import TimeWindow
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class StatusRefresh:
     date_field: str
     lookback: timedelta
 
-    def assess(self, records: Iterable[Mapping[str, Any]], window: Window, read_at: datetime) -> Assessed:
+    def assess(self, records: Iterable[Mapping[str, Any]], window: TimeWindow, read_at: datetime) -> Assessed:
         """Sort the rows of a window into those that may still change and the others.
 
         Args:
@@ -129,11 +129,11 @@ class StatusRefresh:
     def _is_old(self, hour: datetime, read_at: datetime) -> bool:
         return hour + HOUR <= read_at - self.lookback
 
-    def _hour(self, row: Mapping[str, Any], window: Window) -> datetime:
+    def _hour(self, row: Mapping[str, Any], window: TimeWindow) -> datetime:
         """The hour of a row; the last one of its window where the row does not say a time inside it."""
         text = row.get(self.date_field)
-        time = canonical_time(text) if isinstance(text, str) else None
-        if time is None or not to_text(window.start) <= time < to_text(window.end):
+        time = normalize_timestamp(text) if isinstance(text, str) else None
+        if time is None or not format_timestamp(window.start) <= time < format_timestamp(window.end):
             return (window.end - timedelta(microseconds=1)).replace(minute=0, second=0, microsecond=0)
         return datetime.fromisoformat(time[:13] + ":00:00+00:00")
 

@@ -27,7 +27,7 @@ from tap_vonage_reports.errors import (
 )
 from tap_vonage_reports.settings import fingerprint
 from tap_vonage_reports.state import RequestedReport
-from tap_vonage_reports.windows import Window, cut, spans
+from tap_vonage_reports.windows import TimeWindow, cut, spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -95,7 +95,7 @@ class Report:
     """
 
     reading: Reading
-    window: Window
+    window: TimeWindow
     stage: Stage = Stage.WANTED
     request_id: str = ""
     requested_at: datetime | None = None

@@ -17,7 +17,7 @@ from tap_vonage_reports.page_queue import PageQueue
 from tap_vonage_reports.pages import HOLD_BACK
 from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.reports import ReportQueue
-from tap_vonage_reports.times import months_before, to_query
+from tap_vonage_reports.times import format_query_time, months_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,8 +256,8 @@ class Run:
         query = {
             "product": FREE_PRODUCT.name,
             "account_id": self.settings.api_key,
-            "date_start": to_query(end - timedelta(minutes=1)),
-            "date_end": to_query(end),
+            "date_start": format_query_time(end - timedelta(minutes=1)),
+            "date_end": format_query_time(end),
         }
         try:
             client.records(query)

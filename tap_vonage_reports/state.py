@@ -14,7 +14,7 @@ import msgspec
 from tap_vonage_reports.answers import YEARS
 from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.times import parse_time
-from tap_vonage_reports.windows import Window
+from tap_vonage_reports.windows import TimeWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ class OpenPage:
         tracked: Whether the rows of the pages before that are not final were kept by id.
     """
 
-    window: Window
+    window: TimeWindow
     cursor: str
     iv: str | None
     query: str
@@ -74,7 +74,7 @@ class RequestedReport:
     """
 
     request_id: str
-    window: Window
+    window: TimeWindow
     fingerprint: str
     requested_at: datetime
 
@@ -94,11 +94,11 @@ class PartitionState:
     """
 
     until: datetime | None
-    covered: list[Window] | None
+    covered: list[TimeWindow] | None
     read_at: list[datetime | None]
     page: OpenPage | None
     reports: list[RequestedReport]
-    tracked: list[Window]
+    tracked: list[TimeWindow]
     open: dict[str, datetime]
 
 
@@ -285,8 +285,8 @@ def _report(shape: _ReportShape, stream: str) -> RequestedReport:
     )
 
 
-def _window(start: str, end: str, key: str, stream: str) -> Window:
-    window = Window(_needed_time(start, key, stream), _needed_time(end, key, stream))
+def _window(start: str, end: str, key: str, stream: str) -> TimeWindow:
+    window = TimeWindow(_needed_time(start, key, stream), _needed_time(end, key, stream))
     if window.end < window.start:
         raise _malformed(stream, key)
     return window

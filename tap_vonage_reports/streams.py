@@ -18,7 +18,7 @@ from tap_vonage_reports.archive import read_chunks
 from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.delivery import Delivered, Delivery
-from tap_vonage_reports.errors import ApiError, ProductUnavailableError, showable
+from tap_vonage_reports.errors import ApiError, ProductUnavailableError, safe_for_log
 from tap_vonage_reports.outcomes import Outcome, Result
 from tap_vonage_reports.privacy import KEEP, PersonalData
 from tap_vonage_reports.products import personal_kinds
@@ -314,12 +314,12 @@ class ReportStream(Stream):
             self.product.aliases,
             self._surprised,
             fields=self._fields,
-            conceal=self._personal.conceal,
+            transform=self._personal.transform,
         )
 
     def _surprised(self, field: str, why: str) -> None:
-        name = showable(field) or "(a name that is not shown)"
-        left_out = self._personal.leaves_out(field)
+        name = safe_for_log(field) or "(a name that is not shown)"
+        left_out = self._personal.drops(field)
         what = "it may hold personal data and is left out (personal_data)" if left_out else "it goes into _extra"
         self.logger.warning("%s: the field %s %s; %s", self.name, name, why, what)
 

@@ -20,7 +20,7 @@ _WIRE_TIME = re.compile(
 _HOUR, _SECOND = len("YYYY-MM-DDTHH"), len("YYYY-MM-DDTHH:MM:SS")
 _IN_AN_HOUR = frozenset(f":{minute:02}:{second:02}+00:00" for minute in range(60) for second in range(60))
 _known_hours: set[str] = set()
-"""Hours that are in the calendar, as `canonical_time` has found; no more than `MOST_HOURS`."""
+"""Hours that are in the calendar, as `normalize_timestamp` has found; no more than `MOST_HOURS`."""
 MOST_HOURS = 20_000
 """More than the 13 months that the API keeps records."""
 
@@ -51,12 +51,12 @@ def parse_time(text: str) -> datetime:
         raise ValueError(msg) from error
 
 
-def to_text(time: datetime) -> str:
+def format_timestamp(time: datetime) -> str:
     """A time as the tap writes it: ``YYYY-MM-DDTHH:MM:SS+00:00``, with a fraction where it has one."""
     return time.astimezone(timezone.utc).isoformat()
 
 
-def to_query(time: datetime) -> str:
+def format_query_time(time: datetime) -> str:
     """A time as a request carries it: ISO 8601 with Z, milliseconds where it has any [confirmed].
 
     Z because a ``+`` is taken for a blank when it is not percent-encoded.
@@ -71,7 +71,7 @@ def months_before(time: datetime, months: int) -> datetime:
     return time.replace(year=earlier.year, month=earlier.month, day=earlier.day)
 
 
-def canonical_time(text: str) -> str | None:
+def normalize_timestamp(text: str) -> str | None:
     """A time as it came over the wire, in the one form that records have.
 
     Seen on the wire: ``+00:00``, ``+0000``, ``Z``, milliseconds, a blank for the T, months without their
@@ -100,8 +100,8 @@ def canonical_time(text: str) -> str | None:
     return f"{canonical[:_SECOND]}.{fraction}{canonical[_SECOND:]}" if fraction else canonical
 
 
-def canonical_times(texts: Iterable[str | None]) -> list[str | None]:
-    """Many times as they came over the wire, as `canonical_time` has them.
+def normalize_timestamps(texts: Iterable[str | None]) -> list[str | None]:
+    """Many times as they came over the wire, as `normalize_timestamp` has them.
 
     Most come in that form already. Hours repeat, and of what follows an hour there are only 3600: a text whose two
     halves are known is not looked at further.
@@ -124,7 +124,7 @@ def canonical_times(texts: Iterable[str | None]) -> list[str | None]:
 def _time_or_none(text: str | None) -> str | None:
     if not text:
         return None
-    time = canonical_time(text)
+    time = normalize_timestamp(text)
     if time is None:
         msg = "not a time"
         raise ValueError(msg)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tap_vonage_reports.errors import ApiError, showable
+from tap_vonage_reports.errors import ApiError, safe_for_log
 from tap_vonage_reports.pages import read_pages
 from tap_vonage_reports.products import FREE_PRODUCT, PRODUCTS
 from tap_vonage_reports.records import KEY, RecordParser
-from tap_vonage_reports.windows import LONGEST_WINDOW, Window, cut, spans
+from tap_vonage_reports.windows import LONGEST_WINDOW, TimeWindow, cut, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def earlier_pulls(run: Run) -> list[EarlierPulls] | None:
             pull = pulls.setdefault(product, EarlierPulls(product=product))
             pull.requests += 1
             pull.rows += int(_likely(row["items_written"]))
-            pull.price[showable(row["currency"])] += _likely(row["total_price"])
+            pull.price[safe_for_log(row["currency"])] += _likely(row["total_price"])
     except ApiError as error:
         logger.warning("What earlier runs have cost cannot be read (%s): %s", FREE_PRODUCT.name, error)
         return None
@@ -75,7 +75,7 @@ def _usage(run: Run) -> Iterator[dict[str, Any]]:
     seen = set()
     for account in run.accounts[:MOST_ACCOUNTS]:
         query = {"product": FREE_PRODUCT.name, "account_id": account}
-        for window in cut(spans([Window(end - EARLIER, end)]), LONGEST_WINDOW):
+        for window in cut(spans([TimeWindow(end - EARLIER, end)]), LONGEST_WINDOW):
             for page in read_pages(run.client, query, window):
                 for row in parser.parse_rows(page.records):
                     if row[KEY] not in seen:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import portion
 
-from tap_vonage_reports.times import to_text
+from tap_vonage_reports.times import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ LONGEST_WINDOW = timedelta(hours=24)
 
 
 @dataclass(frozen=True, order=True)
-class Window:
+class TimeWindow:
     """The time from `start` (inclusive) to `end` (exclusive), both aware and in UTC.
 
     The API's own bounds are of the same kind: `date_start` inclusive, `date_end` exclusive [confirmed].
@@ -39,29 +39,29 @@ class Window:
         """The window for a log line, to the minute."""
         return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
 
-    def until(self, end: datetime) -> Window:
+    def until(self, end: datetime) -> TimeWindow:
         """The part of this window before `end`; empty (start == end) when all of it is later."""
-        return Window(self.start, max(self.start, min(self.end, end)))
+        return TimeWindow(self.start, max(self.start, min(self.end, end)))
 
 
-def spans(windows: Iterable[Window]) -> portion.Interval:
+def spans(windows: Iterable[TimeWindow]) -> portion.Interval:
     """A set of windows as one set of time, overlapping and adjoining ones merged."""
     return portion.Interval(*(portion.closedopen(window.start, window.end) for window in windows))
 
 
-def windows_of(time: portion.Interval) -> Iterator[Window]:
+def windows_of(time: portion.Interval) -> Iterator[TimeWindow]:
     """The windows that make up a set of time, in order."""
-    return (Window(part.lower, part.upper) for part in time if not part.empty)
+    return (TimeWindow(part.lower, part.upper) for part in time if not part.empty)
 
 
 def hours(starts: Iterable[datetime]) -> portion.Interval:
     """The hours that begin at some times, as one set of time."""
-    return spans(Window(start, start + timedelta(hours=1)) for start in set(starts))
+    return spans(TimeWindow(start, start + timedelta(hours=1)) for start in set(starts))
 
 
 def bounds(time: portion.Interval) -> list[list[str]]:
     """The starts and ends of what makes up a set of time, in order, as the tap writes times."""
-    return [[to_text(part.start), to_text(part.end)] for part in windows_of(time)]
+    return [[format_timestamp(part.start), format_timestamp(part.end)] for part in windows_of(time)]
 
 
 def unsettled(
@@ -92,7 +92,7 @@ def _earlier(time: datetime, by: timedelta) -> datetime:
         return datetime.min.replace(tzinfo=timezone.utc)
 
 
-def cut(time: portion.Interval, longest: timedelta) -> list[Window]:
+def cut(time: portion.Interval, longest: timedelta) -> list[TimeWindow]:
     """A set of time as windows of at most `longest`, in order of time."""
     longest = max(longest, FINEST)
     pieces = []
@@ -100,7 +100,7 @@ def cut(time: portion.Interval, longest: timedelta) -> list[Window]:
         start = part.start
         while start < part.end:
             end = min(start + longest, part.end)
-            pieces.append(Window(start, end))
+            pieces.append(TimeWindow(start, end))
             start = end
     return pieces
 
@@ -125,7 +125,7 @@ def longest_of(total: timedelta, pieces: int, longest: timedelta) -> timedelta:
     return min(longest, max(SHORTEST, hours * SHORTEST))
 
 
-def halve_last(windows: list[Window], count: int) -> list[Window]:
+def halve_last(windows: list[TimeWindow], count: int) -> list[TimeWindow]:
     """The same windows, the last of them in halves of full minutes, so that no worker is left alone with a long one."""
     early, late = windows[:-count], windows[-count:]
     halves = []
@@ -133,7 +133,7 @@ def halve_last(windows: list[Window], count: int) -> list[Window]:
         half = (window.end - window.start) / 2
         middle = (window.start + half).replace(second=0, microsecond=0)
         whole = half < SHORTEST
-        halves += [window] if whole else [Window(window.start, middle), Window(middle, window.end)]
+        halves += [window] if whole else [TimeWindow(window.start, middle), TimeWindow(middle, window.end)]
     return early + halves
 
 
@@ -153,7 +153,7 @@ def by_report(need: portion.Interval, mode: str, backfill: timedelta, now: datet
     return need & portion.closedopen(-portion.inf, now - RECENT) if length(need) > backfill else portion.empty()
 
 
-def plan(need: portion.Interval, longest: timedelta, kept: Iterable[Window] = ()) -> list[Window]:
+def plan(need: portion.Interval, longest: timedelta, kept: Iterable[TimeWindow] = ()) -> list[TimeWindow]:
     """The windows to read, in order of time.
 
     Args:
@@ -169,6 +169,6 @@ def plan(need: portion.Interval, longest: timedelta, kept: Iterable[Window] = ()
     return sorted([*cut(need - spans(kept), longest), *kept])
 
 
-def resumable(opened: Window, need: portion.Interval) -> bool:
+def resumable(opened: TimeWindow, need: portion.Interval) -> bool:
     """Whether a window that was begun is still needed, all of it."""
     return opened.start < opened.end and portion.closedopen(opened.start, opened.end) in need

@@ -16,8 +16,8 @@ from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.sandbox import Sandbox, Within
 from tap_vonage_reports.settings import fingerprint
 from tap_vonage_reports.state import OpenPage, check_state
-from tap_vonage_reports.times import parse_time, to_text
-from tap_vonage_reports.windows import Window, spans, windows_of
+from tap_vonage_reports.times import format_timestamp, parse_time
+from tap_vonage_reports.windows import TimeWindow, spans, windows_of
 from tests.harness import Output, catalog_of, run_tap, settings_for
 from tests.test_windows import dated, open_reading
 
@@ -44,11 +44,11 @@ def shared_sandbox() -> Iterator[Sandbox]:
 def asked(sandbox: Sandbox, product: str, **only: str) -> list[tuple[str, str]]:
     """What was asked for, to the minute: windows that adjoin as one, in order of time."""
     windows = [
-        Window(parse_time(entry.date_start), parse_time(entry.date_end))
+        TimeWindow(parse_time(entry.date_start), parse_time(entry.date_end))
         for entry in sandbox.requests.log
         if entry.product == product and all(getattr(entry, name) == value for name, value in only.items())
     ]
-    return [(to_text(part.start)[:16], to_text(part.end)[:16]) for part in windows_of(spans(windows))]
+    return [(format_timestamp(part.start)[:16], format_timestamp(part.end)[:16]) for part in windows_of(spans(windows))]
 
 
 PAGE = {"date_start": "2026-11-16", "date_end": "2026-11-17", "cursor": "cursor"}
@@ -69,21 +69,23 @@ def bookmark(state: dict[str, Any], query: str = "") -> Bookmark:
 
 
 spans_of_hours = st.lists(
-    st.tuples(st.integers(0, 300), st.integers(1, 100)).map(lambda pair: Window(at(pair[0]), at(pair[0] + pair[1]))),
+    st.tuples(st.integers(0, 300), st.integers(1, 100)).map(
+        lambda pair: TimeWindow(at(pair[0]), at(pair[0] + pair[1]))
+    ),
     min_size=1,
     max_size=8,
 )
 
 
 @given(spans_of_hours)
-def test_coverage_survives_being_written_and_read(windows: list[Window]) -> None:
+def test_coverage_survives_being_written_and_read(windows: list[TimeWindow]) -> None:
     state: dict[str, Any] = {"context": {}}
     first = bookmark(state)
     for window in windows:
         first.cover(window, at(500))
     again = bookmark(dict(state))
     assert again.covered == spans(windows)
-    assert state["replication_key_value"] == to_text(max(window.end for window in windows))
+    assert state["replication_key_value"] == format_timestamp(max(window.end for window in windows))
     assert [[parse_time(start), parse_time(end)] for start, end in state["covered"]] == [
         [part.start, part.end] for part in windows_of(spans(windows))
     ]
@@ -91,11 +93,11 @@ def test_coverage_survives_being_written_and_read(windows: list[Window]) -> None
 
 def test_an_open_page_survives_being_written_and_read() -> None:
     state: dict[str, Any] = {"context": {}}
-    page = OpenPage(Window(at(0), at(24)), "cursor", "iv", "query", at(30))
+    page = OpenPage(TimeWindow(at(0), at(24)), "cursor", "iv", "query", at(30))
     bookmark(state).turn_page(page)
     assert bookmark(state).page == page
     done = bookmark(state)
-    done.cover(Window(at(0), at(24)), at(30))
+    done.cover(TimeWindow(at(0), at(24)), at(30))
     assert "page" not in state
     assert bookmark(state).page is None
 
@@ -330,7 +332,7 @@ def test_state_is_written_after_every_window(make_sandbox: Callable[..., Sandbox
     sandbox = make_sandbox(rows={"amd": 10})
     output = run_tap(settings_for(sandbox, start_date="2026-11-10", end_date="2026-11-15"), ["amd"])
     reached = [state["bookmarks"]["amd"]["partitions"][0].get("replication_key_value") for state in output.states]
-    ends = {to_text(parse_time(entry.date_end)) for entry in sandbox.requests.log if entry.product == "AMD"}
+    ends = {format_timestamp(parse_time(entry.date_end)) for entry in sandbox.requests.log if entry.product == "AMD"}
     assert len(ends) > 5
     assert reached == [None, *sorted(ends)]
 

@@ -16,7 +16,7 @@ from tap_vonage_reports.answers import http_date
 from tap_vonage_reports.client import ReportsClient, VonageClock
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.sandbox.clock import Clock
-from tap_vonage_reports.times import parse_time, to_query
+from tap_vonage_reports.times import format_query_time, parse_time
 from tests.harness import Output, catalog_of, in_time_zone, run_forked, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -223,4 +223,4 @@ def test_the_time_zone_of_the_machine_changes_no_byte(
     assert records_of(outputs[0]) == records_of(outputs[1]) == records_of(outputs[2])
     assert outputs[0].bookmark("amd") == outputs[1].bookmark("amd") == outputs[2].bookmark("amd")
     assert asked[0] == asked[1] == asked[2]
-    assert asked[0][0][0] == to_query(datetime(2026, 11, 17, 5, tzinfo=timezone.utc))
+    assert asked[0][0][0] == format_query_time(datetime(2026, 11, 17, 5, tzinfo=timezone.utc))

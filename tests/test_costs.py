@@ -14,7 +14,7 @@ import pytest
 from tap_vonage_reports.client import Answer, ReportsClient
 from tap_vonage_reports.costs import Cost
 from tap_vonage_reports.sandbox import Within
-from tap_vonage_reports.windows import Window, spans
+from tap_vonage_reports.windows import TimeWindow, spans
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -130,16 +130,16 @@ def test_what_is_no_price_is_not_counted(price: object) -> None:
 
 def test_rows_without_a_time_are_not_known_to_have_come_before() -> None:
     cost = Cost("date")
-    cost.known = spans([Window(START, START + timedelta(hours=1))])
+    cost.known = spans([TimeWindow(START, START + timedelta(hours=1))])
     rows: list[dict[str, Any]] = [
         {"date": "2026-11-18T00:30:00+00:00"},
         {"date": "2026-11-18T01:30:00+00:00"},
         {"date": None},
         {},
     ]
-    assert cost.count_page(rows, Window(START, END)) == 4
+    assert cost.count_page(rows, TimeWindow(START, END)) == 4
     assert (cost.rows, cost.again) == (4, 1)
-    cost.count_page(rows, Window(START, START + timedelta(hours=1)))
+    cost.count_page(rows, TimeWindow(START, START + timedelta(hours=1)))
     assert (cost.rows, cost.again) == (8, 5)
 
 

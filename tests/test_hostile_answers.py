@@ -37,7 +37,7 @@ from tap_vonage_reports.errors import (
 from tap_vonage_reports.pages import read_pages
 from tap_vonage_reports.records import RecordParser
 from tap_vonage_reports.reports import ReportQueue
-from tap_vonage_reports.windows import Window
+from tap_vonage_reports.windows import TimeWindow
 from tap_vonage_reports.wire import DEEPEST, read_json
 from tests.harness import Collector, Output, run_tap
 from tests.hostile import (
@@ -72,7 +72,7 @@ __all__ = ["once"]
 pytestmark = pytest.mark.usefixtures("once")
 
 SCHEMA = PRODUCT.schema
-WINDOW = Window(datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 19, tzinfo=timezone.utc))
+WINDOW = TimeWindow(datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 19, tzinfo=timezone.utc))
 LINK = "https://api.nexmo.com/v2/reports/records?product=REPORTS-USAGE&cursor=abc&iv=def"
 PAGE = {
     "_links": {"self": {"href": LINK}, "next": {"href": LINK}},

@@ -21,9 +21,9 @@ from tap_vonage_reports.privacy import (
     PersonalData,
     RedactingFormatter,
     basic_token,
+    encodings,
     normalized,
     redact_logs,
-    spellings,
 )
 from tap_vonage_reports.products import PRODUCTS, personal_kinds
 from tap_vonage_reports.sandbox import Fault, Sandbox
@@ -56,7 +56,7 @@ def test_a_whole_run_logs_no_secret_and_no_personal_data(
     (tmp_path / "config.json").write_text(json.dumps(settings))
     output = run_main("--config", tmp_path / "config.json", environment={"LOGLEVEL": level})
     assert output.code == 0, output.log
-    for form in spellings([ODD, basic_token(sandbox.api_key, ODD), "447700900123"]):
+    for form in encodings([ODD, basic_token(sandbox.api_key, ODD), "447700900123"]):
         assert form not in output.log
     for stream, records in output.records.items():
         personal = [name for name, spec in PRODUCTS[stream].schema["properties"].items() if "personal" in spec]
@@ -72,7 +72,7 @@ def test_the_primary_account_is_not_named_in_the_log(make_sandbox: Callable[...,
 
 
 def test_a_secret_is_redacted_in_every_spelling_and_in_tracebacks() -> None:
-    formatter = RedactingFormatter(logging.Formatter("%(message)s"), spellings([ODD, ""]))
+    formatter = RedactingFormatter(logging.Formatter("%(message)s"), encodings([ODD, ""]))
     try:
         int(ODD)
     except ValueError as error:
@@ -191,12 +191,12 @@ def test_inside_objects_only_what_is_known_to_hold_nothing_personal_stays() -> N
         "price": Decimal("0.10"),
         "deep": {"to": ["447700900123"], "network": "23410", "why": None, "flag": True},
     }
-    hashed = PersonalData("hash", SALT, schema, personal_kinds()).conceal["request_params"](raw)
+    hashed = PersonalData("hash", SALT, schema, personal_kinds()).transform["request_params"](raw)
     assert hashed["to"] == digest("447700900123") == hashed["limit"] == hashed["deep"]["to"][0]
     assert hashed["note"] == digest("call 447700900123")
     assert (hashed["status"], hashed["price"]) == ("delivered", Decimal("0.10"))
     assert {**hashed["deep"], "to": None} == {"to": None, "network": "23410", "why": None, "flag": True}
-    dropped = PersonalData("drop", "", schema, personal_kinds()).conceal["_extra"](raw)
+    dropped = PersonalData("drop", "", schema, personal_kinds()).transform["_extra"](raw)
     assert dropped == {
         "status": "delivered",
         "price": Decimal("0.10"),
@@ -306,7 +306,7 @@ class _Lines(logging.Handler):
 @pytest.mark.promise("Secrets are redacted by value from everything that is logged.")
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=6))
 def test_a_secret_of_any_characters_is_redacted_however_it_is_written(secret: str) -> None:
-    formatter = RedactingFormatter(logging.Formatter(), spellings([secret]))
+    formatter = RedactingFormatter(logging.Formatter(), encodings([secret]))
     for text in (
         secret,
         repr(secret),

@@ -14,7 +14,7 @@ from tap_vonage_reports.client import Answer, ReportsClient
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.refresh import StatusRefresh
 from tap_vonage_reports.sandbox import Fault
-from tap_vonage_reports.windows import Window
+from tap_vonage_reports.windows import TimeWindow
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ def test_ids_that_cannot_stand_in_a_list_are_not_kept(
 
 
 SMS = PRODUCTS["sms"]
-WHOLE_DAY = Window(START, START + timedelta(hours=24))
+WHOLE_DAY = TimeWindow(START, START + timedelta(hours=24))
 LAST_HOUR = START + timedelta(hours=23)
 
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from tap_vonage_reports import times
 from tap_vonage_reports.records import RecordParser
-from tap_vonage_reports.times import canonical_time, canonical_times, months_before, parse_time, to_query, to_text
+from tap_vonage_reports.times import (
+    format_query_time,
+    format_timestamp,
+    months_before,
+    normalize_timestamp,
+    normalize_timestamps,
+    parse_time,
+)
 
 OUTSIDE = ("0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-01:00")
 """Times that the calendar has, and not in UTC."""
@@ -40,7 +47,7 @@ OUTSIDE = ("0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-01:00")
     ],
 )
 def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canonical: str) -> None:
-    assert canonical_time(wire) == canonical
+    assert normalize_timestamp(wire) == canonical
 
 
 @pytest.mark.parametrize(
@@ -65,7 +72,7 @@ def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canoni
     ],
 )
 def test_what_is_no_time_is_not_made_one(text: str) -> None:
-    assert canonical_time(text) is None
+    assert normalize_timestamp(text) is None
 
 
 def test_a_leap_second_is_kept_as_it_came() -> None:
@@ -83,7 +90,7 @@ def test_a_leap_second_is_kept_as_it_came() -> None:
 def test_a_time_is_read_the_same_among_many() -> None:
     wire = ["2024-02-02T13:50:00+00:00", "", "2024-02-02T13:59:59+00:00", None, "2024-2-2 13:50:00.5Z"] * 2
     assert (
-        canonical_times(wire)
+        normalize_timestamps(wire)
         == [
             "2024-02-02T13:50:00+00:00",
             None,
@@ -100,21 +107,21 @@ def test_a_time_is_read_the_same_among_many() -> None:
 )
 def test_among_many_one_that_is_no_time_is_told(text: str) -> None:
     with pytest.raises(ValueError, match="not a time"):
-        canonical_times(["2024-02-02T13:50:00+00:00", text, "2024-02-02T13:50:00+00:00"])
+        normalize_timestamps(["2024-02-02T13:50:00+00:00", text, "2024-02-02T13:50:00+00:00"])
 
 
 @given(st.lists(st.datetimes(min_value=datetime(1970, 1, 1)), max_size=50))  # noqa: DTZ001 - UTC, by the text
 def test_however_many_hours_there_are_times_are_read(naive: list[datetime]) -> None:
     wire = [time.replace(microsecond=0).isoformat() + "+00:00" for time in naive]
     with mock.patch.object(times, "MOST_HOURS", 3):
-        assert canonical_times(wire) == wire
+        assert normalize_timestamps(wire) == wire
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1)))  # noqa: DTZ001 - the zone is added below
 def test_a_written_time_reads_as_the_same(naive: datetime) -> None:
     time = naive.replace(tzinfo=timezone.utc)
-    assert parse_time(to_text(time)) == time
-    assert abs(parse_time(to_query(time)) - time) < timedelta(milliseconds=1)
+    assert parse_time(format_timestamp(time)) == time
+    assert abs(parse_time(format_query_time(time)) - time) < timedelta(milliseconds=1)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def test_a_written_time_reads_as_the_same(naive: datetime) -> None:
     ],
 )
 def test_users_may_write_dates_as_they_are_used_to(text: str, expected: str) -> None:
-    assert to_text(parse_time(text)) == expected
+    assert format_timestamp(parse_time(text)) == expected
 
 
 instants = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1))  # noqa: DTZ001 - the zone is added
@@ -140,7 +147,7 @@ def test_whatever_its_offset_a_time_is_the_same_instant_with_its_own_digits(
     time = naive.replace(microsecond=0, tzinfo=timezone.utc)
     local, fraction = time.astimezone(offset), f".{digits}" if digits else ""
     wire = local.isoformat().replace(local.isoformat()[19:], fraction + local.isoformat()[19:])
-    assert canonical_time(wire) == f"{time:%Y-%m-%dT%H:%M:%S}{fraction}+00:00"
+    assert normalize_timestamp(wire) == f"{time:%Y-%m-%dT%H:%M:%S}{fraction}+00:00"
     assert parse_time(local.isoformat()) == time
 
 
@@ -148,7 +155,7 @@ def test_whatever_its_offset_a_time_is_the_same_instant_with_its_own_digits(
 def test_no_text_is_more_than_refused(text: str) -> None:
     with suppress(ValueError):
         assert parse_time(text).utcoffset() == timedelta(0)
-    assert (canonical_time(text) or "+00:00").endswith("+00:00")
+    assert (normalize_timestamp(text) or "+00:00").endswith("+00:00")
 
 
 @pytest.mark.parametrize(
@@ -160,8 +167,8 @@ def test_malformed_dates_are_refused(text: str) -> None:
 
 
 def test_a_query_carries_no_plus_sign() -> None:
-    assert to_query(datetime(2026, 10, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-09-30T22:00:00Z"
-    assert to_query(datetime(2026, 10, 1, 0, 0, 0, 500000, tzinfo=timezone.utc)) == "2026-10-01T00:00:00.500Z"
+    assert format_query_time(datetime(2026, 10, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-09-30T22:00:00Z"
+    assert format_query_time(datetime(2026, 10, 1, 0, 0, 0, 500000, tzinfo=timezone.utc)) == "2026-10-01T00:00:00.500Z"
 
 
 @pytest.mark.parametrize(

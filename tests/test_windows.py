@@ -20,9 +20,9 @@ from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.run import Run
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
 from tap_vonage_reports.state import OpenPage, RequestedReport
-from tap_vonage_reports.times import to_text
+from tap_vonage_reports.times import format_timestamp
 from tap_vonage_reports.windows import (
-    Window,
+    TimeWindow,
     by_report,
     cut,
     halve_last,
@@ -46,8 +46,8 @@ def at(hours: float) -> datetime:
     return ORIGIN + timedelta(hours=hours)
 
 
-def hours(start: float, end: float) -> Window:
-    return Window(at(start), at(end))
+def hours(start: float, end: float) -> TimeWindow:
+    return TimeWindow(at(start), at(end))
 
 
 windows = st.tuples(st.integers(0, 500), st.integers(0, 500)).map(lambda pair: hours(min(pair), max(pair)))
@@ -59,7 +59,7 @@ def inside(time: portion.Interval, hour: int) -> bool:
 
 
 def to_read(
-    wanted: Window, covered: portion.Interval, lookback: timedelta, settled: datetime | None = None
+    wanted: TimeWindow, covered: portion.Interval, lookback: timedelta, settled: datetime | None = None
 ) -> portion.Interval:
     """What a run reads."""
     read_at = {part.end: settled for part in windows_of(covered) if settled}
@@ -67,7 +67,9 @@ def to_read(
 
 
 @given(windows, some_windows, st.integers(0, 100))
-def test_everything_wanted_and_not_covered_is_read(wanted: Window, covered: list[Window], lookback: int) -> None:
+def test_everything_wanted_and_not_covered_is_read(
+    wanted: TimeWindow, covered: list[TimeWindow], lookback: int
+) -> None:
     need = to_read(wanted, spans(covered), timedelta(hours=lookback))
     for hour in range(-1, 502):
         is_wanted = wanted.start <= at(hour) < wanted.end
@@ -80,7 +82,7 @@ def test_everything_wanted_and_not_covered_is_read(wanted: Window, covered: list
 
 @given(windows, some_windows, st.integers(0, 100))
 def test_what_is_covered_is_read_again_only_within_the_lookback(
-    wanted: Window, covered: list[Window], lookback: int
+    wanted: TimeWindow, covered: list[TimeWindow], lookback: int
 ) -> None:
     need = to_read(wanted, spans(covered), timedelta(hours=lookback))
     ends = [part.end for part in windows_of(spans(covered))]
@@ -92,7 +94,7 @@ def test_what_is_covered_is_read_again_only_within_the_lookback(
 
 
 @given(some_windows, st.integers(1, 48))
-def test_windows_meet_without_gap_or_overlap_and_none_is_too_long(pieces: list[Window], longest: int) -> None:
+def test_windows_meet_without_gap_or_overlap_and_none_is_too_long(pieces: list[TimeWindow], longest: int) -> None:
     need = spans(pieces)
     cuts = cut(need, timedelta(hours=longest))
     assert spans(cuts) == need
@@ -101,7 +103,7 @@ def test_windows_meet_without_gap_or_overlap_and_none_is_too_long(pieces: list[W
 
 
 @given(some_windows, windows, st.integers(1, 48))
-def test_a_window_that_was_begun_keeps_its_bounds(pieces: list[Window], opened: Window, longest: int) -> None:
+def test_a_window_that_was_begun_keeps_its_bounds(pieces: list[TimeWindow], opened: TimeWindow, longest: int) -> None:
     need = spans(pieces)
     kept = [opened] if resumable(opened, need) else []
     planned = plan(need, timedelta(hours=longest), kept)
@@ -135,7 +137,7 @@ def test_rows_that_were_partly_final_are_read_again_from_there() -> None:
 
 
 @given(some_windows, st.integers(1, 30))
-def test_every_instant_goes_by_exactly_one_path(pieces: list[Window], backfill: int) -> None:
+def test_every_instant_goes_by_exactly_one_path(pieces: list[TimeWindow], backfill: int) -> None:
     need, now = spans(pieces), at(600)
     for mode in ("auto", "sync", "async"):
         reports = by_report(need, mode, timedelta(days=backfill), now)
@@ -148,7 +150,7 @@ def test_every_instant_goes_by_exactly_one_path(pieces: list[Window], backfill: 
 
 
 @pytest.mark.parametrize(("days", "by_reports"), [(7, []), (8, [hours(0, 168)])])
-def test_only_a_long_range_goes_by_reports(days: int, by_reports: list[Window]) -> None:
+def test_only_a_long_range_goes_by_reports(days: int, by_reports: list[TimeWindow]) -> None:
     need = spans([hours(0, days * 24)])
     assert list(windows_of(by_report(need, "auto", timedelta(days=7), at(days * 24)))) == by_reports
 
@@ -171,7 +173,7 @@ def test_there_are_enough_windows_to_share_and_none_is_cut_below_an_hour(hours: 
 def test_the_last_windows_are_halved_and_nothing_is_lost_between_them(minutes: list[int], count: int) -> None:
     windows, start = [], at(0)
     for length in minutes:
-        windows.append(Window(start, start + timedelta(minutes=length, seconds=7)))
+        windows.append(TimeWindow(start, start + timedelta(minutes=length, seconds=7)))
         start = windows[-1].end
     halved = halve_last(windows, count)
     assert spans(halved) == spans(windows)
@@ -205,7 +207,7 @@ def open_reading(state: dict[str, Any], now: float, **settings: Any) -> Reading:
     return Reading(run, partition, bookmark, query, run.end(), run.now(), Outcome(partition))
 
 
-def hours_of(planned: Iterable[Window]) -> list[int]:
+def hours_of(planned: Iterable[TimeWindow]) -> list[int]:
     """The hours that windows consist of; one that is in several is there several times."""
     return [
         hour
@@ -215,10 +217,10 @@ def hours_of(planned: Iterable[Window]) -> list[int]:
 
 
 def dated(**dates: float | None) -> dict[str, str]:
-    return {name: to_text(at(date)) for name, date in dates.items() if date is not None}
+    return {name: format_timestamp(at(date)) for name, date in dates.items() if date is not None}
 
 
-def request(reading: Reading, window: Window, number: int = 0, *, ours: bool = True) -> None:
+def request(reading: Reading, window: TimeWindow, number: int = 0, *, ours: bool = True) -> None:
     """Ask for a report."""
     query = fingerprint(reading.report_body(window)) if ours else "other"
     reading.bookmark.remember_report(RequestedReport(f"report-{number}", window, query, reading.run.now()))
@@ -242,9 +244,9 @@ class Case:
     def reading(self) -> Reading:
         state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
         if self.covered:
-            state["covered"] = [[to_text(at(start)), to_text(at(end))] for start, end in self.covered]
+            state["covered"] = [[format_timestamp(at(start)), format_timestamp(at(end))] for start, end in self.covered]
         if self.covered and self.settled is not None:
-            state["read_at"] = to_text(at(self.settled))
+            state["read_at"] = format_timestamp(at(self.settled))
         dates = dated(start_date=self.start, end_date=self.end)
         settings = {**dates, "lookback_hours": self.lookback, "fetch_mode": self.mode}
         # What an earlier run has left open, of this query or of another.
@@ -365,9 +367,9 @@ def pasts(start: st.SearchStrategy[int | None], end: st.SearchStrategy[int | Non
     return st.lists(st.builds(Past, st.integers(1, 200), start, end, modes, counts), min_size=1, max_size=6)
 
 
-def read_windows(reading: Reading, count: int | None) -> tuple[list[Window], bool]:
+def read_windows(reading: Reading, count: int | None) -> tuple[list[TimeWindow], bool]:
     """Read so many windows, or all; what was read, and whether that is all."""
-    done: list[Window] = []
+    done: list[TimeWindow] = []
     for path in ("reports", "pages"):
         for window in reading.plan_reports()[0] if path == "reports" else reading.plan_pages(24 * HOUR)[0]:
             if len(done) == count:
@@ -466,7 +468,7 @@ def test_what_the_retention_has_taken_is_not_gone_on_with() -> None:
 def test_what_nobody_can_have_begun_is_not_gone_on_with() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     first = open_reading(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
-    begun = Window(datetime.min.replace(tzinfo=timezone.utc), ORIGIN)
+    begun = TimeWindow(datetime.min.replace(tzinfo=timezone.utc), ORIGIN)
     first.bookmark.turn_page(OpenPage(begun, "cursor", None, first.fingerprint, first.read_at))
     second = open_reading(state, 5, fetch_mode="sync", **dated(start_date=-20_000))
     assert second.plan_pages(24 * HOUR)[0][0].start == second.run.earliest(AMD)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import portion
 
-from tap_vonage_reports.privacy import HASH, KEEP, PersonalData, basic_token, spellings
+from tap_vonage_reports.privacy import HASH, KEEP, PersonalData, basic_token, encodings
 from tap_vonage_reports.products import PRODUCTS, Product, personal_kinds
 from tap_vonage_reports.records import RecordParser
 from tap_vonage_reports.sandbox import Fault
@@ -63,7 +63,7 @@ def no_temporary_file_stays(story: Story, run: Happened) -> None:
 def no_secret_is_in_the_log(story: Story, run: Happened) -> None:
     """In no spelling."""
     plan = story.plan
-    needles = spellings([plan.secret, basic_token(story.sandbox.api_key, plan.secret), SALT])
+    needles = encodings([plan.secret, basic_token(story.sandbox.api_key, plan.secret), SALT])
     assert not any(needle in run.ended.log for needle in needles), f"{run}: a secret is in the log"
 
 
@@ -157,7 +157,7 @@ def everything_has_arrived_and_nothing_else(story: Story) -> None:
 def _parser(story: Story, product: Product) -> RecordParser:
     personal = PersonalData(story.plan.settings.get("personal_data", KEEP), SALT, product.schema, personal_kinds())
     fields = product.schema["properties"].keys() - personal.columns
-    return RecordParser(product.schema, product.aliases, fields=fields, conceal=personal.conceal)
+    return RecordParser(product.schema, product.aliases, fields=fields, transform=personal.transform)
 
 
 def name_of(story: Story, part: Part) -> str:
