@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from tap_vonage_reports.state import OpenPage, RequestedReport
+    from tap_vonage_reports.state import PageCursor, PendingReport
 
 
 class Bookmark:
@@ -126,7 +126,7 @@ class Bookmark:
         """Tell the SDK that progress is kept, so that it does not warn that it is not."""
         self._state[SDK_MARKERS[0]] = {}
 
-    def turn_page(self, page: OpenPage) -> None:
+    def turn_page(self, page: PageCursor) -> None:
         """Note that the records before `page` are out."""
         self.started = True
         self.page = page
@@ -221,7 +221,7 @@ class Bookmark:
     def report_hours(self, hours: float) -> None:
         self._state[REPORT_HOURS] = hours
 
-    def remember_report(self, report: RequestedReport) -> None:
+    def remember_report(self, report: PendingReport) -> None:
         """Note that a report was asked for; to be written before it is waited for."""
         self.started = True
         self._set_reports([*self.reports, report])
@@ -230,7 +230,7 @@ class Bookmark:
         """Note that a report was read, or is of no use any more."""
         self._set_reports([report for report in self.reports if report.request_id != request_id])
 
-    def _set_reports(self, reports: list[RequestedReport]) -> None:
+    def _set_reports(self, reports: list[PendingReport]) -> None:
         self.reports = reports
         if not reports:
             self._state.pop(REPORTS, None)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tap_vonage_reports.archive import verify
 from tap_vonage_reports.page_plans import PagePlan
-from tap_vonage_reports.pages import read_pages
-from tap_vonage_reports.refresh import MOST_OPEN, Found
+from tap_vonage_reports.pages import iter_pages
+from tap_vonage_reports.refresh import MOST_OPEN, LookupResult
 from tap_vonage_reports.reports import ReportReplaced
-from tap_vonage_reports.state import OpenPage
+from tap_vonage_reports.state import PageCursor
 from tap_vonage_reports.windows import TimeWindow
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ class Delivery:
             return (yield from self._deliver(plan, pages))
 
     def _deliver(
-        self, plan: PagePlan, pages: Iterable[tuple[int, Page | Found]]
+        self, plan: PagePlan, pages: Iterable[tuple[int, Page | LookupResult]]
     ) -> Generator[Delivered, None, set[str]]:
         """What comes of a plan; the ids that were not found."""
         progress = _Progress()
         missing: set[str] = set()
         for number, page in pages:
-            if isinstance(page, Found):
+            if isinstance(page, LookupResult):
                 missing |= page.missing
                 done = number - len(plan.windows) + 1
                 due = done % LOOKUPS_PER_STATE == 0 or done == len(plan.lookups)
@@ -173,7 +173,7 @@ class Delivery:
         """The pages of a plan, not read ahead: the workers wait until what comes next is taken."""
         reading = self._reading
         for number, window in enumerate(plan.windows):
-            for page in read_pages(self._run.client, reading.query, window, cost=reading.outcome.cost):
+            for page in iter_pages(self._run.client, reading.query, window, cost=reading.outcome.cost):
                 self._run.look_after()
                 yield number, page
 
@@ -188,7 +188,7 @@ class Delivery:
             return
         self._keep(page, progress)
         reading.bookmark.turn_page(
-            OpenPage(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at, progress.tracked)
+            PageCursor(page.window, page.cursor, page.iv, reading.fingerprint, reading.read_at, progress.tracked)
         )
 
     def _close(self, page: Page, progress: _Progress, left: int) -> None:
@@ -229,7 +229,7 @@ class Delivery:
         bookmark.keep_open(assessed.open)
         bookmark.settle(assessed.settled)
 
-    def _settle(self, found: Found) -> None:
+    def _settle(self, found: LookupResult) -> None:
         """Keep those of the rows that were looked up no more that are final."""
         reading = self._reading
         if reading.refresh:

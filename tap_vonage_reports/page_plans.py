@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tap_vonage_reports.reading import Reading
-    from tap_vonage_reports.state import OpenPage
+    from tap_vonage_reports.state import PageCursor
     from tap_vonage_reports.windows import TimeWindow
 
 WINDOWS_BY_WORKER = 4
@@ -32,10 +32,10 @@ class PagePlan:
     """
 
     windows: list[TimeWindow]
-    resume: OpenPage | None
+    resume: PageCursor | None
     lookups: list[tuple[str, ...]] = field(default_factory=list)
 
-    def place_in(self, window: TimeWindow) -> OpenPage | None:
+    def place_in(self, window: TimeWindow) -> PageCursor | None:
         """The page at which to go on in a window; None where it is read from its first page."""
         return self.resume if self.resume and self.resume.window == window else None
 

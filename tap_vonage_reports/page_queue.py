@@ -6,9 +6,9 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.pages import Page, read_pages
+from tap_vonage_reports.pages import Page, iter_pages
 from tap_vonage_reports.prefetch import ReadAhead
-from tap_vonage_reports.refresh import Found, look_up
+from tap_vonage_reports.refresh import LookupResult, fetch_by_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -34,7 +34,7 @@ class PageQueue:
         self._client = client
         self._reports = reports
         self._planner = planner
-        self._ahead: ReadAhead[Page | Found] = ReadAhead(workers)
+        self._ahead: ReadAhead[Page | LookupResult] = ReadAhead(workers)
         self._coming: deque[Reading] = deque()
         self._plans: dict[Reading, PagePlan] = {}
 
@@ -59,7 +59,9 @@ class PageQueue:
             self._start(reading)
         return self._plans[reading]
 
-    def pages(self, reading: Reading, meanwhile: Callable[[], None]) -> Generator[tuple[int, Page | Found], None, None]:
+    def pages(
+        self, reading: Reading, meanwhile: Callable[[], None]
+    ) -> Generator[tuple[int, Page | LookupResult], None, None]:
         """The pages of a partition that has been planned, in order of time, and then the rows that were looked up.
 
         Args:
@@ -88,6 +90,6 @@ class PageQueue:
     def _start(self, reading: Reading) -> None:
         plan = self._plans[reading] = self._planner.plan(reading, last=not self._coming)
         client, query, cost = self._client, reading.query, reading.outcome.cost
-        pages = [partial(read_pages, client, query, window, plan.place_in(window), cost) for window in plan.windows]
-        lookups = [partial(look_up, client, query, ids, cost) for ids in plan.lookups]
+        pages = [partial(iter_pages, client, query, window, plan.place_in(window), cost) for window in plan.windows]
+        lookups = [partial(fetch_by_ids, client, query, ids, cost) for ids in plan.lookups]
         self._ahead.add(reading, [*pages, *lookups])

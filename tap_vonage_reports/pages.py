@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tap_vonage_reports.client import Answer, ReportsClient
-    from tap_vonage_reports.state import OpenPage
+    from tap_vonage_reports.state import PageCursor
     from tap_vonage_reports.turns import Turn
     from tap_vonage_reports.windows import TimeWindow
 
@@ -45,9 +45,9 @@ MORE_PAGES = "TRUNCATED"
 REMEMBERED_PAGES = 3
 LONGEST_PLACE = 1 << 14
 """Characters of a cursor, or of what goes with it: twice what servers take in an address, as a rule."""
-HOLD_BACK = timedelta(seconds=60)
+END_MARGIN = timedelta(seconds=60)
 """How far behind Vonage's clock a query has to end (60 s is what works in production [confirmed])."""
-HOLD_BACK_AFTER_REFUSAL = HOLD_BACK + timedelta(seconds=300)
+END_MARGIN_AFTER_REJECTION = END_MARGIN + timedelta(seconds=300)
 """The same once the API has found a bound that is not in the past (a production client's cure [confirmed])."""
 
 
@@ -77,11 +77,11 @@ class Page:
         return self.cursor is None
 
 
-def read_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
+def iter_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
     client: ReportsClient,
     query: Mapping[str, str],
     window: TimeWindow,
-    resume: OpenPage | None = None,
+    resume: PageCursor | None = None,
     cost: Cost | None = None,
     turn: Turn | None = None,
 ) -> Iterator[Page]:
@@ -104,17 +104,17 @@ def read_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
         PaginationError: The pages do not add up.
         ApiError: See `ReportsClient.records`.
     """
-    repeats, cost = _Repeats(), cost or Cost()
+    repeats, cost = PageDeduplicator(), cost or Cost()
     fetch = partial(client.records, turn=turn, cost=cost)
     pulled = 0
     try:
-        for page in map(repeats.without, _follow(fetch, query, window, resume)):
+        for page in map(repeats.without, _iter_from(fetch, query, window, resume)):
             pulled += cost.count_page(page.records, window, repeated=page.repeated)
             yield page
     except _CursorRefusedError:
         logger.warning("The API refused the cursor inside %s: reading the window from its first page", window)
         try:
-            for page in map(repeats.without, _follow(fetch, query, window)):
+            for page in map(repeats.without, _iter_from(fetch, query, window)):
                 pulled -= cost.count_page(page.records, window, repeated=page.repeated, known=pulled)
                 yield page
         except _CursorRefusedError as again:
@@ -129,15 +129,15 @@ class _CursorRefusedError(Exception):
         self.refusal = refusal
 
 
-def _follow(
-    fetch: Fetch, query: Mapping[str, str], window: TimeWindow, resume: OpenPage | None = None
+def _iter_from(
+    fetch: Fetch, query: Mapping[str, str], window: TimeWindow, resume: PageCursor | None = None
 ) -> Iterator[Page]:
     """The pages of a window from the first, or from `resume`, to the last."""
     if resume:
-        page = _ask(fetch, query, window, resume.cursor, resume.iv)
+        page = _fetch_page(fetch, query, window, resume.cursor, resume.iv)
         seen: set[str | None] = {resume.cursor}
     else:
-        page = _first(fetch, query, window)
+        page = _first_page(fetch, query, window)
         seen = set()
     while not page.last:
         if page.cursor in seen:
@@ -148,24 +148,24 @@ def _follow(
             raise PaginationError(msg)
         yield page
         seen.add(page.cursor)
-        page = _ask(fetch, query, page.window, page.cursor, page.iv)
+        page = _fetch_page(fetch, query, page.window, page.cursor, page.iv)
     yield page
 
 
-def _first(fetch: Fetch, query: Mapping[str, str], window: TimeWindow) -> Page:
+def _first_page(fetch: Fetch, query: Mapping[str, str], window: TimeWindow) -> Page:
     """The first page; of a shorter window where the API finds that this one does not end in the past."""
     try:
-        return _ask(fetch, query, window)
+        return _fetch_page(fetch, query, window)
     except WindowInFutureError as refusal:
         if refusal.answered_at is None:
             raise
-        shorter = window.until(refusal.answered_at - HOLD_BACK_AFTER_REFUSAL)
+        shorter = window.until(refusal.answered_at - END_MARGIN_AFTER_REJECTION)
         if shorter.start == shorter.end:
             return Page([], None, None, refusal.answered_at, shorter)
-    return _ask(fetch, query, shorter)
+    return _fetch_page(fetch, query, shorter)
 
 
-def _ask(
+def _fetch_page(
     fetch: Fetch, query: Mapping[str, str], window: TimeWindow, cursor: str | None = None, iv: str | None = None
 ) -> Page:
     place = {"cursor": cursor, "iv": iv}
@@ -185,7 +185,7 @@ def _ask(
         raise
 
 
-class _Repeats:
+class PageDeduplicator:
     """The rows of the pages just before, to drop those that come again.
 
     The result set may shift while it is paged (its order and stability are not documented). A row that comes

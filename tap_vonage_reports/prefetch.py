@@ -103,7 +103,7 @@ class ReadAhead(Generic[T]):
         """
         try:
             number = 0
-            while task := self._first(group):
+            while task := self._first_task(group):
                 meanwhile()
                 with self._changed:
                     if not task.spool and not task.done:
@@ -132,7 +132,7 @@ class ReadAhead(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
-    def _first(self, group: Hashable) -> _Task[T] | None:
+    def _first_task(self, group: Hashable) -> _Task[T] | None:
         with self._changed:
             return next(iter(self._groups[group]), None)
 

@@ -42,7 +42,7 @@ STANDARD_RETENTION = Retention(months=13)
 
 
 @dataclass(frozen=True)
-class FinalRow:
+class FinalityRule:
     """How a row shows that it will not change any more.
 
     Attributes:
@@ -97,7 +97,7 @@ class Product:
     retention: Retention = STANDARD_RETENTION
     aliases: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     selected: bool = True
-    final: Mapping[str, FinalRow] = field(default_factory=lambda: MappingProxyType({}))
+    final: Mapping[str, FinalityRule] = field(default_factory=lambda: MappingProxyType({}))
     unsure: str = ""
 
     @property
@@ -131,10 +131,10 @@ _PRODUCTS = (
         # followed by a receipt: no source says that it is not.
         final=MappingProxyType(
             {
-                OUTBOUND: FinalRow(
+                OUTBOUND: FinalityRule(
                     frozenset({"delivered", "expired", "failed", "rejected", "deleted"}), filled=("date_finalized",)
                 ),
-                INBOUND: FinalRow(filled=("total_price",)),
+                INBOUND: FinalityRule(filled=("total_price",)),
             }
         ),
         unsure="whether inbound requests take show_concatenated (it is not sent)",
@@ -255,8 +255,8 @@ _PRODUCTS = (
         # `delivered` can turn to `read` at any time, and RCS rows get date and price up to 48 hours late [likely].
         final=MappingProxyType(
             {
-                OUTBOUND: FinalRow(frozenset({"read", "rejected", "undeliverable"}), filled=("date_finalized",)),
-                INBOUND: FinalRow(filled=("total_price",)),
+                OUTBOUND: FinalityRule(frozenset({"read", "rejected", "undeliverable"}), filled=("date_finalized",)),
+                INBOUND: FinalityRule(filled=("total_price",)),
             }
         ),
         unsure="how long after delivery a message can still turn to read",

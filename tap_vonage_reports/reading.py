@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import portion
 
-from tap_vonage_reports.refresh import StatusRefresh, batches_of
-from tap_vonage_reports.settings import SWITCHES, fingerprint
+from tap_vonage_reports.refresh import StatusTracker, batch_ids
+from tap_vonage_reports.settings import BOOLEAN_PARAMS, fingerprint
 from tap_vonage_reports.times import format_query_time
 from tap_vonage_reports.windows import (
     LONGEST_WINDOW,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.bookmarks import Bookmark
     from tap_vonage_reports.outcomes import Outcome
     from tap_vonage_reports.run import Partition, Run
-    from tap_vonage_reports.state import OpenPage, RequestedReport
+    from tap_vonage_reports.state import PageCursor, PendingReport
 
 
 STILL_GOOD = timedelta(days=4)
@@ -62,7 +62,7 @@ class Reading:
     read_at: datetime
     outcome: Outcome
     by_report: list[TimeWindow] = field(default_factory=list)
-    refresh: StatusRefresh | None = field(init=False)
+    refresh: StatusTracker | None = field(init=False)
     trusts_ids: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class Reading:
         final = product.final.get(self.partition.direction or "") if settings.refreshes_by_id(product) else None
         again = unsettled(covered, lookback, self.end, bookmark.read_at)
         if final:
-            self.refresh = StatusRefresh(final, product.date_field, lookback)
+            self.refresh = StatusTracker(final, product.date_field, lookback)
             late = unsettled(covered, min(settings.late_rows, lookback), self.end, bookmark.read_at)
             bookmark.tracked &= again
             again = (again - bookmark.tracked) | late
@@ -96,7 +96,7 @@ class Reading:
         start = self._start()
         return portion.closedopen(start, max(start, self.end)) - self.bookmark.covered
 
-    def plan_reports(self) -> tuple[list[TimeWindow], list[RequestedReport]]:
+    def plan_reports(self) -> tuple[list[TimeWindow], list[PendingReport]]:
         """What to read by reports: the windows, and the reports that were asked for before and still fit.
 
         Reports in the state that do not fit are left to the caller to cancel and forget.
@@ -119,7 +119,7 @@ class Reading:
         """What has to be read by pages, as far as that is known now."""
         return self.need() - spans(self.by_report)
 
-    def plan_pages(self, longest: timedelta) -> tuple[list[TimeWindow], OpenPage | None]:
+    def plan_pages(self, longest: timedelta) -> tuple[list[TimeWindow], PageCursor | None]:
         """What to read by pages, from now on.
 
         Args:
@@ -151,7 +151,7 @@ class Reading:
             return []
         need, kept = self.need(), self.bookmark.open
         apart = {hour for hour in set(kept.values()) if hours([hour]) not in need}
-        return batches_of(name for name, hour in kept.items() if hour in apart)
+        return batch_ids(name for name, hour in kept.items() if hour in apart)
 
     def distrust_ids(self, missing: Iterable[str]) -> list[TimeWindow]:
         """Keep no more rows by id in this run.
@@ -174,7 +174,7 @@ class Reading:
         """The request for a report of a window. Switches are booleans in JSON [confirmed]."""
         return {
             **self.query,
-            **{switch: True for switch in SWITCHES if switch in self.query},
+            **{switch: True for switch in BOOLEAN_PARAMS if switch in self.query},
             "date_start": format_query_time(window.start),
             "date_end": format_query_time(window.end),
         }
@@ -201,16 +201,16 @@ class Reading:
             yield page.window
         yield from (report.window for report in self.bookmark.reports if self._is_ours(report))
 
-    def _is_ours(self, report: RequestedReport) -> bool:
+    def _is_ours(self, report: PendingReport) -> bool:
         return report.fingerprint == fingerprint(self.report_body(report.window))
 
-    def _kept_reports(self, need: portion.Interval) -> Iterator[RequestedReport]:
+    def _kept_reports(self, need: portion.Interval) -> Iterator[PendingReport]:
         """The reports that were asked for and are needed, none for time that another has."""
         for report in self.bookmark.reports:
             if self._is_ours(report) and resumable(report.window, need):
                 need -= spans([report.window])
                 yield report
 
-    def _page(self, need: portion.Interval) -> OpenPage | None:
+    def _page(self, need: portion.Interval) -> PageCursor | None:
         page = self.bookmark.page
         return page if page and page.query == self.fingerprint and resumable(page.window, need) else None

@@ -73,7 +73,7 @@ class RecordParser:
             surprised: Told the first time that a field is unknown or a value does not fit: the field's
                 name and the reason, never the value.
             fields: The fields that records have, by default all. The key is always one of them.
-            conceal: By field, `_extra` included, what makes of its values (not null) those that records have.
+            transform: By field, `_extra` included, what makes of its values (not null) those that records have.
         """
         self.transform = dict(transform or {})
         specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA}

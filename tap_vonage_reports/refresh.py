@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.errors import CredentialsRevokedError, ProductUnavailableError, RequestRejectedError
-from tap_vonage_reports.settings import DIRECTION, SWITCHES
+from tap_vonage_reports.settings import BOOLEAN_PARAMS, DIRECTION
 from tap_vonage_reports.state import LOOKED_UP
 from tap_vonage_reports.times import format_timestamp, normalize_timestamp
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.client import ReportsClient
     from tap_vonage_reports.costs import Cost
-    from tap_vonage_reports.products import FinalRow
+    from tap_vonage_reports.products import FinalityRule
     from tap_vonage_reports.turns import Turn
     from tap_vonage_reports.windows import TimeWindow
 
@@ -33,13 +33,13 @@ IDS_PER_REQUEST = 20
 MOST_OPEN = 20_000
 """Ids that one partition keeps, at most: a megabyte of state."""
 HOUR = timedelta(hours=1)
-MAY_GO_WITH_IDS = ("product", "account_id", DIRECTION, *SWITCHES)
+MAY_GO_WITH_IDS = ("product", "account_id", DIRECTION, *BOOLEAN_PARAMS)
 """What a query by id takes beside the ids [confirmed]."""
 _CAN_BE_LOOKED_UP = re.compile(LOOKED_UP)
 
 
 @dataclass(frozen=True)
-class Found:
+class LookupResult:
     """What a query by id gave.
 
     Attributes:
@@ -57,7 +57,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Assessed:
+class PendingChange:
     """What rows that have come mean for the next look-up.
 
     Attributes:
@@ -72,7 +72,7 @@ class Assessed:
 
 
 @dataclass(frozen=True)
-class StatusRefresh:
+class StatusTracker:
     """Tells which rows of one partition have to be looked up again.
 
     Attributes:
@@ -81,11 +81,11 @@ class StatusRefresh:
         lookback: How old a row is when it does not change any more.
     """
 
-    final: FinalRow
+    final: FinalityRule
     date_field: str
     lookback: timedelta
 
-    def assess(self, records: Iterable[Mapping[str, Any]], window: TimeWindow, read_at: datetime) -> Assessed:
+    def assess(self, records: Iterable[Mapping[str, Any]], window: TimeWindow, read_at: datetime) -> PendingChange:
         """Sort the rows of a window into those that may still change and the others.
 
         Args:
@@ -103,7 +103,7 @@ class StatusRefresh:
                 hours[name] = hour
             else:
                 complete = False
-        return Assessed(
+        return PendingChange(
             {name: hour for name, hour in hours.items() if hour},
             [name for name, hour in hours.items() if not hour],
             complete,
@@ -138,15 +138,15 @@ class StatusRefresh:
         return datetime.fromisoformat(time[:13] + ":00:00+00:00")
 
 
-def batches_of(ids: Iterable[str]) -> list[tuple[str, ...]]:
+def batch_ids(ids: Iterable[str]) -> list[tuple[str, ...]]:
     """Ids as queries take them."""
     names = list(ids)
     return [tuple(names[at : at + IDS_PER_REQUEST]) for at in range(0, len(names), IDS_PER_REQUEST)]
 
 
-def look_up(
+def fetch_by_ids(
     client: ReportsClient, query: Mapping[str, str], ids: tuple[str, ...], cost: Cost, turn: Turn | None = None
-) -> Iterator[Found]:
+) -> Iterator[LookupResult]:
     """Look rows up by their ids; they may be of any time, and come on one page [confirmed].
 
     Args:
@@ -169,7 +169,7 @@ def look_up(
         raise
     except RequestRejectedError as refusal:
         logger.warning("Rows cannot be looked up by their ids: %s", refusal)
-        yield Found(ids, [])
+        yield LookupResult(ids, [])
     else:
         cost.count_looked_up(len(answer.body["records"]))
-        yield Found(ids, answer.body["records"])
+        yield LookupResult(ids, answer.body["records"])

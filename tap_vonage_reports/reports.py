@@ -26,7 +26,7 @@ from tap_vonage_reports.errors import (
     RetriableApiError,
 )
 from tap_vonage_reports.settings import fingerprint
-from tap_vonage_reports.state import RequestedReport
+from tap_vonage_reports.state import PendingReport
 from tap_vonage_reports.windows import TimeWindow, cut, spans
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class ReportQueue:
         report.enter(Stage.PENDING)
         self._look_later(report, first=True)
         report.reading.bookmark.remember_report(
-            RequestedReport(report.request_id, report.window, fingerprint(body), answer.at)
+            PendingReport(report.request_id, report.window, fingerprint(body), answer.at)
         )
         self._save()
         logger.info("%s: requested", report)
@@ -280,7 +280,7 @@ class ReportQueue:
             report.error = full
         self._budget = max(1, in_flight)
 
-    def _take_up(self, report: Report, known: RequestedReport) -> None:
+    def _take_up(self, report: Report, known: PendingReport) -> None:
         """Go on with a report that an earlier run has asked for, if it can still be there."""
         if not can_be_taken_up(known, self._client.clock.now()):
             report.reading.bookmark.forget_report(known.request_id)
@@ -290,7 +290,7 @@ class ReportQueue:
         report.enter(Stage.PENDING)
         logger.info("%s: taken up, requested by an earlier run", report)
 
-    def _drop(self, reading: Reading, old: RequestedReport) -> None:
+    def _drop(self, reading: Reading, old: PendingReport) -> None:
         """Cancel a report that nobody needs any more; it may well have finished or be gone."""
         try:
             self._client.cancel_report(old.request_id)
@@ -453,7 +453,7 @@ class ReportQueue:
         return ReportError(f"The report{named} of {report.window} {what}. {advice}.")
 
 
-def can_be_taken_up(report: RequestedReport, now: datetime) -> bool:
+def can_be_taken_up(report: PendingReport, now: datetime) -> bool:
     """Whether a report that an earlier run has asked for can still be there."""
     return (now - report.requested_at).days < STATE_KEPT_DAYS
 

@@ -14,7 +14,7 @@ from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableA
 from tap_vonage_reports.outcomes import Outcome, Result, summary
 from tap_vonage_reports.page_plans import PagePlanner
 from tap_vonage_reports.page_queue import PageQueue
-from tap_vonage_reports.pages import HOLD_BACK
+from tap_vonage_reports.pages import END_MARGIN
 from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.reports import ReportQueue
 from tap_vonage_reports.times import format_query_time, months_before
@@ -159,7 +159,7 @@ class Run:
 
     def now(self) -> datetime:
         """Up to when a query may reach, to the second: now on Vonage's clock, held back."""
-        return (self.client.clock.now() - HOLD_BACK).replace(microsecond=0)
+        return (self.client.clock.now() - END_MARGIN).replace(microsecond=0)
 
     def end(self) -> datetime:
         """Until when to read: end_date, or now."""

@@ -29,7 +29,7 @@ MOST_HOURS = 10_000
 """More than Vonage keeps records (13 months are 9,500 hours)."""
 MOST_DAYS = 10_000
 ENVIRONMENT_PREFIX = "TAP_VONAGE_REPORTS_"
-SWITCHES = ("include_message", "show_concatenated")
+BOOLEAN_PARAMS = ("include_message", "show_concatenated")
 DIRECTION = "direction"
 
 COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
@@ -610,7 +610,7 @@ def _filter_problems(product: Product, filters: Mapping[str, str], mode: str) ->
     taken = product.async_filters if mode == "async" else product.sync_filters
     known = [*taken, *([DIRECTION] if product.directions else [])]
     for name in sorted(set(filters) - set(known)):
-        if name in SWITCHES:
+        if name in BOOLEAN_PARAMS:
             yield f"{name} is a setting of its own, not a filter. Set {name} instead."
         else:
             known_here = f"The API takes {', '.join(known)}" if known else "The API takes none"

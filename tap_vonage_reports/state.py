@@ -42,7 +42,7 @@ SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_ke
 
 
 @dataclass(frozen=True)
-class OpenPage:
+class PageCursor:
     """Where to go on inside a window: the next page's cursor, with the query that it belongs to.
 
     Attributes:
@@ -63,7 +63,7 @@ class OpenPage:
 
 
 @dataclass(frozen=True)
-class RequestedReport:
+class PendingReport:
     """A report that was asked for and has not been read.
 
     Attributes:
@@ -96,8 +96,8 @@ class PartitionState:
     until: datetime | None
     covered: list[TimeWindow] | None
     read_at: list[datetime | None]
-    page: OpenPage | None
-    reports: list[RequestedReport]
+    page: PageCursor | None
+    reports: list[PendingReport]
     tracked: list[TimeWindow]
     open: dict[str, datetime]
 
@@ -269,15 +269,15 @@ def _read_at(shape: _PartitionShape, parts: int, stream: str) -> list[datetime |
     return [_time(time, READ_AT, stream) for time in shape.read_at]
 
 
-def _page(shape: _PageShape, stream: str) -> OpenPage:
+def _page(shape: _PageShape, stream: str) -> PageCursor:
     window = _window(shape.date_start, shape.date_end, PAGE, stream)
     # Of a page that does not say when it was read, it is known that its window lay in the past.
     read_at = _time(shape.read_at, PAGE, stream) or window.end
-    return OpenPage(window, shape.cursor, shape.iv or None, shape.query, read_at, shape.tracked)
+    return PageCursor(window, shape.cursor, shape.iv or None, shape.query, read_at, shape.tracked)
 
 
-def _report(shape: _ReportShape, stream: str) -> RequestedReport:
-    return RequestedReport(
+def _report(shape: _ReportShape, stream: str) -> PendingReport:
+    return PendingReport(
         shape.request_id,
         _window(shape.date_start, shape.date_end, REPORTS, stream),
         shape.fingerprint,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tap_vonage_reports.errors import ApiError, safe_for_log
-from tap_vonage_reports.pages import read_pages
+from tap_vonage_reports.pages import iter_pages
 from tap_vonage_reports.products import FREE_PRODUCT, PRODUCTS
 from tap_vonage_reports.records import KEY, RecordParser
 from tap_vonage_reports.windows import LONGEST_WINDOW, TimeWindow, cut, spans
@@ -76,7 +76,7 @@ def _usage(run: Run) -> Iterator[dict[str, Any]]:
     for account in run.accounts[:MOST_ACCOUNTS]:
         query = {"product": FREE_PRODUCT.name, "account_id": account}
         for window in cut(spans([TimeWindow(end - EARLIER, end)]), LONGEST_WINDOW):
-            for page in read_pages(run.client, query, window):
+            for page in iter_pages(run.client, query, window):
                 for row in parser.parse_rows(page.records):
                     if row[KEY] not in seen:
                         seen.add(row[KEY])

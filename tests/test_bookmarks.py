@@ -15,7 +15,7 @@ from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.sandbox import Sandbox, Within
 from tap_vonage_reports.settings import fingerprint
-from tap_vonage_reports.state import OpenPage, check_state
+from tap_vonage_reports.state import PageCursor, check_state
 from tap_vonage_reports.times import format_timestamp, parse_time
 from tap_vonage_reports.windows import TimeWindow, spans, windows_of
 from tests.harness import Output, catalog_of, run_tap, settings_for
@@ -93,7 +93,7 @@ def test_coverage_survives_being_written_and_read(windows: list[TimeWindow]) -> 
 
 def test_an_open_page_survives_being_written_and_read() -> None:
     state: dict[str, Any] = {"context": {}}
-    page = OpenPage(TimeWindow(at(0), at(24)), "cursor", "iv", "query", at(30))
+    page = PageCursor(TimeWindow(at(0), at(24)), "cursor", "iv", "query", at(30))
     bookmark(state).turn_page(page)
     assert bookmark(state).page == page
     done = bookmark(state)

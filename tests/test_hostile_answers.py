@@ -34,7 +34,7 @@ from tap_vonage_reports.errors import (
     StateError,
     TapError,
 )
-from tap_vonage_reports.pages import read_pages
+from tap_vonage_reports.pages import iter_pages
 from tap_vonage_reports.records import RecordParser
 from tap_vonage_reports.reports import ReportQueue
 from tap_vonage_reports.windows import TimeWindow
@@ -175,7 +175,7 @@ def test_whatever_stands_in_a_page_it_is_rows_or_an_error() -> None:
         nonlocal body
         body = spoilt_body
         with suppress(ApiError):
-            for page in read_pages(client, {"product": PRODUCT.name}, WINDOW):
+            for page in iter_pages(client, {"product": PRODUCT.name}, WINDOW):
                 check_written(page.records)
 
     with HostileServer(answer) as server:
@@ -440,7 +440,7 @@ def test_a_connection_is_used_again() -> None:
 def test_a_next_link_that_is_none_is_an_error(href: object) -> None:
     page = {**PAGE, "_links": {"next": {"href": href}}, "cursor": None, "iv": None}
     with HostileServer(lambda _request: reply(as_json(page))) as server, pytest.raises(PaginationError):
-        list(read_pages(client_of(server), {}, WINDOW))
+        list(iter_pages(client_of(server), {}, WINDOW))
 
 
 def test_a_cursor_that_no_address_could_hold_is_an_error() -> None:
@@ -448,14 +448,14 @@ def test_a_cursor_that_no_address_could_hold_is_an_error() -> None:
         HostileServer(lambda _request: reply(as_json({**PAGE, "cursor": "x" * 100_000}))) as server,
         pytest.raises(PaginationError, match="too long"),
     ):
-        list(read_pages(client_of(server), {}, WINDOW))
+        list(iter_pages(client_of(server), {}, WINDOW))
 
 
 @pytest.mark.parametrize("cursor", ["a&b=c", "a\r\nX-Injected: yes", "../..?x#y", "ä😀", "%0d%0a"])
 def test_a_cursor_is_sent_back_as_it_is_and_as_nothing_else(cursor: str) -> None:
     page = as_json({**PAGE, "cursor": cursor})
     with HostileServer(lambda request: reply(as_json(LAST_PAGE) if "cursor=" in request.target else page)) as server:
-        assert len(list(read_pages(client_of(server), {}, WINDOW))) == 2
+        assert len(list(iter_pages(client_of(server), {}, WINDOW))) == 2
     (_, asked) = server.log
     assert asked.path == "/v2/reports/records"
     assert asked.target.count("cursor=") == 1

@@ -12,7 +12,7 @@ import pytest
 from tap_vonage_reports import delivery
 from tap_vonage_reports.client import Answer, ReportsClient
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.refresh import StatusRefresh
+from tap_vonage_reports.refresh import StatusTracker
 from tap_vonage_reports.sandbox import Fault
 from tap_vonage_reports.windows import TimeWindow
 from tests.harness import Output, run_tap, settings_for
@@ -335,8 +335,8 @@ WHOLE_DAY = TimeWindow(START, START + timedelta(hours=24))
 LAST_HOUR = START + timedelta(hours=23)
 
 
-def refresh(direction: str = "outbound") -> StatusRefresh:
-    return StatusRefresh(SMS.final[direction], SMS.date_field, LOOKBACK)
+def refresh(direction: str = "outbound") -> StatusTracker:
+    return StatusTracker(SMS.final[direction], SMS.date_field, LOOKBACK)
 
 
 def row(

@@ -19,7 +19,7 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.run import Run
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
-from tap_vonage_reports.state import OpenPage, RequestedReport
+from tap_vonage_reports.state import PageCursor, PendingReport
 from tap_vonage_reports.times import format_timestamp
 from tap_vonage_reports.windows import (
     TimeWindow,
@@ -223,7 +223,7 @@ def dated(**dates: float | None) -> dict[str, str]:
 def request(reading: Reading, window: TimeWindow, number: int = 0, *, ours: bool = True) -> None:
     """Ask for a report."""
     query = fingerprint(reading.report_body(window)) if ours else "other"
-    reading.bookmark.remember_report(RequestedReport(f"report-{number}", window, query, reading.run.now()))
+    reading.bookmark.remember_report(PendingReport(f"report-{number}", window, query, reading.run.now()))
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ class Case:
         earlier = open_reading(state, self.now, **settings)
         if self.page:
             query = earlier.fingerprint if self.ours else "other"
-            earlier.bookmark.turn_page(OpenPage(hours(*self.page), "cursor", None, query, at(self.page[1])))
+            earlier.bookmark.turn_page(PageCursor(hours(*self.page), "cursor", None, query, at(self.page[1])))
         for number, pair in enumerate(self.reports):
             request(earlier, hours(*pair), number, ours=self.ours)
         return open_reading(json.loads(json.dumps(state)), self.now, **settings)
@@ -433,7 +433,7 @@ def test_where_the_start_moves_with_the_clock_what_was_begun_is_gone_on_with(sta
     first = open_reading(state, 0, fetch_mode=mode, **dated(start_date=start))
     [begun, *_] = first.plan_reports()[0] or first.plan_pages(24 * HOUR)[0]
     if mode == "sync":
-        first.bookmark.turn_page(OpenPage(begun, "cursor", None, first.fingerprint, first.read_at))
+        first.bookmark.turn_page(PageCursor(begun, "cursor", None, first.fingerprint, first.read_at))
     else:
         request(first, begun)
     second = open_reading(state, 5, fetch_mode=mode, **dated(start_date=start))
@@ -458,7 +458,7 @@ def test_what_the_retention_has_taken_is_not_gone_on_with() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     first = open_reading(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
     begun = first.plan_pages(24 * HOUR)[0][0]
-    first.bookmark.turn_page(OpenPage(begun, "cursor", None, first.fingerprint, first.read_at))
+    first.bookmark.turn_page(PageCursor(begun, "cursor", None, first.fingerprint, first.read_at))
     later = open_reading(state, 100, fetch_mode="sync", **dated(start_date=-20_000))
     pages, page = later.plan_pages(24 * HOUR)
     assert page is None
@@ -469,7 +469,7 @@ def test_what_nobody_can_have_begun_is_not_gone_on_with() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     first = open_reading(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
     begun = TimeWindow(datetime.min.replace(tzinfo=timezone.utc), ORIGIN)
-    first.bookmark.turn_page(OpenPage(begun, "cursor", None, first.fingerprint, first.read_at))
+    first.bookmark.turn_page(PageCursor(begun, "cursor", None, first.fingerprint, first.read_at))
     second = open_reading(state, 5, fetch_mode="sync", **dated(start_date=-20_000))
     assert second.plan_pages(24 * HOUR)[0][0].start == second.run.earliest(AMD)
 
@@ -480,7 +480,7 @@ def test_an_open_page_that_reports_have_overtaken_is_still_read_after_a_kill() -
     read_windows(open_reading(state, 100, **settings), None)
     second = open_reading(state, 110, **settings)
     begun = second.plan_pages(24 * HOUR)[0][0]
-    second.bookmark.turn_page(OpenPage(begun, "cursor", None, second.fingerprint, second.read_at))
+    second.bookmark.turn_page(PageCursor(begun, "cursor", None, second.fingerprint, second.read_at))
     third = open_reading(state, 1000, **settings)
     reports, _ = third.plan_reports()
     read_windows(third, len(reports))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-HOLD_BACK = timedelta(seconds=60)
+END_MARGIN = timedelta(seconds=60)
 BYTES_OF_A_ROW = 600
 
 
@@ -151,7 +151,7 @@ class Story:
     def end(self) -> datetime:
         """Until when it can read now."""
         skew = timedelta(seconds=float(self.plan.quirks.get(Fault.CLOCK_SKEW) or 0))
-        return self.sandbox.clock.now() + skew - HOLD_BACK
+        return self.sandbox.clock.now() + skew - END_MARGIN
 
     def run(self, number: int, plan: RunPlan) -> Happened:
         """Play a run."""
