@@ -50,14 +50,14 @@ from tap_vonage_reports.errors import (
     WindowInFutureError,
     safe_for_log,
 )
-from tap_vonage_reports.turns import RateLimit, Turn
+from tap_vonage_reports.turns import PriorityRateLimiter, RequestContext
 from tap_vonage_reports.wire import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import TypeAlias
 
-    from tap_vonage_reports.costs import Cost
+    from tap_vonage_reports.costs import FetchMetrics
 
     Check: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -85,7 +85,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
-class VonageClock:
+class ServerClock:
     """Vonage's clock, as far as the `Date` headers of its answers have told it."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class VonageClock:
         return answered_at
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ApiResponse(msgspec.Struct, frozen=True):
     """What the API said: the body of a 200, and when it was said on Vonage's clock."""
 
     body: dict[str, Any]
@@ -150,7 +150,7 @@ class ReportsClient:
             sync_rate: Synchronous queries a second, at most.
             pace: Scale of the waits between tries; at 0, as tests run, no rate limit is kept either.
         """
-        self.clock = VonageClock()
+        self.clock = ServerClock()
         self._api_url = api_url.rstrip("/")
         # A proxy from the environment would get the credentials of a plain-http address in clear.
         self._here = urlsplit(api_url).scheme == "http"
@@ -160,11 +160,13 @@ class ReportsClient:
         self._timeout = timeout_seconds
         self._user_agent = user_agent
         self._pace = pace
-        self._sync_limit = RateLimit(sync_rate)
+        self._sync_limit = PriorityRateLimiter(sync_rate)
         self._accepted = False
         self._threads = threading.local()
 
-    def records(self, query: Mapping[str, str], turn: Turn | None = None, cost: Cost | None = None) -> Answer:
+    def records(
+        self, query: Mapping[str, str], turn: RequestContext | None = None, cost: FetchMetrics | None = None
+    ) -> ApiResponse:
         """One page of records: ``GET /v2/reports/records``.
 
         Args:
@@ -184,7 +186,7 @@ class ReportsClient:
             Cancelled: The turn was cancelled.
         """
 
-        def attempt(*args: Any, **kwargs: Any) -> Answer:  # noqa: ANN401 - handed on
+        def attempt(*args: Any, **kwargs: Any) -> ApiResponse:  # noqa: ANN401 - handed on
             if cost:
                 cost.count_request()
             answer = self._attempt(*args, **kwargs)
@@ -193,9 +195,9 @@ class ReportsClient:
             return answer
 
         arguments = ("GET", "/v2/reports/records", self._sync_limit, check_records)
-        return self._persistently(attempt, turn or Turn(), *arguments, params=query)
+        return self._persistently(attempt, turn or RequestContext(), *arguments, params=query)
 
-    def create_report(self, body: Mapping[str, Any]) -> Answer:
+    def create_report(self, body: Mapping[str, Any]) -> ApiResponse:
         """Ask for a report: ``POST /v2/reports``.
 
         A 429 is not retried: it may be the limit of concurrent reports, which only the caller knows to keep.
@@ -210,9 +212,9 @@ class ReportsClient:
             RateLimitedError: There is no room for one more.
             ApiError: As for `records`.
         """
-        return self._persistently(self._create, Turn(), body)
+        return self._persistently(self._create, RequestContext(), body)
 
-    def report(self, request_id: str) -> Answer:
+    def report(self, request_id: str) -> ApiResponse:
         """The state of a report: ``GET /v2/reports/{request_id}``. Gone after 4 days [confirmed].
 
         Raises:
@@ -220,13 +222,15 @@ class ReportsClient:
         """
         return self._get(_report_path(request_id), self._async_limit, check_report)
 
-    def cancel_report(self, request_id: str) -> Answer:
+    def cancel_report(self, request_id: str) -> ApiResponse:
         """Abort a report: ``DELETE /v2/reports/{request_id}``. 409 when it has finished [confirmed].
 
         Raises:
             ApiError: As for `records`.
         """
-        return self._persistently(self._attempt, Turn(), "DELETE", _report_path(request_id), self._async_limit, None)
+        return self._persistently(
+            self._attempt, RequestContext(), "DELETE", _report_path(request_id), self._async_limit, None
+        )
 
     def download(self, link: str, file: BinaryIO) -> None:
         """Download a report's file: ``GET /v3/media/{file_id}``. Gone after 72 hours [confirmed].
@@ -241,7 +245,7 @@ class ReportsClient:
             ApiError: As for `records`; a `RequestRejectedError` with status 404 when the file is gone.
             ReportError: The link leads nowhere or to where it is not safe, or the file is larger than `LARGEST_FILE`.
         """
-        self._persistently(self._download, Turn(), _media_path(link), file)
+        self._persistently(self._download, RequestContext(), _media_path(link), file)
 
     def subaccounts(self) -> list[str]:
         """The API keys of the primary account's sub-accounts: ``GET /accounts/{api_key}/subaccounts``.
@@ -263,13 +267,13 @@ class ReportsClient:
             raise ApiError(msg)
         return keys
 
-    def _create(self, turn: Turn, body: Mapping[str, Any]) -> Answer:
+    def _create(self, turn: RequestContext, body: Mapping[str, Any]) -> ApiResponse:
         try:
             return self._attempt(turn, "POST", "/v2/reports", self._async_limit, check_report, json=dict(body))
         except RateLimitedError as full:
             raise ReportLimitError(full.retry_after) from full
 
-    def _download(self, turn: Turn, path: str, file: BinaryIO) -> None:
+    def _download(self, turn: RequestContext, path: str, file: BinaryIO) -> None:
         have = file.tell()
         # Unpacked on the way, a file could not go on where it broke.
         headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
@@ -355,8 +359,8 @@ class ReportsClient:
             file.write(part)
 
     @cached_property
-    def _async_limit(self) -> RateLimit:
-        return RateLimit(ASYNC_RATE)
+    def _async_limit(self) -> PriorityRateLimiter:
+        return PriorityRateLimiter(ASYNC_RATE)
 
     @property
     def _session(self) -> requests.Session:
@@ -368,10 +372,10 @@ class ReportsClient:
         session_of_thread: requests.Session = self._threads.session
         return session_of_thread
 
-    def _get(self, path: str, limit: RateLimit, check: Check | None = None) -> Answer:
-        return self._persistently(self._attempt, Turn(), "GET", path, limit, check)
+    def _get(self, path: str, limit: PriorityRateLimiter, check: Check | None = None) -> ApiResponse:
+        return self._persistently(self._attempt, RequestContext(), "GET", path, limit, check)
 
-    def _persistently(self, attempt: Callable[..., T], turn: Turn, *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
+    def _persistently(self, attempt: Callable[..., T], turn: RequestContext, *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
         """Try until there is an answer that is not broken, or the tries are used up."""
         retried = backoff.on_exception(
             _waits,
@@ -392,19 +396,19 @@ class ReportsClient:
 
     def _attempt(
         self,
-        turn: Turn,
+        turn: RequestContext,
         method: str,
         path: str,
-        limit: RateLimit,
+        limit: PriorityRateLimiter,
         check: Check | None,
         **content: Any,  # noqa: ANN401 - what requests takes
-    ) -> Answer:
+    ) -> ApiResponse:
         with self._exchange(turn, method, path, limit, **content) as response:
             at = self.clock.learn(response.headers.get("Date"))
             body = self._body(response)
         if response.status_code != requests.codes.ok:
             raise self._error(response, body, at)
-        answer = Answer(read_answer(body), at)
+        answer = ApiResponse(read_answer(body), at)
         if check:
             check(answer.body)
         self._accepted = True
@@ -413,10 +417,10 @@ class ReportsClient:
     @contextmanager
     def _exchange(
         self,
-        turn: Turn,
+        turn: RequestContext,
         method: str,
         path: str,
-        limit: RateLimit,
+        limit: PriorityRateLimiter,
         **content: Any,  # noqa: ANN401 - what requests takes
     ) -> Generator[requests.Response, None, None]:
         """One request and its answer, whose body is still to be read; what breaks them, as our own errors.
@@ -539,7 +543,7 @@ def _empty(file: BinaryIO) -> None:
     file.truncate()
 
 
-def _waits(turn: Turn, pace: float) -> Generator[float, Any, None]:
+def _waits(turn: RequestContext, pace: float) -> Generator[float, Any, None]:
     """Wait before each further try: 1, 2, 4, ... 60 seconds, or what the API asks for when that is longer.
 
     The waits are made here, because those of the library cannot be ended: it gets nothing to wait for.

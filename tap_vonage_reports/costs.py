@@ -24,7 +24,7 @@ SMALLEST_PRICE, LARGEST_PRICE = Decimal("1e-9"), Decimal("1e9")
 """What no answer costs is no price, and might be too long to be written."""
 
 
-class Cost:
+class FetchMetrics:
     """What one partition has cost so far. Safe to use from several threads.
 
     Attributes:
@@ -53,7 +53,7 @@ class Cost:
         self._lock = threading.Lock()
 
     @classmethod
-    def total(cls, costs: Iterable[Cost]) -> Cost:
+    def total(cls, costs: Iterable[FetchMetrics]) -> FetchMetrics:
         """What several partitions cost together."""
         total = cls()
         for cost in costs:

@@ -13,7 +13,7 @@ from tap_vonage_reports.archive import verify
 from tap_vonage_reports.page_plans import PagePlan
 from tap_vonage_reports.pages import iter_pages
 from tap_vonage_reports.refresh import MOST_OPEN, LookupResult
-from tap_vonage_reports.reports import ReportReplaced
+from tap_vonage_reports.reports import ReportSplit
 from tap_vonage_reports.state import PageCursor
 from tap_vonage_reports.windows import TimeWindow
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.pages import Page
     from tap_vonage_reports.reading import Reading
-    from tap_vonage_reports.reports import Accept, Report
+    from tap_vonage_reports.reports import Accept, ReportJob
 
 logger = logging.getLogger(__name__)
 
@@ -98,11 +98,11 @@ class Delivery:
         """The partition's reports, one after the other."""
         reports = self._run.reports
         while report := reports.first(self._reading):
-            with suppress(ReportReplaced), reports.opened(report, self._accept) as file:
+            with suppress(ReportSplit), reports.opened(report, self._accept) as file:
                 note = partial(self._note_report, report)
                 yield Delivered(note, state_due=True, archive=file, count=report.count)
 
-    def _note_report(self, report: Report) -> None:
+    def _note_report(self, report: ReportJob) -> None:
         reading, reports = self._reading, self._run.reports
         reading.outcome.windows += 1
         if report.requested_at:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.costs import Cost
+from tap_vonage_reports.costs import FetchMetrics
 from tap_vonage_reports.tables import aligned
 
 if TYPE_CHECKING:
     from tap_vonage_reports.run import Partition
 
 
-class Result(Enum):
+class SyncStatus(Enum):
     """What became of a partition."""
 
     READ = "read"
@@ -22,7 +22,7 @@ class Result(Enum):
 
 
 @dataclass
-class Outcome:
+class PartitionResult:
     """One partition's line in the summary.
 
     Attributes:
@@ -36,26 +36,26 @@ class Outcome:
     """
 
     partition: Partition
-    cost: Cost = field(init=False)
+    cost: FetchMetrics = field(init=False)
     rows: int = 0
     windows: int = 0
     seconds: float = 0
-    result: Result = Result.FAILED
+    result: SyncStatus = SyncStatus.FAILED
     why: str = "not finished"
 
     def __post_init__(self) -> None:
         """Begin to count."""
-        self.cost = Cost(self.partition.product.date_field)
+        self.cost = FetchMetrics(self.partition.product.date_field)
 
 
-def summary(outcomes: list[Outcome]) -> list[str]:
+def summary(outcomes: list[PartitionResult]) -> list[str]:
     """The table at the end of a run, a line each."""
     counts = ("rows", "pulled", "again", "requests", "reports", "windows", "seconds")
     costs = [outcome.cost for outcome in outcomes]
     priced = any(cost.prices for cost in costs)
     head = ("stream", "direction", "account", *counts, *(["price"] if priced else []), "result")
     lines = aligned([head, *(_cells(outcome, priced=priced) for outcome in outcomes)], right={*counts, "price"})
-    total = Cost.total(costs)
+    total = FetchMetrics.total(costs)
     bill = (
         f"{total.rows:,} pulled, {total.again:,} of them again; {total.requests:,} requests, {total.reports:,} reports"
     )
@@ -63,7 +63,7 @@ def summary(outcomes: list[Outcome]) -> list[str]:
     return [*lines, f"{sum(outcome.rows for outcome in outcomes):,} rows in all ({bill}{prices})"]
 
 
-def _cells(outcome: Outcome, *, priced: bool) -> tuple[str, ...]:
+def _cells(outcome: PartitionResult, *, priced: bool) -> tuple[str, ...]:
     partition, cost = outcome.partition, outcome.cost
     counts = (outcome.rows, cost.rows, cost.again, cost.requests, cost.reports, outcome.windows)
     return (

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from tap_vonage_reports.client import ReportsClient
     from tap_vonage_reports.page_plans import PagePlan, PagePlanner
     from tap_vonage_reports.reading import Reading
-    from tap_vonage_reports.reports import ReportQueue
+    from tap_vonage_reports.reports import ReportScheduler
 
 
 class PageQueue:
     """The windows of all partitions of a run, and the workers that they share. Only the main thread uses it."""
 
-    def __init__(self, client: ReportsClient, reports: ReportQueue, planner: PagePlanner, *, workers: int) -> None:
+    def __init__(self, client: ReportsClient, reports: ReportScheduler, planner: PagePlanner, *, workers: int) -> None:
         """Set up an empty queue.
 
         Args:

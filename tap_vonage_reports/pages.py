@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from tap_vonage_reports.costs import Cost
+from tap_vonage_reports.costs import FetchMetrics
 from tap_vonage_reports.errors import (
     CredentialsRevokedError,
     PaginationError,
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    from tap_vonage_reports.client import Answer, ReportsClient
+    from tap_vonage_reports.client import ApiResponse, ReportsClient
     from tap_vonage_reports.state import PageCursor
-    from tap_vonage_reports.turns import Turn
+    from tap_vonage_reports.turns import RequestContext
     from tap_vonage_reports.windows import TimeWindow
 
-    Fetch: TypeAlias = Callable[[Mapping[str, str]], Answer]
+    Fetch: TypeAlias = Callable[[Mapping[str, str]], ApiResponse]
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,8 @@ def iter_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
     query: Mapping[str, str],
     window: TimeWindow,
     resume: PageCursor | None = None,
-    cost: Cost | None = None,
-    turn: Turn | None = None,
+    cost: FetchMetrics | None = None,
+    turn: RequestContext | None = None,
 ) -> Iterator[Page]:
     """Read a window page by page.
 
@@ -104,7 +104,7 @@ def iter_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
         PaginationError: The pages do not add up.
         ApiError: See `ReportsClient.records`.
     """
-    repeats, cost = PageDeduplicator(), cost or Cost()
+    repeats, cost = PageDeduplicator(), cost or FetchMetrics()
     fetch = partial(client.records, turn=turn, cost=cost)
     pulled = 0
     try:
@@ -212,7 +212,7 @@ def _key(row: Mapping[str, Any]) -> str:
     return str(row.get("id"))
 
 
-def _page(answer: Answer, window: TimeWindow) -> Page:
+def _page(answer: ApiResponse, window: TimeWindow) -> Page:
     body = answer.body
     records = body["records"]
     status = body.get("request_status")

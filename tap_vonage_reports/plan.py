@@ -10,7 +10,7 @@ import msgspec
 from tap_vonage_reports.reports import can_be_taken_up
 from tap_vonage_reports.tables import aligned, money
 from tap_vonage_reports.times import format_timestamp
-from tap_vonage_reports.usage import EARLIER, EarlierPulls, earlier_pulls
+from tap_vonage_reports.usage import EARLIER, PastUsage, past_usage
 from tap_vonage_reports.windows import bounds, length
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.run import Run
 
 
-class PartitionPlan(msgspec.Struct, kw_only=True):
+class PartitionEstimate(msgspec.Struct, kw_only=True):
     """What a run would read of one partition.
 
     Attributes:
@@ -59,20 +59,20 @@ class PartitionPlan(msgspec.Struct, kw_only=True):
     resumed: bool
 
 
-class Plan(msgspec.Struct, kw_only=True):
+class DryRun(msgspec.Struct, kw_only=True):
     """What a run would read now.
 
     Attributes:
         until: Until when it would read: `end_date`, or now on Vonage's clock, held back.
         requests_per_second: The limit of requests.
         partitions: What it would read of each partition.
-        earlier_pulls: What earlier runs have cost; None where that cannot be read.
+        past_usage: What earlier runs have cost; None where that cannot be read.
     """
 
     until: str
     requests_per_second: int
-    partitions: list[PartitionPlan]
-    earlier_pulls: list[EarlierPulls] | None
+    partitions: list[PartitionEstimate]
+    past_usage: list[PastUsage] | None
 
     def as_json(self) -> str:
         """The plan as JSON, indented; amounts of money are numbers with all digits."""
@@ -80,10 +80,10 @@ class Plan(msgspec.Struct, kw_only=True):
 
     def as_table(self) -> list[str]:
         """The plan as lines for the terminal."""
-        return [*_what_is_read(self), "", *_what_it_has_cost(self.earlier_pulls)]
+        return [*_what_is_read(self), "", *_what_it_has_cost(self.past_usage)]
 
 
-def plan_run(run: Run, readings: Sequence[Reading]) -> Plan:
+def plan_run(run: Run, readings: Sequence[Reading]) -> DryRun:
     """Plan a run.
 
     Args:
@@ -100,11 +100,11 @@ def plan_run(run: Run, readings: Sequence[Reading]) -> Plan:
         _plan_partition(reading, planner, taken_up, last=reading is readings[-1])
         for reading, taken_up in zip(readings, reports, strict=True)
     ]
-    return Plan(
+    return DryRun(
         until=format_timestamp(run.end()),
         requests_per_second=run.settings.max_requests_per_second,
         partitions=partitions,
-        earlier_pulls=earlier_pulls(run),
+        past_usage=past_usage(run),
     )
 
 
@@ -114,13 +114,13 @@ def _plan_reports(reading: Reading, now: datetime) -> int:
     return sum(can_be_taken_up(report, now) for report in kept)
 
 
-def _plan_partition(reading: Reading, planner: PagePlanner, taken_up: int, *, last: bool) -> PartitionPlan:
+def _plan_partition(reading: Reading, planner: PagePlanner, taken_up: int, *, last: bool) -> PartitionEstimate:
     plan = planner.plan(reading, last=last)
     need, known = reading.need(), reading.outcome.cost.known
     paths = [
         name for name, windows in (("page", plan.windows or plan.lookups), ("report", reading.by_report)) if windows
     ]
-    return PartitionPlan(
+    return PartitionEstimate(
         stream=reading.partition.product.stream,
         account=reading.partition.account,
         direction=reading.partition.direction,
@@ -145,7 +145,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 _RIGHT = ("days", "requests", "reports", "again", "rows", "price")
 
 
-def _what_is_read(plan: Plan) -> Iterable[str]:
+def _what_is_read(plan: DryRun) -> Iterable[str]:
     named = any(partition.account != "primary" for partition in plan.partitions)
     rows = [["stream", *(["account"] if named else []), "from", "days", "path", "requests", "reports", "again"]]
     for part in plan.partitions:
@@ -161,7 +161,7 @@ def _what_is_read(plan: Plan) -> Iterable[str]:
     yield from _totals(plan)
 
 
-def _totals(plan: Plan) -> Iterator[str]:
+def _totals(plan: DryRun) -> Iterator[str]:
     parts = plan.partitions
     requests, reports = sum(part.requests for part in parts), sum(part.reports for part in parts)
     taken_up, lookups = sum(part.reports_taken_up for part in parts), sum(part.lookups for part in parts)
@@ -175,7 +175,7 @@ def _totals(plan: Plan) -> Iterator[str]:
     yield f"At {plan.requests_per_second} requests a second these take {seconds:,.0f} s at least."
 
 
-def _what_it_has_cost(pulls: Sequence[EarlierPulls] | None) -> Iterator[str]:
+def _what_it_has_cost(pulls: Sequence[PastUsage] | None) -> Iterator[str]:
     if pulls is None:
         yield "What earlier runs have cost cannot be read: the API does not serve REPORTS-USAGE."
         return

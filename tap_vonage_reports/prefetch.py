@@ -14,7 +14,7 @@ from itertools import chain, dropwhile, islice
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from tap_vonage_reports.spool import Spool
-from tap_vonage_reports.turns import Cancelled, Turn
+from tap_vonage_reports.turns import RequestCancelled, RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
@@ -35,7 +35,7 @@ class _Task(Generic[T]):
 
     def __init__(self, work: Work[T], rank: int) -> None:
         self.work = work
-        self.turn = Turn((1, rank))
+        self.turn = RequestContext((1, rank))
         self.fetched = 0
         self.ending = False
         self.spool: Spool[T] = Spool()
@@ -150,7 +150,7 @@ class ReadAhead(Generic[T]):
             group, task = entry
             try:
                 # What was cancelled has no consumer.
-                with suppress(Cancelled):
+                with suppress(RequestCancelled):
                     for item in task.work(task.turn):
                         self._put(task, item)
             except BaseException as error:  # noqa: BLE001 - the consumer raises it again

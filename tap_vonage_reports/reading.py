@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tap_vonage_reports.bookmarks import Bookmark
-    from tap_vonage_reports.outcomes import Outcome
+    from tap_vonage_reports.outcomes import PartitionResult
     from tap_vonage_reports.run import Partition, Run
     from tap_vonage_reports.state import PageCursor, PendingReport
 
@@ -60,7 +60,7 @@ class Reading:
     query: Mapping[str, str]
     end: datetime
     read_at: datetime
-    outcome: Outcome
+    outcome: PartitionResult
     by_report: list[TimeWindow] = field(default_factory=list)
     refresh: StatusTracker | None = field(init=False)
     trusts_ids: bool = field(init=False, default=True)

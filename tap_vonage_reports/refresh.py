@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tap_vonage_reports.client import ReportsClient
-    from tap_vonage_reports.costs import Cost
+    from tap_vonage_reports.costs import FetchMetrics
     from tap_vonage_reports.products import FinalityRule
-    from tap_vonage_reports.turns import Turn
+    from tap_vonage_reports.turns import RequestContext
     from tap_vonage_reports.windows import TimeWindow
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,11 @@ def batch_ids(ids: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def fetch_by_ids(
-    client: ReportsClient, query: Mapping[str, str], ids: tuple[str, ...], cost: Cost, turn: Turn | None = None
+    client: ReportsClient,
+    query: Mapping[str, str],
+    ids: tuple[str, ...],
+    cost: FetchMetrics,
+    turn: RequestContext | None = None,
 ) -> Iterator[LookupResult]:
     """Look rows up by their ids; they may be of any time, and come on one page [confirmed].
 

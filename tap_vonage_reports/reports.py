@@ -55,13 +55,13 @@ MAX_UNREAD = 50
 """Reports that may have been requested and not yet read; the rest waits, so that no file expires unread."""
 WORD_EVERY_SECONDS = 60.0
 NOT_FOUND = 404
-TAKEN_UP = "The next run takes the same report up"
+RESUME_HINT = "The next run takes the same report up"
 
 
-class Stage(Enum):
+class ReportStatus(Enum):
     """Where a report is in its life. The API's six states [confirmed], and the one before them."""
 
-    WANTED = "wanted"
+    PLANNED = "wanted"
     PENDING = "PENDING"
     PROCESSING = "PROCESSING"
     SUCCESS = "SUCCESS"
@@ -70,11 +70,11 @@ class Stage(Enum):
     ABORTED = "ABORTED"
 
 
-IN_FLIGHT = frozenset({Stage.PENDING, Stage.PROCESSING})
+RUNNING = frozenset({ReportStatus.PENDING, ReportStatus.PROCESSING})
 
 
 @dataclass(eq=False)
-class Report:
+class ReportJob:
     """One report that the run needs.
 
     Attributes:
@@ -96,7 +96,7 @@ class Report:
 
     reading: Reading
     window: TimeWindow
-    stage: Stage = Stage.WANTED
+    stage: ReportStatus = ReportStatus.PLANNED
     request_id: str = ""
     requested_at: datetime | None = None
     link: str = ""
@@ -113,13 +113,13 @@ class Report:
         """The report for a log line."""
         return f"{self.reading.partition}: report of {self.window}"
 
-    def enter(self, stage: Stage) -> None:
+    def enter(self, stage: ReportStatus) -> None:
         """Go on to another stage."""
         if stage is not self.stage:
             self.stage, self.since = stage, time.monotonic()
 
 
-class ReportQueue:
+class ReportScheduler:
     """All reports of a run, in the order in which they are needed, and the budget that they share.
 
     Only the main thread uses it: it writes state.
@@ -142,7 +142,7 @@ class ReportQueue:
         self._timeout = timeout
         self._save = save
         self._pace = pace
-        self._reports: list[Report] = []
+        self._reports: list[ReportJob] = []
         self._not_before = 0.0
         self._full_since: float | None = None
 
@@ -154,7 +154,7 @@ class ReportQueue:
             if old not in kept:
                 self._drop(reading, old)
         for window in windows:
-            report = Report(reading, window)
+            report = ReportJob(reading, window)
             if window in known:
                 self._take_up(report, known[window])
             self._reports.append(report)
@@ -163,7 +163,7 @@ class ReportQueue:
         """How many reports are still to be read, of one partition or of all."""
         return sum(reading is None or report.reading is reading for report in self._reports)
 
-    def first(self, reading: Reading) -> Report | None:
+    def first(self, reading: Reading) -> ReportJob | None:
         """The next report of a partition; None when all are read."""
         return next((report for report in self._reports if report.reading is reading), None)
 
@@ -171,14 +171,14 @@ class ReportQueue:
         """Look at the reports that are due, and request others where there is room."""
         now = time.monotonic()
         for report in list(self._reports):
-            if report.stage in IN_FLIGHT and not report.error and report.next_look <= now:
+            if report.stage in RUNNING and not report.error and report.next_look <= now:
                 self._look(report)
         while time.monotonic() >= self._not_before and (wanted := self._next_wanted()):
             if not self._request(wanted):
                 break
 
     @contextmanager
-    def opened(self, report: Report, accept: Accept) -> Generator[BinaryIO | None, None, None]:
+    def opened(self, report: ReportJob, accept: Accept) -> Generator[BinaryIO | None, None, None]:
         """Wait for a report, download and verify it.
 
         Args:
@@ -189,7 +189,7 @@ class ReportQueue:
             Its file, whole and verified; None for a report without rows.
 
         Raises:
-            ReportReplaced: It was cut short; `first` gives the shorter ones that were asked for instead.
+            ReportSplit: It was cut short; `first` gives the shorter ones that were asked for instead.
             ReportError: It does not lead to its rows.
             ApiError: The API refuses it.
         """
@@ -205,7 +205,7 @@ class ReportQueue:
                     return
 
     @contextmanager
-    def _file_for(self, report: Report) -> Generator[BinaryIO, None, None]:
+    def _file_for(self, report: ReportJob) -> Generator[BinaryIO, None, None]:
         """A temporary file that nobody else can read, and that is gone when it is closed, or the process ends."""
         try:
             file = cast("BinaryIO", tempfile.TemporaryFile(prefix="vonage-report-"))  # noqa: SIM115 - closed below
@@ -217,7 +217,7 @@ class ReportQueue:
             with suppress(OSError):  # what could not be stored is not wanted any more
                 file.close()
 
-    def settle(self, report: Report) -> None:
+    def settle(self, report: ReportJob) -> None:
         """Note that a report was read to its end."""
         self._reports.remove(report)
         report.reading.bookmark.forget_report(report.request_id)
@@ -228,21 +228,21 @@ class ReportQueue:
 
     def _in_flight(self) -> int:
         """How many reports are at work. Those that are given up count no more: nobody looks at them."""
-        return sum(report.stage in IN_FLIGHT and not report.error for report in self._reports)
+        return sum(report.stage in RUNNING and not report.error for report in self._reports)
 
-    def _next_wanted(self) -> Report | None:
-        unread = sum(report.stage is not Stage.WANTED and not report.error for report in self._reports)
+    def _next_wanted(self) -> ReportJob | None:
+        unread = sum(report.stage is not ReportStatus.PLANNED and not report.error for report in self._reports)
         if self._in_flight() >= self._budget or unread >= MAX_UNREAD:
             return None
         ending: set[Reading] = set()
         for report in self._reports:
             if report.error:
                 ending.add(report.reading)  # what follows will not be read by this run
-            elif report.stage is Stage.WANTED and report.reading not in ending:
+            elif report.stage is ReportStatus.PLANNED and report.reading not in ending:
                 return report
         return None
 
-    def _request(self, report: Report) -> bool:
+    def _request(self, report: ReportJob) -> bool:
         """Ask for a report; whether it makes sense to ask for another one now."""
         body = report.reading.report_body(report.window)
         try:
@@ -252,14 +252,14 @@ class ReportQueue:
             return False
         except ApiError as error:
             for other in self._reports:
-                if other.reading is report.reading and other.stage is Stage.WANTED:
+                if other.reading is report.reading and other.stage is ReportStatus.PLANNED:
                     other.error = error
             return True
         self._full_since = None
         report.reading.outcome.cost.count_report()
         report.requests += 1
         report.request_id, report.requested_at = str(answer.body["request_id"]), answer.at
-        report.enter(Stage.PENDING)
+        report.enter(ReportStatus.PENDING)
         self._look_later(report, first=True)
         report.reading.bookmark.remember_report(
             PendingReport(report.request_id, report.window, fingerprint(body), answer.at)
@@ -268,7 +268,7 @@ class ReportQueue:
         logger.info("%s: requested", report)
         return True
 
-    def _make_do(self, report: Report, full: ReportLimitError) -> None:
+    def _make_do(self, report: ReportJob, full: ReportLimitError) -> None:
         """Go on with as many reports as the API has room for; but not for ever with none."""
         now = time.monotonic()
         in_flight = self._in_flight()
@@ -280,14 +280,14 @@ class ReportQueue:
             report.error = full
         self._budget = max(1, in_flight)
 
-    def _take_up(self, report: Report, known: PendingReport) -> None:
+    def _take_up(self, report: ReportJob, known: PendingReport) -> None:
         """Go on with a report that an earlier run has asked for, if it can still be there."""
         if not can_be_taken_up(known, self._client.clock.now()):
             report.reading.bookmark.forget_report(known.request_id)
             return
         report.request_id, report.requested_at = known.request_id, known.requested_at
         report.requests = 1
-        report.enter(Stage.PENDING)
+        report.enter(ReportStatus.PENDING)
         logger.info("%s: taken up, requested by an earlier run", report)
 
     def _drop(self, reading: Reading, old: PendingReport) -> None:
@@ -298,7 +298,7 @@ class ReportQueue:
             logger.debug("A report that is not needed could not be cancelled: %s", error)
         reading.bookmark.forget_report(old.request_id)
 
-    def _look(self, report: Report) -> None:
+    def _look(self, report: ReportJob) -> None:
         """Ask for the state of a report, and act on it."""
         try:
             body = self._client.report(report.request_id).body
@@ -312,10 +312,10 @@ class ReportQueue:
             report.error = error
             return
         try:
-            stage = Stage(str(body.get("request_status")))
+            stage = ReportStatus(str(body.get("request_status")))
         except ValueError:
-            stage = Stage.WANTED
-        if stage is Stage.WANTED:
+            stage = ReportStatus.PLANNED
+        if stage is ReportStatus.PLANNED:
             report.error = self._problem(
                 report, "has a state that the API's documents do not name", "The API has changed"
             )
@@ -323,23 +323,23 @@ class ReportQueue:
         report.enter(stage)
         _ON_STAGE[stage](self, report, body)
 
-    def _on_flight(self, report: Report, _body: Mapping[str, Any]) -> None:
+    def _on_flight(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
         if time.monotonic() - report.since > self._timeout.total_seconds():
-            doing = "started" if report.stage is Stage.PENDING else "finished"
+            doing = "started" if report.stage is ReportStatus.PENDING else "finished"
             minutes = self._timeout.total_seconds() / 60
             report.error = self._problem(
                 report,
                 f"has not {doing} within {minutes:g} minutes",
-                f"Set report_timeout_minutes higher or report_window_days lower. {TAKEN_UP}",
+                f"Set report_timeout_minutes higher or report_window_days lower. {RESUME_HINT}",
             )
         self._look_later(report)
 
-    def _on_success(self, report: Report, body: Mapping[str, Any]) -> None:
+    def _on_success(self, report: ReportJob, body: Mapping[str, Any]) -> None:
         report.count, report.link = rows_announced(body), _link(body)
         if not report.link and report.count != 0:
             self._ask_again(report, "has finished without a file")
 
-    def _on_truncated(self, report: Report, _body: Mapping[str, Any]) -> None:
+    def _on_truncated(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
         """Rows are missing: ask for its halves, and for no other report that is longer than these."""
         longest = max((report.window.end - report.window.start) / 2, SMALLEST)
         if not longest < report.window.end - report.window.start:
@@ -353,19 +353,19 @@ class ReportQueue:
         bookmark = report.reading.bookmark
         bookmark.forget_report(report.request_id)
         bookmark.report_hours = longest / timedelta(hours=1)
-        renewed: list[Report] = []
+        renewed: list[ReportJob] = []
         for other in self._reports:
-            if other is report or (other.reading is report.reading and other.stage is Stage.WANTED):
-                renewed += [Report(other.reading, piece) for piece in cut(spans([other.window]), longest)]
+            if other is report or (other.reading is report.reading and other.stage is ReportStatus.PLANNED):
+                renewed += [ReportJob(other.reading, piece) for piece in cut(spans([other.window]), longest)]
             else:
                 renewed.append(other)
         self._reports = renewed
         self._save()
 
-    def _on_failure(self, report: Report, _body: Mapping[str, Any]) -> None:
+    def _on_failure(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
         self._ask_again(report, f"ended as {report.stage.value}")
 
-    def _ask_again(self, report: Report, why: str) -> None:
+    def _ask_again(self, report: ReportJob, why: str) -> None:
         """Put a report back among the wanted, unless that has been done often enough."""
         if report.requests >= MAX_REQUESTS:
             report.error = self._problem(report, f"{why}, {report.requests} times", "Ask Vonage support with its id")
@@ -374,14 +374,14 @@ class ReportQueue:
         logger.warning("%s: it %s, asking for it again", report, why)
         report.reading.bookmark.forget_report(report.request_id)
         report.request_id, report.link, report.count = "", "", None
-        report.enter(Stage.WANTED)
+        report.enter(ReportStatus.PLANNED)
 
-    def _wait(self, report: Report) -> None:
+    def _wait(self, report: ReportJob) -> None:
         """Wait until a report is there.
 
         Raises:
             ApiError: It will not be.
-            ReportReplaced: It was cut short, and others stand in its place.
+            ReportSplit: It was cut short, and others stand in its place.
         """
         started = told = time.monotonic()
         while True:
@@ -389,8 +389,8 @@ class ReportQueue:
             if report.error:
                 raise report.error
             if report not in self._reports:
-                raise ReportReplaced
-            if report.stage is Stage.SUCCESS:
+                raise ReportSplit
+            if report.stage is ReportStatus.SUCCESS:
                 return
             now = time.monotonic()
             if now - told >= WORD_EVERY_SECONDS:
@@ -403,16 +403,16 @@ class ReportQueue:
 
     def _pause(self, now: float) -> float:
         """How long there is nothing to do."""
-        looks = [report.next_look for report in self._reports if report.stage in IN_FLIGHT and not report.error]
+        looks = [report.next_look for report in self._reports if report.stage in RUNNING and not report.error]
         if self._not_before > now:
             looks.append(self._not_before)
         return min(max(0.01, min(looks, default=now) - now), WORD_EVERY_SECONDS)
 
-    def _look_later(self, report: Report, *, first: bool = False) -> None:
+    def _look_later(self, report: ReportJob, *, first: bool = False) -> None:
         report.pause = POLL_SECONDS[0] if first else min(report.pause * POLL_GROWTH, POLL_SECONDS[1])
         report.next_look = time.monotonic() + report.pause * self._pace
 
-    def _fetch(self, report: Report, file: BinaryIO, accept: Accept) -> bool:
+    def _fetch(self, report: ReportJob, file: BinaryIO, accept: Accept) -> bool:
         """Download a report; False when it has to be awaited again."""
         report.fetched = time.monotonic()
         for number in range(MAX_DOWNLOADS):
@@ -427,7 +427,7 @@ class ReportQueue:
                 self._ask_again(report, "has lost its file")
                 return False
             except RetriableApiError as error:
-                raise self._problem(report, f"could not be downloaded ({error.what})", TAKEN_UP) from None
+                raise self._problem(report, f"could not be downloaded ({error.what})", RESUME_HINT) from None
             except ArchiveError as error:
                 last = error
                 logger.warning("%s: its file is no good (%s), download %d", report, error, number + 1)
@@ -441,14 +441,14 @@ class ReportQueue:
         self._ask_again(report, "has a file that is no good")
         return False
 
-    def _not_stored(self, report: Report, error: OSError) -> ReportError:
+    def _not_stored(self, report: ReportJob, error: OSError) -> ReportError:
         advice = (
             "See that the folder for temporary files (TMPDIR) is there, has room and may be written to; the next run "
             "reads the same report"
         )
         return self._problem(report, f"cannot be stored ({error.strerror})", advice)
 
-    def _problem(self, report: Report, what: str, advice: str) -> ReportError:
+    def _problem(self, report: ReportJob, what: str, advice: str) -> ReportError:
         named = f" {report.request_id}" if report.request_id else ""
         return ReportError(f"The report{named} of {report.window} {what}. {advice}.")
 
@@ -458,17 +458,17 @@ def can_be_taken_up(report: PendingReport, now: datetime) -> bool:
     return (now - report.requested_at).days < STATE_KEPT_DAYS
 
 
-class ReportReplaced(Exception):  # noqa: N818 - no error: there are others now
+class ReportSplit(Exception):  # noqa: N818 - no error: there are others now
     """A report was cut short, and shorter ones stand in its place."""
 
 
-_ON_STAGE: Mapping[Stage, Callable[[ReportQueue, Report, Mapping[str, Any]], None]] = {
-    Stage.PENDING: ReportQueue._on_flight,  # noqa: SLF001 - the class's own table
-    Stage.PROCESSING: ReportQueue._on_flight,  # noqa: SLF001
-    Stage.SUCCESS: ReportQueue._on_success,  # noqa: SLF001
-    Stage.TRUNCATED: ReportQueue._on_truncated,  # noqa: SLF001
-    Stage.FAILED: ReportQueue._on_failure,  # noqa: SLF001
-    Stage.ABORTED: ReportQueue._on_failure,  # noqa: SLF001
+_ON_STAGE: Mapping[ReportStatus, Callable[[ReportScheduler, ReportJob, Mapping[str, Any]], None]] = {
+    ReportStatus.PENDING: ReportScheduler._on_flight,  # noqa: SLF001 - the class's own table
+    ReportStatus.PROCESSING: ReportScheduler._on_flight,  # noqa: SLF001
+    ReportStatus.SUCCESS: ReportScheduler._on_success,  # noqa: SLF001
+    ReportStatus.TRUNCATED: ReportScheduler._on_truncated,  # noqa: SLF001
+    ReportStatus.FAILED: ReportScheduler._on_failure,  # noqa: SLF001
+    ReportStatus.ABORTED: ReportScheduler._on_failure,  # noqa: SLF001
 }
 
 

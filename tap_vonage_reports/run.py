@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.client import ReportsClient
 from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError, SettingsError, SyncFailedError
-from tap_vonage_reports.outcomes import Outcome, Result, summary
+from tap_vonage_reports.outcomes import PartitionResult, SyncStatus, summary
 from tap_vonage_reports.page_plans import PagePlanner
 from tap_vonage_reports.page_queue import PageQueue
 from tap_vonage_reports.pages import END_MARGIN
 from tap_vonage_reports.products import FREE_PRODUCT
-from tap_vonage_reports.reports import ReportQueue
+from tap_vonage_reports.reports import ReportScheduler
 from tap_vonage_reports.times import format_query_time, months_before
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Run:
         self._write_state = write_state
         self._state_bytes = 0
         self._rows_unsaved = self._windows_unsaved = 0
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[PartitionResult] = []
         self._clamped: set[Retention] = set()
 
     @cached_property
@@ -99,7 +99,7 @@ class Run:
             sync_rate=settings.max_requests_per_second,
             pace=self.pace,
         )
-        self._ask_the_time(client)
+        self.verify_credentials_and_clock(client)
         if not client.clock.known:
             logger.warning("The API does not tell the time (no Date header): this machine's clock has to be right")
         for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
@@ -108,10 +108,10 @@ class Run:
         return client
 
     @cached_property
-    def reports(self) -> ReportQueue:
+    def reports(self) -> ReportScheduler:
         """The reports that this run needs."""
         settings = self.settings
-        return ReportQueue(
+        return ReportScheduler(
             self.client,
             budget=settings.max_concurrent_reports,
             timeout=settings.report_timeout,
@@ -232,12 +232,12 @@ class Run:
             return
         for line in summary(self.outcomes):
             logger.info("%s", line)
-        failed = [outcome for outcome in self.outcomes if outcome.result is Result.FAILED]
+        failed = [outcome for outcome in self.outcomes if outcome.result is SyncStatus.FAILED]
         if failed:
             names = "; ".join(f"{outcome.partition}: {outcome.why}" for outcome in failed)
             msg = f"{len(failed)} of {len(self.outcomes)} partitions could not be read. {names}"
             raise SyncFailedError(msg)
-        if all(outcome.result is Result.SKIPPED for outcome in self.outcomes):
+        if all(outcome.result is SyncStatus.SKIPPED for outcome in self.outcomes):
             msg = (
                 "The API refused every selected stream, so nothing was read. Check that the account has these "
                 "products, and that the key may read the accounts in account_ids."
@@ -247,7 +247,7 @@ class Run:
     def _directions(self, product: Product) -> tuple[str | None, ...]:
         return self.settings.directions_of(product) or (None,)
 
-    def _ask_the_time(self, client: ReportsClient) -> None:
+    def verify_credentials_and_clock(self, client: ReportsClient) -> None:
         """Send the first request: it tries the credentials, and its answer's `Date` header tells Vonage's time.
 
         One minute of the product that is free of charge [confirmed]. Whether the API serves it is of no account.

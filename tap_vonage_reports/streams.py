@@ -19,7 +19,7 @@ from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.delivery import Delivered, Delivery
 from tap_vonage_reports.errors import ApiError, ProductUnavailableError, safe_for_log
-from tap_vonage_reports.outcomes import Outcome, Result
+from tap_vonage_reports.outcomes import PartitionResult, SyncStatus
 from tap_vonage_reports.privacy import KEEP, PersonalData
 from tap_vonage_reports.products import personal_kinds
 from tap_vonage_reports.reading import Reading
@@ -228,16 +228,16 @@ class ReportStream(Stream):
         started = time.monotonic()
         try:
             yield reading
-            outcome.result, outcome.why = Result.READ, ""
+            outcome.result, outcome.why = SyncStatus.READ, ""
         except GeneratorExit:  # --test has seen what it wants
-            outcome.result, outcome.why = Result.READ, ""
+            outcome.result, outcome.why = SyncStatus.READ, ""
             raise
         except ProductUnavailableError as refusal:
             outcome.why = str(refusal)
             if reading.bookmark.started:
                 self.logger.error("%s: %s", reading.partition, refusal)
             else:
-                outcome.result = Result.SKIPPED
+                outcome.result = SyncStatus.SKIPPED
                 self.logger.warning("%s: skipped. %s", reading.partition, refusal)
         except ApiError as error:
             outcome.why = str(error)
@@ -249,10 +249,10 @@ class ReportStream(Stream):
             self.run.pages.forget(reading)
             self.run.bookmark = None
             reading.bookmark.tidy()
-        if outcome.result is not Result.READ:
+        if outcome.result is not SyncStatus.READ:
             self.run.save_when_due(0)
 
-    def _tell_cost(self, outcome: Outcome, context: Mapping[str, Any]) -> None:
+    def _tell_cost(self, outcome: PartitionResult, context: Mapping[str, Any]) -> None:
         """Write what a partition has cost as metrics of the SDK."""
         cost = outcome.cost
         tags: dict[str, Any] = {metrics.Tag.STREAM: self.name, metrics.Tag.CONTEXT: dict(context)}
@@ -291,7 +291,7 @@ class ReportStream(Stream):
             self.logger.warning(
                 "%s: the state claims that the time after %s was read; it is read again", partition, now
             )
-        return Reading(run, partition, bookmark, query, end, now, Outcome(partition))
+        return Reading(run, partition, bookmark, query, end, now, PartitionResult(partition))
 
     def open_all(self) -> list[Reading]:
         """Find out what there is to read of all partitions.

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
-    from tap_vonage_reports.plan import Plan
+    from tap_vonage_reports.plan import DryRun
 
 
 PLAN_AS_TABLE, PLAN_AS_JSON = "table", "json"
@@ -234,7 +234,7 @@ class TapVonageReports(Tap):
         self.run.pages.expect(readings)
         self.sync_all()
 
-    def plan(self) -> Plan:
+    def plan(self) -> DryRun:
         """What a run would read now. Nothing is asked for that is billed, and the state stays as it is.
 
         Raises:

@@ -20,11 +20,11 @@ LOOK_EVERY_SECONDS = 0.004
 GLANCE_SECONDS = 0.2
 
 
-class Cancelled(Exception):  # noqa: N818 - no error: nobody wants the answer any more
+class RequestCancelled(Exception):  # noqa: N818 - no error: nobody wants the answer any more
     """Nobody waits for the answer any more."""
 
 
-class Turn:
+class RequestContext:
     """How urgent a request is, and whether its answer is still wanted."""
 
     def __init__(self, rank: tuple[int, int] = (0, 0)) -> None:
@@ -52,10 +52,10 @@ class Turn:
             Cancelled: The turn was cancelled before or meanwhile.
         """
         if self._stopped.wait(seconds):
-            raise Cancelled
+            raise RequestCancelled
 
 
-class RateLimit:
+class PriorityRateLimiter:
     """So many requests in any second, the most urgent ones first."""
 
     def __init__(self, per_second: int) -> None:
@@ -78,7 +78,7 @@ class RateLimit:
         with self._moved:
             return len(self._waiting)
 
-    def wait(self, turn: Turn) -> None:
+    def wait(self, turn: RequestContext) -> None:
         """Wait until a request may be sent.
 
         Raises:

@@ -31,7 +31,7 @@ MOST = 10**12
 """Rows, or units of money, that no pull has."""
 
 
-class EarlierPulls(msgspec.Struct, kw_only=True):
+class PastUsage(msgspec.Struct, kw_only=True):
     """What was pulled of one product in the last seven days, as REPORTS-USAGE has it, by whatever program.
 
     Attributes:
@@ -47,18 +47,18 @@ class EarlierPulls(msgspec.Struct, kw_only=True):
     price: defaultdict[str, Decimal] = msgspec.field(default_factory=lambda: defaultdict(Decimal))
 
 
-def earlier_pulls(run: Run) -> list[EarlierPulls] | None:
+def past_usage(run: Run) -> list[PastUsage] | None:
     """What was pulled in the last days, by product; None where the API does not say.
 
     Raises:
         FatalApiError: The API cannot be used at all.
     """
-    pulls: dict[str, EarlierPulls] = {}
+    pulls: dict[str, PastUsage] = {}
     names = {product.name for product in PRODUCTS.values()}
     try:
         for row in _usage(run):
             product = row["requested_product"] if row["requested_product"] in names else "other"
-            pull = pulls.setdefault(product, EarlierPulls(product=product))
+            pull = pulls.setdefault(product, PastUsage(product=product))
             pull.requests += 1
             pull.rows += int(_likely(row["items_written"]))
             pull.price[safe_for_log(row["currency"])] += _likely(row["total_price"])

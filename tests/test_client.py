@@ -24,7 +24,7 @@ from tap_vonage_reports.errors import (
     WindowInFutureError,
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tap_vonage_reports.turns import Turn
+from tap_vonage_reports.turns import RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ def test_a_netrc_or_proxy_of_the_machine_changes_nothing(
 @pytest.fixture
 def waits() -> Any:
     """The pauses that the client makes, without making them."""
-    with mock.patch.object(Turn, "pause") as pause:
+    with mock.patch.object(RequestContext, "pause") as pause:
         yield lambda: [call.args[0] for call in pause.call_args_list if call.args[0] >= 1]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tap_vonage_reports import client
 from tap_vonage_reports.answers import http_date
-from tap_vonage_reports.client import ReportsClient, VonageClock
+from tap_vonage_reports.client import ReportsClient, ServerClock
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.sandbox.clock import Clock
 from tap_vonage_reports.times import format_query_time, parse_time
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tap_vonage_reports.client import Answer
+    from tap_vonage_reports.client import ApiResponse
 
-LEARN, ASK, CREATE = VonageClock.learn, ReportsClient.records, ReportsClient.create_report
+LEARN, ASK, CREATE = ServerClock.learn, ReportsClient.records, ReportsClient.create_report
 
 
 def last_end(sandbox: Sandbox) -> str:
@@ -45,7 +45,7 @@ def test_a_bound_that_is_not_in_the_past_shortens_the_window_once(
 ) -> None:
     sandbox = make_sandbox(rows={"amd": 50})
     # The clock is not learned, so that the tap believes this machine's, which is ahead by two days.
-    monkeypatch.setattr(VonageClock, "learn", _learn_nothing)
+    monkeypatch.setattr(ServerClock, "learn", _learn_nothing)
     sandbox.clock.set("2026-11-20T12:00:00Z")
     output = run_tap(settings_for(sandbox, start_date="2026-11-20T00:00:00Z"), ["amd"])
     refused = [entry for entry in sandbox.requests.log if entry.status == 422 and entry.product == "AMD"]
@@ -54,7 +54,7 @@ def test_a_bound_that_is_not_in_the_past_shortens_the_window_once(
     assert reach <= "2026-11-20T11:59:00+00:00"
 
 
-def _learn_nothing(clock: VonageClock, date: str | None) -> object:
+def _learn_nothing(clock: ServerClock, date: str | None) -> object:
     return http_date(date) or clock.now()
 
 
@@ -62,7 +62,7 @@ def test_rows_after_the_answer_do_not_count_as_read_where_the_future_is_accepted
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox = make_sandbox(rows={"amd": 50}, faults=["future-accepted"])
-    monkeypatch.setattr(VonageClock, "learn", _learn_nothing)
+    monkeypatch.setattr(ServerClock, "learn", _learn_nothing)
     output = run_tap(settings_for(sandbox, start_date="2026-11-20T00:00:00Z"), ["amd"])
     assert output.code == 0
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T12:00:00+00:00"
@@ -107,7 +107,7 @@ def test_a_machine_whose_clock_is_off_reads_the_same(
     assert off.state == right.state
 
 
-def learn_without_a_date(clock: VonageClock, _date: str | None) -> datetime:
+def learn_without_a_date(clock: ServerClock, _date: str | None) -> datetime:
     return LEARN(clock, None)
 
 
@@ -115,7 +115,7 @@ def test_without_a_date_header_this_machines_clock_is_used_and_that_is_said(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox = make_sandbox(rows={"amd": 50}, clock=Clock())
-    monkeypatch.setattr(VonageClock, "learn", learn_without_a_date)
+    monkeypatch.setattr(ServerClock, "learn", learn_without_a_date)
     before = sandbox.clock.now()
     output = run_tap(settings_for(sandbox), ["amd"])
     assert output.code == 0
@@ -131,7 +131,7 @@ def test_neither_a_date_header_nor_a_right_clock_fails_the_run_and_loses_nothing
     settings = settings_for(sandbox, lookback_hours=0)
     start = sandbox.clock.now() - timedelta(days=6)  # the seven days of the first run are later, by its wrong clock
     with monkeypatch.context() as patches:
-        patches.setattr(VonageClock, "learn", learn_without_a_date)
+        patches.setattr(ServerClock, "learn", learn_without_a_date)
         patches.setattr(client, "datetime", Shifted)
         patches.setattr(Shifted, "by", timedelta(hours=1))
         first = run_tap(settings, ["amd"])
@@ -185,11 +185,11 @@ def test_a_run_over_midnight_loses_nothing_at_it(make_sandbox: Callable[..., San
         sandbox, start_date="2026-12-31T00:00:00Z", lookback_hours=0, fetch_mode=mode, max_concurrent_requests=1
     )
 
-    def ask(api: ReportsClient, *arguments: Any, **keywords: Any) -> Answer:
+    def ask(api: ReportsClient, *arguments: Any, **keywords: Any) -> ApiResponse:
         sandbox.clock.advance(seconds=13)
         return ASK(api, *arguments, **keywords)
 
-    def create(api: ReportsClient, *arguments: Any, **keywords: Any) -> Answer:
+    def create(api: ReportsClient, *arguments: Any, **keywords: Any) -> ApiResponse:
         sandbox.clock.advance(minutes=3)
         return CREATE(api, *arguments, **keywords)
 

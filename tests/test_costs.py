@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.client import Answer, ReportsClient
-from tap_vonage_reports.costs import Cost
+from tap_vonage_reports.client import ApiResponse, ReportsClient
+from tap_vonage_reports.costs import FetchMetrics
 from tap_vonage_reports.sandbox import Within
 from tap_vonage_reports.windows import TimeWindow, spans
 from tests.harness import Output, run_tap, settings_for
@@ -106,7 +106,9 @@ def test_what_the_answers_say_that_it_costs_is_in_the_summary(
 ) -> None:
     records = ReportsClient.records
 
-    def priced(client: ReportsClient, query: Mapping[str, str], turn: Any = None, cost: Cost | None = None) -> Answer:
+    def priced(
+        client: ReportsClient, query: Mapping[str, str], turn: Any = None, cost: FetchMetrics | None = None
+    ) -> ApiResponse:
         answer = records(client, query, turn)
         if cost:
             cost.count_price({"price": Decimal("0.0004") * len(answer.body["records"]), "currency": "EUR"})
@@ -123,13 +125,13 @@ def test_what_the_answers_say_that_it_costs_is_in_the_summary(
 
 @pytest.mark.parametrize("price", [None, "0.5", -1, True, 0, Decimal("1e30"), Decimal("1e-30"), [1]], ids=str)
 def test_what_is_no_price_is_not_counted(price: object) -> None:
-    cost = Cost()
+    cost = FetchMetrics()
     cost.count_price({"price": price, "currency": "EUR"})
     assert cost.price == ""
 
 
 def test_rows_without_a_time_are_not_known_to_have_come_before() -> None:
-    cost = Cost("date")
+    cost = FetchMetrics("date")
     cost.known = spans([TimeWindow(START, START + timedelta(hours=1))])
     rows: list[dict[str, Any]] = [
         {"date": "2026-11-18T00:30:00+00:00"},

@@ -36,7 +36,7 @@ from tap_vonage_reports.errors import (
 )
 from tap_vonage_reports.pages import iter_pages
 from tap_vonage_reports.records import RecordParser
-from tap_vonage_reports.reports import ReportQueue
+from tap_vonage_reports.reports import ReportScheduler
 from tap_vonage_reports.windows import TimeWindow
 from tap_vonage_reports.wire import DEEPEST, read_json
 from tests.harness import Collector, Output, run_tap
@@ -528,7 +528,7 @@ def test_a_wait_of_years_for_room_ends_with_the_time_that_a_report_may_take() ->
     client.create_report.side_effect = ReportLimitError(float("inf"))
     reading = mock.MagicMock()
     reading.plan_reports.return_value = ([WINDOW], [])
-    queue = ReportQueue(client, budget=1, timeout=timedelta(0), save=mock.Mock())
+    queue = ReportScheduler(client, budget=1, timeout=timedelta(0), save=mock.Mock())
     queue.add(reading)
     report = queue.first(reading)
     assert report is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports import delivery
-from tap_vonage_reports.client import Answer, ReportsClient
+from tap_vonage_reports.client import ApiResponse, ReportsClient
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.refresh import StatusTracker
 from tap_vonage_reports.sandbox import Fault
@@ -312,7 +312,7 @@ def test_ids_that_cannot_stand_in_a_list_are_not_kept(
     sandbox = make_sandbox(rows={"sms": 150})
     records = ReportsClient.records
 
-    def with_commas(client: ReportsClient, query: Mapping[str, str], *args: Any, **kwargs: Any) -> Answer:
+    def with_commas(client: ReportsClient, query: Mapping[str, str], *args: Any, **kwargs: Any) -> ApiResponse:
         answer = records(client, query, *args, **kwargs)
         for row in answer.body["records"]:
             row["id"] = f"{row['id']},{row['id']}"

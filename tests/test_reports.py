@@ -14,7 +14,7 @@ import pytest
 from tap_vonage_reports import reports
 from tap_vonage_reports.errors import SyncFailedError
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.reports import ReportQueue
+from tap_vonage_reports.reports import ReportScheduler
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.harness import Output, run_tap, settings_for
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 START, END = datetime(2026, 11, 1, tzinfo=timezone.utc), datetime(2026, 11, 11, tzinfo=timezone.utc)
 DATES = {"start_date": START.isoformat(), "end_date": END.isoformat()}
 ROWS = 300
-SETTLE = ReportQueue.settle
+SETTLE = ReportScheduler.settle
 
 every_product = pytest.mark.parametrize("stream", PRODUCTS)
 
@@ -107,11 +107,11 @@ def test_a_long_first_run_reads_the_last_day_by_pages_and_the_rest_by_reports(
 def test_the_last_day_reaches_to_now_however_long_the_reports_took(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": 4})
 
-    def settle_late(queue: ReportQueue, report: reports.Report) -> None:
+    def settle_late(queue: ReportScheduler, report: reports.ReportJob) -> None:
         sandbox.clock.advance(hours=2)
         SETTLE(queue, report)
 
-    with mock.patch.object(ReportQueue, "settle", settle_late):
+    with mock.patch.object(ReportScheduler, "settle", settle_late):
         output = run_tap(settings_for(sandbox, start_date="2026-11-01", report_window_days=10), ["amd"])
     # Of the two reports, the download of the second has told the time.
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T13:59:00+00:00"

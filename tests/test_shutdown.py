@@ -33,7 +33,7 @@ from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, Unr
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.signals import EXIT_WITHIN_SECONDS, Interrupted
 from tap_vonage_reports.spool import Spool
-from tap_vonage_reports.turns import Turn
+from tap_vonage_reports.turns import RequestContext
 from tests import harness
 from tests.harness import (
     COMMAND,
@@ -229,7 +229,7 @@ def test_further_signals_do_not_disturb_the_way_out(sandbox: Sandbox, tmp_path: 
     # The first comes before the state of a window is written, the others when what nobody will read is dropped.
     prepare = [
         *signal_at("run.Run.save", signal.SIGINT),
-        *signal_at("reports.ReportQueue.abandon", signal.SIGTERM, signal.SIGTERM, signal.SIGINT),
+        *signal_at("reports.ReportScheduler.abandon", signal.SIGTERM, signal.SIGTERM, signal.SIGINT),
     ]
     ended = run_forked(*arguments, prepare=prepare)
     assert ended.code == 130
@@ -468,7 +468,7 @@ def test_a_lost_network_is_waited_for_some_minutes_and_no_longer(sandbox: Sandbo
     waited: list[float] = []
     client = ReportsClient(address, "key", "secret", timeout_seconds=1, user_agent="test")
     with (
-        mock.patch.object(Turn, "pause", lambda _turn, seconds: waited.append(seconds)),
+        mock.patch.object(RequestContext, "pause", lambda _turn, seconds: waited.append(seconds)),
         pytest.raises(UnreachableError),
     ):
         client.records({})

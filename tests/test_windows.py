@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_vonage_reports.bookmarks import Bookmark
-from tap_vonage_reports.outcomes import Outcome
+from tap_vonage_reports.outcomes import PartitionResult
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.reading import Reading
 from tap_vonage_reports.run import Run
@@ -204,7 +204,7 @@ def open_reading(state: dict[str, Any], now: float, **settings: Any) -> Reading:
     bookmark.clip(max(run.now(), run.end()))
     partition = run.partition(AMD, ACCOUNT, None)
     query = {**run.settings.query_of(AMD, None), "account_id": ACCOUNT}
-    return Reading(run, partition, bookmark, query, run.end(), run.now(), Outcome(partition))
+    return Reading(run, partition, bookmark, query, run.end(), run.now(), PartitionResult(partition))
 
 
 def hours_of(planned: Iterable[TimeWindow]) -> list[int]:
