@@ -19,7 +19,7 @@ from singer_sdk.contrib.msgspec import encoder
 from docs.messages import error_texts, error_types, log_texts
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import KEY, RecordParser
+from tap_vonage_reports.records import KEY_FIELD, RecordParser
 from tap_vonage_reports.sandbox import Sandbox
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.tap import TapVonageReports
@@ -234,7 +234,7 @@ def _stream(product: Product) -> Iterator[str]:
 
 def _facts(product: Product) -> Iterator[tuple[str, str]]:
     yield "Product", product.name
-    yield "Key", f"`{KEY}`"
+    yield "Key", f"`{KEY_FIELD}`"
     yield "Date field (bookmark)", f"`{product.date_field}`"
     yield "Partitions", f"account{', direction' if product.directions else ''}"
     yield "Directions", ", ".join(product.directions) or "not asked for"
@@ -290,7 +290,7 @@ def _example(product: Product) -> dict[str, Any]:
 
 def _oddity(record: Mapping[str, Any]) -> tuple[object, ...]:
     text = str(record)
-    return list(record.values()).count(None), not text.isascii(), len(text), record[KEY]
+    return list(record.values()).count(None), not text.isascii(), len(text), record[KEY_FIELD]
 
 
 # Errors and log lines

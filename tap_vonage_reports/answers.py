@@ -13,9 +13,9 @@ from tap_vonage_reports.wire import read_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST_ROWS = 10_000
+MAX_PAGE_ROWS = 10_000
 """Rows of a page: ten times as many as there are [confirmed]."""
-MOST_ANNOUNCED = 10**18
+MAX_ANNOUNCED_ROWS = 10**18
 YEARS = range(2000, 2100)
 """A `Date` of another year is not the time; at the ends of the calendar it could not even be reckoned with."""
 
@@ -49,9 +49,9 @@ def rows_announced(body: Mapping[str, Any]) -> int | None:
     """
     count = body.get("items_count")
     if isinstance(count, str) and _DIGITS.fullmatch(count):
-        return min(int(count[:20]), MOST_ANNOUNCED)
+        return min(int(count[:20]), MAX_ANNOUNCED_ROWS)
     if isinstance(count, int) and not isinstance(count, bool):
-        return min(max(count, -1), MOST_ANNOUNCED)
+        return min(max(count, -1), MAX_ANNOUNCED_ROWS)
     return None
 
 
@@ -65,8 +65,8 @@ def check_records(body: Mapping[str, Any]) -> None:
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         msg = "The API answered 200 without a list of records"
         raise RetriableApiError(msg)
-    if len(records) > MOST_ROWS:
-        msg = f"The API answered with more than {MOST_ROWS} records on a page"
+    if len(records) > MAX_PAGE_ROWS:
+        msg = f"The API answered with more than {MAX_PAGE_ROWS} records on a page"
         raise RetriableApiError(msg)
     count = rows_announced(body)
     if count is not None and count != len(records):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from tap_vonage_reports.errors import ArchiveError
-from tap_vonage_reports.records import KEY
+from tap_vonage_reports.records import KEY_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
     Columns = Sequence[Sequence[str]]
 
-LARGEST_ROW = 1 << 15
+MAX_BYTES_PER_ROW = 1 << 15
 """Bytes that a row may take on average; an archive that inflates beyond what its rows explain is refused."""
-MOST_INFLATION = 200
+MAX_INFLATION = 200
 """The same for a report that does not say how many rows it has, by the size of its file: CSV inflates about tenfold."""
-SMALLEST_LIMIT = 1 << 20
-LONGEST_ROW = 1 << 22
+MIN_INFLATED_BYTES = 1 << 20
+MAX_ROW_CHARACTERS = 1 << 22
 """Characters of a row, which is in memory as a whole: 128 times what rows take on average at most."""
-MOST_COLUMNS = 1000
+MAX_COLUMNS = 1000
 """Columns of a table: twenty times as many as any product has."""
-LARGEST_READ = 1 << 21
+MAX_READ_BYTES = 1 << 21
 """Bytes that are read of the file at once. Its directory is, which has less than a hundred for each member."""
 BYTES_AT_ONCE = 1 << 17
 CHARACTERS_AT_ONCE = 1 << 17
@@ -96,11 +96,11 @@ def check_header(header: Sequence[str]) -> None:
     Raises:
         ArchiveError: It has no id, a name twice, or more names than any table has.
     """
-    if len(header) > MOST_COLUMNS:
-        msg = f"its header names more than {MOST_COLUMNS} columns"
+    if len(header) > MAX_COLUMNS:
+        msg = f"its header names more than {MAX_COLUMNS} columns"
         raise ArchiveError(msg)
-    if KEY not in header:
-        msg = f"its header has no column {KEY}"
+    if KEY_FIELD not in header:
+        msg = f"its header has no column {KEY_FIELD}"
         raise ArchiveError(msg)
     if len(set(header)) < len(header):
         msg = "its header names a column twice"
@@ -140,7 +140,7 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
         ArchiveError: There is none; or, while one is read, it inflates beyond what its number of rows explains.
     """
     size = file.seek(0, io.SEEK_END)
-    left = max(SMALLEST_LIMIT, MOST_INFLATION * size if count is None else LARGEST_ROW * (count + 1))
+    left = max(MIN_INFLATED_BYTES, MAX_INFLATION * size if count is None else MAX_BYTES_PER_ROW * (count + 1))
     with zipfile.ZipFile(cast("IO[bytes]", _Zip(file, size))) as archive:
         # Not by name: several members may have the same one.
         members = [member for member in archive.infolist() if member.filename.lower().endswith(".csv")]
@@ -177,14 +177,14 @@ class _Table:
         between = [*[","] * (len(self.header) - 1), "\n"]
         done, rest = 0, ""
         # Twice as much with each try, lest a long row be looked at from its beginning again and again.
-        while text := self._text.read(max(CHARACTERS_AT_ONCE, min(len(rest), LONGEST_ROW - len(rest)))):
+        while text := self._text.read(max(CHARACTERS_AT_ONCE, min(len(rest), MAX_ROW_CHARACTERS - len(rest)))):
             text = rest + text
             parts = text.split('"')
             end = _end_of_rows(parts)
             cells = _whole_cells(parts[1:end:2], parts[2 : end + 1 : 2], between)
             if parts[0] or not cells:
                 rest = text
-                if not (parts[0] or end) and len(text) <= LONGEST_ROW and _INSIDE_ROW.issuperset(parts[2:-1:2]):
+                if not (parts[0] or end) and len(text) <= MAX_ROW_CHARACTERS and _INSIDE_ROW.issuperset(parts[2:-1:2]):
                     continue
                 break
             yield [cells[column :: len(between)] for column in range(len(between))]
@@ -195,7 +195,7 @@ class _Table:
 
     def _read_with_care(self, text: str, done: int) -> Iterator[list[list[str]]]:
         """Rows by the CSV reader, some at a time, from a text on that comes before all that has not been read."""
-        text += self._text.readline(LONGEST_ROW + 1)
+        text += self._text.readline(MAX_ROW_CHARACTERS + 1)
         lines = _Lines(io.StringIO(text, newline=""), self._text)
         rows, characters = [], 0
         for number, row in enumerate(csv.reader(lines, strict=True), start=done + 2):
@@ -250,7 +250,7 @@ class _Lines:
 
     def __init__(self, *texts: TextIO) -> None:
         self._texts = list(texts)
-        self._left = LONGEST_ROW
+        self._left = MAX_ROW_CHARACTERS
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -261,7 +261,7 @@ class _Lines:
             if line:
                 self._left -= len(line)
                 if self._left < 0:
-                    msg = f"a row has more than {LONGEST_ROW} characters"
+                    msg = f"a row has more than {MAX_ROW_CHARACTERS} characters"
                     raise ArchiveError(msg)
                 return line
             self._texts.pop(0)
@@ -269,7 +269,7 @@ class _Lines:
 
     def end_row(self) -> int:
         """Note that a row is whole; how many characters it has."""
-        characters, self._left = LONGEST_ROW - self._left, LONGEST_ROW
+        characters, self._left = MAX_ROW_CHARACTERS - self._left, MAX_ROW_CHARACTERS
         return characters
 
 
@@ -289,7 +289,7 @@ class _Zip:
         return self._file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        if size > LARGEST_READ:
+        if size > MAX_READ_BYTES:
             msg = "it is damaged (its directory is larger than any report's)"
             raise ArchiveError(msg)
         return self._file.read(size)

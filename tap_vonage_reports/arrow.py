@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from tap_vonage_reports.archive import read_chunks
 from tap_vonage_reports.cells import read_cells
-from tap_vonage_reports.records import DIGITS, EXTRA, KEY, PLACES, kind_of
+from tap_vonage_reports.records import DIGITS, EXTRA_FIELD, KEY_FIELD, PLACES, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -71,15 +71,15 @@ class Parquet:
     ) -> None:
         """Prepare the files of a stream; the arguments are those of `BatchFiles`, and a compression."""
         properties = schema["properties"]
-        self._kinds = {name: kind_of(spec) for name, spec in properties.items() if name in {KEY, *fields}}
-        self._known = properties.keys() - {EXTRA}
+        self._kinds = {name: kind_of(spec) for name, spec in properties.items() if name in {KEY_FIELD, *fields}}
+        self._known = properties.keys() - {EXTRA_FIELD}
         self._parser = parser
         self._compression = compression
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in self._kinds.items()])
 
-    def open(self, file: BinaryIO) -> RowGroups:
+    def open(self, file: BinaryIO) -> ParquetWriter:
         """Begin a file."""
-        return RowGroups(file, self.schema, self._compression)
+        return ParquetWriter(file, self.schema, self._compression)
 
     def of_records(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
         """Columns of typed records."""
@@ -123,7 +123,7 @@ class Parquet:
     def _of_cells(self, cells: pa.RecordBatch) -> pa.RecordBatch:
         """What the parser makes of rows; it is asked only for those that hold something out of the ordinary."""
         columns: dict[str, pa.Array] = {}
-        odd = [pc.is_null(cells[KEY])]
+        odd = [pc.is_null(cells[KEY_FIELD])]
         for name in cells.schema.names:
             kind = self._kinds.get(name)
             if name not in self._known:
@@ -166,12 +166,12 @@ class Parquet:
                 cut[name] = match[1] + match[3]
                 if match[2].strip("0"):
                     finer[name] = record[name]
-        if finer and EXTRA in self._kinds:
-            cut[EXTRA] = dict(sorted({**(record[EXTRA] or {}), **finer}.items()))
+        if finer and EXTRA_FIELD in self._kinds:
+            cut[EXTRA_FIELD] = dict(sorted({**(record[EXTRA_FIELD] or {}), **finer}.items()))
         return cut
 
 
-class RowGroups:
+class ParquetWriter:
     """Writes columns to a Parquet file, in large row groups."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema, compression: str) -> None:

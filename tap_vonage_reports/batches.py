@@ -18,7 +18,7 @@ import msgspec
 
 from tap_vonage_reports.archive import check_count, damage_refused, read_chunks
 from tap_vonage_reports.errors import SettingsError
-from tap_vonage_reports.records import KEY
+from tap_vonage_reports.records import KEY_FIELD
 from tap_vonage_reports.settings import COMPRESSIONS
 from tap_vonage_reports.storage import storage_of, writing
 
@@ -261,7 +261,7 @@ class JsonLines:
         self, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
     ) -> None:
         """Prepare the files of a stream; the arguments are those of `BatchFiles`, and a compression."""
-        self._fields = [name for name in schema["properties"] if name in {KEY, *fields}]
+        self._fields = [name for name in schema["properties"] if name in {KEY_FIELD, *fields}]
         self._parser = parser
         self._packed = compression == "gzip"
         self.suffix = ".jsonl.gz" if self._packed else ".jsonl"

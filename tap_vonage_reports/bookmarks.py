@@ -11,16 +11,16 @@ import portion
 
 from tap_vonage_reports.state import (
     COVERED,
-    KEY,
     OPEN,
     PAGE,
     QUERY,
     READ_AT,
+    REPLICATION_KEY,
+    REPLICATION_VALUE,
     REPORT_HOURS,
     REPORTS,
     SDK_MARKERS,
     TRACKED,
-    VALUE,
     read_partition,
 )
 from tap_vonage_reports.times import format_timestamp
@@ -88,7 +88,7 @@ class Bookmark:
         self.read_at = {}
         self.page = None
         self.stop_tracking()
-        for key in (COVERED, VALUE, READ_AT, PAGE, QUERY, TRACKED, OPEN):
+        for key in (COVERED, REPLICATION_VALUE, READ_AT, PAGE, QUERY, TRACKED, OPEN):
             self._state.pop(key, None)
 
     def clip(self, end: datetime) -> bool:
@@ -188,8 +188,8 @@ class Bookmark:
             return
         self.read_at = {end: time for end, time in {**self.read_at, window.end: read_at}.items() if end in ends}
         changes: dict[str, Any] = {
-            KEY: self._key,
-            VALUE: format_timestamp(ends[-1]),
+            REPLICATION_KEY: self._key,
+            REPLICATION_VALUE: format_timestamp(ends[-1]),
             COVERED: bounds(self.covered),
             **({QUERY: self._query} if self._query else {}),
         }

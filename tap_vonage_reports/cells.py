@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from tap_vonage_reports.archive import LONGEST_ROW, check_header, open_members
+from tap_vonage_reports.archive import MAX_ROW_CHARACTERS, check_header, open_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 BLOCKS_AHEAD = 16
 """So that there is something to read while a row group is written, and something to write while rows are long."""
-MOST_BYTES = LONGEST_ROW - BLOCK_BYTES
+MAX_BUFFERED_BYTES = MAX_ROW_CHARACTERS - BLOCK_BYTES
 """Text without the end of a row in it is not collected beyond this: no row that is longer than one may be is read."""
 
 _END = "end"
@@ -72,7 +72,7 @@ def _blocks(
             block, text = table.read(text) if table else (None, text)
             if block is not None:
                 yield block
-            elif len(text) > MOST_BYTES:
+            elif len(text) > MAX_BUFFERED_BYTES:
                 raise pa.ArrowInvalid(_ENDLESS)
         table = table or _begin(text + b"\n", choose)
         if table:

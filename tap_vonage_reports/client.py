@@ -71,14 +71,14 @@ MAX_WAIT_SECONDS = 60.0
 RETRY_BUDGET_SECONDS = 900.0
 """How long one request is retried in all, waits that the API asks for included."""
 BODY_TIMEOUTS = 5
-SLOWEST = 1 << 16
+MIN_BYTES_PER_SECOND = 1 << 16
 """A body may take this many read timeouts in all, and a second for so many bytes of it: one that only drips cannot hold
 a run for ever, and a large file is given the time that it needs."""
 BYTES_AT_ONCE = 1 << 18
-LARGEST_BODY = 1 << 25
+MAX_BODY_BYTES = 1 << 25
 """Bytes of a JSON body, inflated: 32 KiB for each of the 1000 rows that a page has at most [confirmed], where real ones
 take one or two."""
-LARGEST_FILE = 1 << 32
+MAX_FILE_BYTES = 1 << 32
 """Bytes of a report's file. The API cuts reports at 1 GB [likely]; four times as much is room for the day when it takes
 more."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -137,7 +137,7 @@ class ReportsClient:
         timeout_seconds: float,
         user_agent: str,
         sync_rate: int = SYNC_RATE,
-        pace: float = 1,
+        delay_factor: float = 1,
     ) -> None:
         """Set up a client; nothing is sent yet.
 
@@ -148,7 +148,7 @@ class ReportsClient:
             timeout_seconds: How long to wait for a connection, and for each part of an answer.
             user_agent: What the API sees as the client's name.
             sync_rate: Synchronous queries a second, at most.
-            pace: Scale of the waits between tries; at 0, as tests run, no rate limit is kept either.
+            delay_factor: Scale of the waits between tries; at 0, as tests run, no rate limit is kept either.
         """
         self.clock = ServerClock()
         self._api_url = api_url.rstrip("/")
@@ -159,7 +159,7 @@ class ReportsClient:
         self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
         self._timeout = timeout_seconds
         self._user_agent = user_agent
-        self._pace = pace
+        self._pace = delay_factor
         self._sync_limit = PriorityRateLimiter(sync_rate)
         self._accepted = False
         self._threads = threading.local()
@@ -243,7 +243,7 @@ class ReportsClient:
 
         Raises:
             ApiError: As for `records`; a `RequestRejectedError` with status 404 when the file is gone.
-            ReportError: The link leads nowhere or to where it is not safe, or the file is larger than `LARGEST_FILE`.
+            ReportError: The link leads nowhere or to where it is not safe, or the file is larger than `MAX_FILE_BYTES`.
         """
         self._persistently(self._download, RequestContext(), _media_path(link), file)
 
@@ -350,9 +350,9 @@ class ReportsClient:
         file.truncate()
         for part in self._parts(response):
             have += len(part)
-            if have > LARGEST_FILE:
+            if have > MAX_FILE_BYTES:
                 msg = (
-                    f"The file of a report has more than {LARGEST_FILE >> 30} GiB, which no report has. Set a smaller "
+                    f"The file of a report has more than {MAX_FILE_BYTES >> 30} GiB, which no report has. Set a smaller "
                     "report_window_days; if this lasts, ask Vonage support."
                 )
                 raise ReportError(msg)
@@ -386,7 +386,7 @@ class ReportsClient:
             jitter=None,
             logger=None,
             turn=turn,
-            pace=self._pace,
+            delay_factor=self._pace,
         )(attempt)
         try:
             return retried(turn, *args, **kwargs)
@@ -451,8 +451,8 @@ class ReportsClient:
         body = bytearray()
         for part in self._parts(response):
             body += part
-            if len(body) > LARGEST_BODY:
-                msg = f"The API answered with more than {LARGEST_BODY >> 20} MiB, which is more than any answer has"
+            if len(body) > MAX_BODY_BYTES:
+                msg = f"The API answered with more than {MAX_BODY_BYTES >> 20} MiB, which is more than any answer has"
                 raise RetriableApiError(msg)
         return body
 
@@ -462,7 +462,7 @@ class ReportsClient:
         while part := response.raw.read1(BYTES_AT_ONCE, decode_content=True):
             yield part
             size += len(part)
-            if time.monotonic() - began > BODY_TIMEOUTS * self._timeout + size / SLOWEST:
+            if time.monotonic() - began > BODY_TIMEOUTS * self._timeout + size / MIN_BYTES_PER_SECOND:
                 msg = "The answer comes too slowly"
                 raise RetriableApiError(msg)
 
@@ -543,14 +543,14 @@ def _empty(file: BinaryIO) -> None:
     file.truncate()
 
 
-def _waits(turn: RequestContext, pace: float) -> Generator[float, Any, None]:
+def _waits(turn: RequestContext, delay_factor: float) -> Generator[float, Any, None]:
     """Wait before each further try: 1, 2, 4, ... 60 seconds, or what the API asks for when that is longer.
 
     The waits are made here, because those of the library cannot be ended: it gets nothing to wait for.
     """
     error = yield 0
     for number, seconds in enumerate(filter(None, backoff.expo(max_value=MAX_WAIT_SECONDS)), start=2):
-        wait = backoff.random_jitter(max(seconds, error.retry_after)) * pace
+        wait = backoff.random_jitter(max(seconds, error.retry_after)) * delay_factor
         logger.warning("%s. Try %d of %d in %.1f s", error.what, number, MAX_TRIES, wait)
         turn.pause(wait)
         error = yield 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.windows import TimeWindow
 
 
-SMALLEST_PRICE, LARGEST_PRICE = Decimal("1e-9"), Decimal("1e9")
+MIN_PRICE, MAX_PRICE = Decimal("1e-9"), Decimal("1e9")
 """What no answer costs is no price, and might be too long to be written."""
 
 
@@ -83,7 +83,7 @@ class FetchMetrics:
     def count_price(self, body: Mapping[str, Any]) -> None:
         """An answer has come, and may say what it costs."""
         price = body.get("price")
-        if isinstance(price, (int, Decimal)) and price is not True and SMALLEST_PRICE <= price <= LARGEST_PRICE:
+        if isinstance(price, (int, Decimal)) and price is not True and MIN_PRICE <= price <= MAX_PRICE:
             with self._lock:
                 self.prices[safe_for_log(body.get("currency"))] += Decimal(price)
 

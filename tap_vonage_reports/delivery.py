@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from tap_vonage_reports.archive import verify
 from tap_vonage_reports.page_plans import PagePlan
 from tap_vonage_reports.pages import iter_pages
-from tap_vonage_reports.refresh import MOST_OPEN, LookupResult
+from tap_vonage_reports.refresh import MAX_PENDING_IDS, LookupResult
 from tap_vonage_reports.reports import ReportSplit
 from tap_vonage_reports.state import PageCursor
 from tap_vonage_reports.windows import TimeWindow
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_vonage_reports.pages import Page
-    from tap_vonage_reports.reading import Reading
+    from tap_vonage_reports.reading import PartitionSync
     from tap_vonage_reports.reports import Accept, ReportJob
 
 logger = logging.getLogger(__name__)
 
-LOOKUPS_PER_STATE = 50
+LOOKUPS_PER_CHECKPOINT = 50
 """STATE is due after so many queries by id, which together have as many rows as a page."""
-PAGES_PER_STATE = 10
+PAGES_PER_CHECKPOINT = 10
 """Inside a window, STATE is due after this many pages: what a kill can cost, in pages read again."""
 
 
 @dataclass(frozen=True)
-class Delivered:
+class Chunk:
     """Rows that came together.
 
     Attributes:
@@ -62,10 +62,10 @@ class Delivered:
         return self.records is None
 
 
-class Delivery:
+class PartitionReader:
     """Delivers one partition."""
 
-    def __init__(self, reading: Reading, accept: Accept = verify) -> None:
+    def __init__(self, reading: PartitionSync, accept: Accept = verify) -> None:
         """Prepare the delivery of a partition.
 
         Args:
@@ -76,7 +76,7 @@ class Delivery:
         self._accept = accept
         self._run = reading.run
 
-    def __iter__(self) -> Iterator[Delivered]:
+    def __iter__(self) -> Iterator[Chunk]:
         """What comes. The rows of a report have to be out, and noted, before the next is asked for.
 
         Raises:
@@ -94,13 +94,13 @@ class Delivery:
         if missing := not_found & self._reading.bookmark.open.keys():
             yield from self._read_instead(missing)
 
-    def _reports(self) -> Iterator[Delivered]:
+    def _reports(self) -> Iterator[Chunk]:
         """The partition's reports, one after the other."""
         reports = self._run.reports
         while report := reports.first(self._reading):
             with suppress(ReportSplit), reports.opened(report, self._accept) as file:
                 note = partial(self._note_report, report)
-                yield Delivered(note, state_due=True, archive=file, count=report.count)
+                yield Chunk(note, state_due=True, archive=file, count=report.count)
 
     def _note_report(self, report: ReportJob) -> None:
         reading, reports = self._reading, self._run.reports
@@ -120,7 +120,7 @@ class Delivery:
             reports.left(),
         )
 
-    def _pages(self) -> Generator[Delivered, None, set[str]]:
+    def _pages(self) -> Generator[Chunk, None, set[str]]:
         """What is left, page by page, and the rows that are looked up by their ids.
 
         Returns:
@@ -133,7 +133,7 @@ class Delivery:
 
     def _deliver(
         self, plan: PagePlan, pages: Iterable[tuple[int, Page | LookupResult]]
-    ) -> Generator[Delivered, None, set[str]]:
+    ) -> Generator[Chunk, None, set[str]]:
         """What comes of a plan; the ids that were not found."""
         progress = _Progress()
         missing: set[str] = set()
@@ -141,21 +141,21 @@ class Delivery:
             if isinstance(page, LookupResult):
                 missing |= page.missing
                 done = number - len(plan.windows) + 1
-                due = done % LOOKUPS_PER_STATE == 0 or done == len(plan.lookups)
-                yield Delivered(partial(self._settle, page), due, page.records)
+                due = done % LOOKUPS_PER_CHECKPOINT == 0 or done == len(plan.lookups)
+                yield Chunk(partial(self._settle, page), due, page.records)
                 continue
             if not progress.pages:
                 progress.tracked = self._tracks(plan, number)
             progress.count(page)
             note: Callable[[], None] = partial(self._turn, page, progress)
-            due = progress.pages % PAGES_PER_STATE == 0
+            due = progress.pages % PAGES_PER_CHECKPOINT == 0
             if page.last:
                 note = partial(self._close, page, progress, len(plan.windows) - number - 1)
                 progress, due = _Progress(), True
-            yield Delivered(note, due, page.records)
+            yield Chunk(note, due, page.records)
         return missing
 
-    def _read_instead(self, missing: set[str]) -> Iterator[Delivered]:
+    def _read_instead(self, missing: set[str]) -> Iterator[Chunk]:
         """Read by windows what could not be looked up by ids."""
         reading = self._reading
         logger.warning(
@@ -167,7 +167,7 @@ class Delivery:
         plan = PagePlan(reading.distrust_ids(missing), resume=None)
         self._announce(plan)
         yield from self._deliver(plan, self._one_by_one(plan))
-        yield Delivered(partial(reading.bookmark.settle, missing), state_due=True, records=[])
+        yield Chunk(partial(reading.bookmark.settle, missing), state_due=True, records=[])
 
     def _one_by_one(self, plan: PagePlan) -> Iterator[tuple[int, Page]]:
         """The pages of a plan, not read ahead: the workers wait until what comes next is taken."""
@@ -214,7 +214,7 @@ class Delivery:
             return
         assessed = refresh.assess(page.records, page.window, self._reading.read_at)
         fresh = assessed.open.keys() - bookmark.open.keys()
-        if not assessed.complete or len(bookmark.open) + len(fresh) > MOST_OPEN:
+        if not assessed.complete or len(bookmark.open) + len(fresh) > MAX_PENDING_IDS:
             progress.tracked = False
             bookmark.settle(progress.kept)
             why = "are too many to be kept" if assessed.complete else "have ids that cannot be asked for"

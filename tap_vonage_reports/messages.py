@@ -40,7 +40,7 @@ class MessageWriter(MsgSpecWriter):
 
     def write_message(self, message: Message) -> None:
         """Write one message as one line; a record may wait in the buffer."""
-        with self.undisturbed():
+        with self.defer_signals():
             line = self.format_message(message)
             self._buffer += line
             if message.type is SingerMessageType.STATE:
@@ -56,7 +56,7 @@ class MessageWriter(MsgSpecWriter):
             records: The records as they are to be written: nothing is selected, mapped or converted.
         """
         extracted = datetime.now(timezone.utc)
-        with self.undisturbed():
+        with self.defer_signals():
             self._buffer += encoder.encode_lines(
                 [
                     {"type": "RECORD", "stream": stream, "record": record, "time_extracted": extracted}
@@ -67,7 +67,7 @@ class MessageWriter(MsgSpecWriter):
 
     def flush(self) -> None:
         """Write what is in the buffer."""
-        with self.undisturbed():
+        with self.defer_signals():
             self._send()
 
     def send(self, lines: bytes | bytearray) -> None:
@@ -87,7 +87,7 @@ class MessageWriter(MsgSpecWriter):
             self.send(lines)
 
     @contextmanager
-    def undisturbed(self) -> Generator[None, None, None]:
+    def defer_signals(self) -> Generator[None, None, None]:
         """Put off a signal until the block is done, and those that it is in.
 
         Raises:
@@ -113,7 +113,7 @@ class MessageWriter(MsgSpecWriter):
         if not self._writing:
             raise self._interrupted
 
-    def take_signals(self) -> AbstractContextManager[None]:
+    def handle_signals(self) -> AbstractContextManager[None]:
         """Handle SIGINT and SIGTERM for the length of a `with` block."""
         return handled(self.interrupt)
 

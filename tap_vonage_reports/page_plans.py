@@ -11,7 +11,7 @@ from tap_vonage_reports.windows import halve_last, length, longest_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_vonage_reports.reading import Reading
+    from tap_vonage_reports.reading import PartitionSync
     from tap_vonage_reports.state import PageCursor
     from tap_vonage_reports.windows import TimeWindow
 
@@ -56,7 +56,7 @@ class PagePlanner:
         self._shared_out = False
         self._enough = min(WINDOWS_BY_WORKER * workers, SECONDS_OF_WINDOWS * requests_per_second) if workers > 1 else 1
 
-    def expect(self, readings: Iterable[Reading]) -> None:
+    def expect(self, readings: Iterable[PartitionSync]) -> None:
         """Take note of all that will be read.
 
         Where it is little, windows become shorter, so that all workers have some.
@@ -65,7 +65,7 @@ class PagePlanner:
         longest = longest_of(total, self._enough, self._longest)
         self._shared_out, self._longest = longest < self._longest, longest
 
-    def plan(self, reading: Reading, *, last: bool) -> PagePlan:
+    def plan(self, reading: PartitionSync, *, last: bool) -> PagePlan:
         """Plan a partition, as of now.
 
         Args:

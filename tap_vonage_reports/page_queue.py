@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.pages import Page, iter_pages
-from tap_vonage_reports.prefetch import ReadAhead
+from tap_vonage_reports.prefetch import Prefetcher
 from tap_vonage_reports.refresh import LookupResult, fetch_by_ids
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.client import ReportsClient
     from tap_vonage_reports.page_plans import PagePlan, PagePlanner
-    from tap_vonage_reports.reading import Reading
+    from tap_vonage_reports.reading import PartitionSync
     from tap_vonage_reports.reports import ReportScheduler
 
 
-class PageQueue:
+class PageFetcher:
     """The windows of all partitions of a run, and the workers that they share. Only the main thread uses it."""
 
     def __init__(self, client: ReportsClient, reports: ReportScheduler, planner: PagePlanner, *, workers: int) -> None:
@@ -34,11 +34,11 @@ class PageQueue:
         self._client = client
         self._reports = reports
         self._planner = planner
-        self._ahead: ReadAhead[Page | LookupResult] = ReadAhead(workers)
-        self._coming: deque[Reading] = deque()
-        self._plans: dict[Reading, PagePlan] = {}
+        self._ahead: Prefetcher[Page | LookupResult] = Prefetcher(workers)
+        self._coming: deque[PartitionSync] = deque()
+        self._plans: dict[PartitionSync, PagePlan] = {}
 
-    def expect(self, readings: Iterable[Reading]) -> None:
+    def expect(self, readings: Iterable[PartitionSync]) -> None:
         """Take the partitions of the run, in the order in which they will be read."""
         self._coming = deque(readings)
         self._planner.expect(self._coming)
@@ -52,7 +52,7 @@ class PageQueue:
         while self._coming and self._ahead.hungry and not self._reports.left(self._coming[0]):
             self._start(self._coming.popleft())
 
-    def plan(self, reading: Reading) -> PagePlan:
+    def plan(self, reading: PartitionSync) -> PagePlan:
         """What a partition reads by pages; its first page is being fetched from now on."""
         if reading not in self._plans:
             self.forget(reading)
@@ -60,7 +60,7 @@ class PageQueue:
         return self._plans[reading]
 
     def pages(
-        self, reading: Reading, meanwhile: Callable[[], None]
+        self, reading: PartitionSync, meanwhile: Callable[[], None]
     ) -> Generator[tuple[int, Page | LookupResult], None, None]:
         """The pages of a partition that has been planned, in order of time, and then the rows that were looked up.
 
@@ -78,7 +78,7 @@ class PageQueue:
         """
         return self._ahead.take(reading, meanwhile)
 
-    def forget(self, reading: Reading) -> None:
+    def forget(self, reading: PartitionSync) -> None:
         """Read no more pages of a partition."""
         self._plans.pop(reading, None)
         self._coming = deque(other for other in self._coming if other is not reading)
@@ -87,7 +87,7 @@ class PageQueue:
         """Drop everything that was read ahead, and let the workers go."""
         self._ahead.close()
 
-    def _start(self, reading: Reading) -> None:
+    def _start(self, reading: PartitionSync) -> None:
         plan = self._plans[reading] = self._planner.plan(reading, last=not self._coming)
         client, query, cost = self._client, reading.query, reading.outcome.cost
         pages = [partial(iter_pages, client, query, window, plan.place_in(window), cost) for window in plan.windows]

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 LAST_PAGE = "SUCCESS"
 MORE_PAGES = "TRUNCATED"
 REMEMBERED_PAGES = 3
-LONGEST_PLACE = 1 << 14
+MAX_CURSOR_CHARACTERS = 1 << 14
 """Characters of a cursor, or of what goes with it: twice what servers take in an address, as a rule."""
 END_MARGIN = timedelta(seconds=60)
 """How far behind Vonage's clock a query has to end (60 s is what works in production [confirmed])."""
@@ -227,7 +227,7 @@ def _page(answer: ApiResponse, window: TimeWindow) -> Page:
     link = _next_link(body)
     cursor = _text(body.get("cursor")) or link.get("cursor")
     iv = _text(body.get("iv")) or link.get("iv")
-    if len(cursor or "") > LONGEST_PLACE or len(iv or "") > LONGEST_PLACE:
+    if len(cursor or "") > MAX_CURSOR_CHARACTERS or len(iv or "") > MAX_CURSOR_CHARACTERS:
         msg = (
             "The API gave a cursor that is too long to be sent back. The next run reads the window again; if this "
             "lasts, the API's rules have changed."

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import portion
 
     from tap_vonage_reports.page_plans import PagePlanner
-    from tap_vonage_reports.reading import Reading
-    from tap_vonage_reports.run import Run
+    from tap_vonage_reports.reading import PartitionSync
+    from tap_vonage_reports.run import SyncSession
 
 
 class PartitionEstimate(msgspec.Struct, kw_only=True):
@@ -83,7 +83,7 @@ class DryRun(msgspec.Struct, kw_only=True):
         return [*_what_is_read(self), "", *_what_it_has_cost(self.past_usage)]
 
 
-def plan_run(run: Run, readings: Sequence[Reading]) -> DryRun:
+def plan_run(run: SyncSession, readings: Sequence[PartitionSync]) -> DryRun:
     """Plan a run.
 
     Args:
@@ -108,13 +108,13 @@ def plan_run(run: Run, readings: Sequence[Reading]) -> DryRun:
     )
 
 
-def _plan_reports(reading: Reading, now: datetime) -> int:
+def _plan_reports(reading: PartitionSync, now: datetime) -> int:
     """Plan the reports of a partition; how many of them were asked for by an earlier run."""
     _, kept = reading.plan_reports()
     return sum(can_be_taken_up(report, now) for report in kept)
 
 
-def _plan_partition(reading: Reading, planner: PagePlanner, taken_up: int, *, last: bool) -> PartitionEstimate:
+def _plan_partition(reading: PartitionSync, planner: PagePlanner, taken_up: int, *, last: bool) -> PartitionEstimate:
     plan = planner.plan(reading, last=last)
     need, known = reading.need(), reading.outcome.cost.known
     paths = [

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import chain, dropwhile, islice
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from tap_vonage_reports.spool import Spool
+from tap_vonage_reports.spool import DiskQueue
 from tap_vonage_reports.turns import RequestCancelled, RequestContext
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ ROOM_BY_WORKER = 20
 """Items that may wait for each worker beyond the first, over all tasks: what a kill can cost."""
 GLANCE_SECONDS = 0.25
 
-Work: TypeAlias = "Callable[[Turn], Iterable[T]]"
+Work: TypeAlias = "Callable[[RequestContext], Iterable[T]]"
 
 
-class _Task(Generic[T]):
+class FetchTask(Generic[T]):
     """One piece of work: its items on their way to the consumer, then its end or its error."""
 
     def __init__(self, work: Work[T], rank: int) -> None:
@@ -38,12 +38,12 @@ class _Task(Generic[T]):
         self.turn = RequestContext((1, rank))
         self.fetched = 0
         self.ending = False
-        self.spool: Spool[T] = Spool()
+        self.spool: DiskQueue[T] = DiskQueue()
         self.error: BaseException | None = None
         self.done = False
 
 
-class ReadAhead(Generic[T]):
+class Prefetcher(Generic[T]):
     """Runs tasks in worker threads, ahead of their consumer, within a bounded room."""
 
     def __init__(self, workers: int) -> None:
@@ -55,9 +55,9 @@ class ReadAhead(Generic[T]):
         self.workers = workers
         self._room = ROOM_BY_WORKER * (workers - 1)
         self._changed = threading.Condition()
-        self._groups: dict[Hashable, deque[_Task[T]]] = {}
+        self._groups: dict[Hashable, deque[FetchTask[T]]] = {}
         """All tasks that are not consumed, by group, in the order in which they will be."""
-        self._waiting: deque[tuple[Hashable, _Task[T]]] = deque()
+        self._waiting: deque[tuple[Hashable, FetchTask[T]]] = deque()
         self._spooled = 0
         self._ranks = 0
         self._threads: list[threading.Thread] = []
@@ -77,7 +77,7 @@ class ReadAhead(Generic[T]):
             work: What to do, in order: each makes an iterator, which one worker runs through.
         """
         with self._changed:
-            tasks = deque(_Task(one, self._ranks + number) for number, one in enumerate(work))
+            tasks = deque(FetchTask(one, self._ranks + number) for number, one in enumerate(work))
             self._ranks += len(tasks)
             self._groups[group] = tasks
             self._waiting.extend((group, task) for task in tasks)
@@ -132,7 +132,7 @@ class ReadAhead(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
-    def _first_task(self, group: Hashable) -> _Task[T] | None:
+    def _first_task(self, group: Hashable) -> FetchTask[T] | None:
         with self._changed:
             return next(iter(self._groups[group]), None)
 
@@ -160,7 +160,7 @@ class ReadAhead(Generic[T]):
                 task.done = True
                 self._changed.notify_all()
 
-    def _end_after(self, group: Hashable, failed: _Task[T]) -> None:
+    def _end_after(self, group: Hashable, failed: FetchTask[T]) -> None:
         """End what comes after a task in its group: the consumer will not get beyond the error."""
         with self._changed:
             self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
@@ -169,7 +169,7 @@ class ReadAhead(Generic[T]):
                 task.turn.cancel()
             self._changed.notify_all()
 
-    def _next(self) -> tuple[Hashable, _Task[T]] | None:
+    def _next(self) -> tuple[Hashable, FetchTask[T]] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             entry = self._waiting.popleft() if self._waiting else None
@@ -179,7 +179,7 @@ class ReadAhead(Generic[T]):
                     task.ending = True
             return entry
 
-    def _put(self, task: _Task[T], item: T) -> None:
+    def _put(self, task: FetchTask[T], item: T) -> None:
         with self._changed:
             self._changed.wait_for(lambda: task.turn.cancelled or self._has_room(task))
             task.turn.pause(0)
@@ -190,10 +190,10 @@ class ReadAhead(Generic[T]):
                 task.turn.rank = (0, task.fetched)
             self._changed.notify_all()
 
-    def _has_room(self, task: _Task[T]) -> bool:
+    def _has_room(self, task: FetchTask[T]) -> bool:
         return self._spooled < self._room or self._is_next(task)
 
-    def _is_next(self, task: _Task[T]) -> bool:
+    def _is_next(self, task: FetchTask[T]) -> bool:
         """Whether the consumer is waiting for this task, or will be very soon."""
         first = next((tasks[0] for tasks in self._groups.values() if tasks), None)
         return task is first and len(task.spool) < OWN_ROOM

@@ -12,7 +12,7 @@ from tap_vonage_reports.refresh import StatusTracker, batch_ids
 from tap_vonage_reports.settings import BOOLEAN_PARAMS, fingerprint
 from tap_vonage_reports.times import format_query_time
 from tap_vonage_reports.windows import (
-    LONGEST_WINDOW,
+    MAX_SYNC_WINDOW,
     TimeWindow,
     by_report,
     cut,
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.bookmarks import Bookmark
     from tap_vonage_reports.outcomes import PartitionResult
-    from tap_vonage_reports.run import Partition, Run
+    from tap_vonage_reports.run import Partition, SyncSession
     from tap_vonage_reports.state import PageCursor, PendingReport
 
 
-STILL_GOOD = timedelta(days=4)
+RESUME_GRACE = timedelta(days=4)
 """What was begun where Vonage's records begin is gone on with for as long as Vonage keeps the state of a report."""
 
 
 @dataclass(eq=False)
-class Reading:
+class PartitionSync:
     """One partition while it is read.
 
     Attributes:
@@ -54,7 +54,7 @@ class Reading:
         trusts_ids: Whether rows are kept by id; no more once the API did not find one that it had listed.
     """
 
-    run: Run
+    run: SyncSession
     partition: Partition
     bookmark: Bookmark
     query: Mapping[str, str]
@@ -165,7 +165,7 @@ class Reading:
         self.trusts_ids = False
         first = min(self.bookmark.open[name] for name in missing)
         # The hour may be the last one of the row's window.
-        again = self._left_alone & portion.closedopen(first - LONGEST_WINDOW, portion.inf)
+        again = self._left_alone & portion.closedopen(first - MAX_SYNC_WINDOW, portion.inf)
         self.outcome.cost.known |= again
         self.bookmark.reopen(again)
         return cut(again, self.run.settings.sync_window)
@@ -190,7 +190,7 @@ class Reading:
         begun = [
             window.start
             for window in self._open_windows()
-            if window.end > earliest and window.start >= earliest - STILL_GOOD
+            if window.end > earliest and window.start >= earliest - RESUME_GRACE
         ]
         return min([start, *begun])
 

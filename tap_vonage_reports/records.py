@@ -23,20 +23,20 @@ from tap_vonage_reports.wire import read_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-KEY = "id"
-EXTRA = "_extra"
+KEY_FIELD = "id"
+EXTRA_FIELD = "_extra"
 PLACES = 18
 DIGITS = 38
 """Numbers are those that decimal128(38, 18), the type that BATCH files have for them, holds exactly: up to 20 digits
 before the point and 18 behind it, less zeros at the end. Others stay as they came, in `_extra`."""
-LARGEST_INTEGER = (1 << 63) - 1
+MAX_INTEGER = (1 << 63) - 1
 """And integers are those of int64."""
-MOST_REMEMBERED = 4096
-LONGEST_REMEMBERED = 64
+MAX_CACHED_VALUES = 4096
+MAX_CACHED_CHARACTERS = 64
 """Texts of a field whose value is kept at hand, and the characters that one may have."""
-MOST_COLUMNS = 1000
+MAX_COLUMNS = 1000
 """Different names that rows may have to be gone through by column: a table of rows that share none is their square."""
-MOST_REPORTED = 100
+MAX_REPORTED_FIELDS = 100
 """Fields that are told of: whoever makes up names could do so without end."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -61,7 +61,7 @@ class RecordParser:
         self,
         schema: Mapping[str, Any],
         aliases: Mapping[str, str] | None = None,
-        surprised: Callable[[str, str], None] = lambda _field, _why: None,
+        on_mismatch: Callable[[str, str], None] = lambda _field, _why: None,
         fields: Collection[str] | None = None,
         transform: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
@@ -70,22 +70,22 @@ class RecordParser:
         Args:
             schema: The JSON Schema of the stream's records.
             aliases: Other names under which a field may come, and its name in the schema.
-            surprised: Told the first time that a field is unknown or a value does not fit: the field's
+            on_mismatch: Told the first time that a field is unknown or a value does not fit: the field's
                 name and the reason, never the value.
             fields: The fields that records have, by default all. The key is always one of them.
             transform: By field, `_extra` included, what makes of its values (not null) those that records have.
         """
         self.transform = dict(transform or {})
-        specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA}
-        chosen = specs.keys() if fields is None else {KEY, *fields}
-        self._fields = {name: _Field(spec) for name, spec in specs.items() if name in chosen}
-        self._with_extra = fields is None or EXTRA in fields
-        names = [*self._fields, EXTRA] if self._with_extra else list(self._fields)
+        specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA_FIELD}
+        chosen = specs.keys() if fields is None else {KEY_FIELD, *fields}
+        self._fields = {name: ColumnConverter(spec) for name, spec in specs.items() if name in chosen}
+        self._with_extra = fields is None or EXTRA_FIELD in fields
+        names = [*self._fields, EXTRA_FIELD] if self._with_extra else list(self._fields)
         # Of a struct, a dict is made in less time than `dict` takes.
         self._row = msgspec.defstruct("Row", [(name, Any) for name in names], gc=False)
         self._known = frozenset(specs)
         self._aliases = dict(aliases or {})
-        self._surprised = surprised
+        self._on_mismatch = on_mismatch
         self._reported: set[str] = set()
 
     def parse(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class RecordParser:
             RecordError: A row has no id.
         """
         absent: dict[str, Any] = dict.fromkeys(set().union(*raws))
-        if len(absent) > MOST_COLUMNS and len(raws) > 1:
+        if len(absent) > MAX_COLUMNS and len(raws) > 1:
             return [self.parse(raw) for raw in raws]
         columns = zip(*[{**absent, **raw}.values() for raw in raws], strict=True)
         return self._records(dict(zip(absent, columns, strict=True)), len(raws), only_texts=False)
@@ -140,13 +140,15 @@ class RecordParser:
         """Records of columns, known and unknown ones, in any order."""
         extras: defaultdict[int, dict[str, Any]] = defaultdict(dict)
         for name in sorted(raw.keys() - self._known):
-            self._move(raw, name, extras)
+            self._apply_alias(raw, name, extras)
         nothing = [None] * count
         columns: dict[str, Sequence[Any]] = {
-            name: self._converted(name, field, raw[name], extras, only_texts=only_texts) if name in raw else nothing
+            name: self._convert_column(name, field, raw[name], extras, only_texts=only_texts)
+            if name in raw
+            else nothing
             for name, field in self._fields.items()
         }
-        if not all(columns[KEY]):
+        if not all(columns[KEY_FIELD]):
             msg = (
                 "A record came without its id, so it cannot be written without risk of loss. The window stays open; "
                 "if this lasts, ask Vonage support, or deselect the stream."
@@ -154,13 +156,15 @@ class RecordParser:
             raise RecordError(msg)
         if self._with_extra:
             # Sorted, so that the order in which columns come does not show.
-            columns[EXTRA] = [dict(sorted(extras[row].items())) if row in extras else None for row in range(count)]
+            columns[EXTRA_FIELD] = [
+                dict(sorted(extras[row].items())) if row in extras else None for row in range(count)
+            ]
         for name in self.transform.keys() & columns.keys():
             hide = self.transform[name]
             columns[name] = [None if value is None else hide(value) for value in columns[name]]
         return list(map(asdict, starmap(self._row, zip(*columns.values(), strict=True))))
 
-    def _move(self, raw: dict[str, Sequence[Any]], name: str, extras: Mapping[int, dict[str, Any]]) -> None:
+    def _apply_alias(self, raw: dict[str, Sequence[Any]], name: str, extras: Mapping[int, dict[str, Any]]) -> None:
         """Move the values of an unknown column into the field that has come under this name, or else aside."""
         values = raw.pop(name)
         known_as = self._aliases.get(name)
@@ -174,8 +178,14 @@ class RecordParser:
                 extras[row][name] = value
                 self._report(name, "is unknown")
 
-    def _converted(
-        self, name: str, field: _Field, raw: Sequence[Any], extras: Mapping[int, dict[str, Any]], *, only_texts: bool
+    def _convert_column(
+        self,
+        name: str,
+        field: ColumnConverter,
+        raw: Sequence[Any],
+        extras: Mapping[int, dict[str, Any]],
+        *,
+        only_texts: bool,
     ) -> Sequence[Any]:
         """The values of a known column; those that do not fit are put aside."""
         if only_texts or _are_texts(raw):
@@ -190,9 +200,9 @@ class RecordParser:
         return values
 
     def _report(self, name: str, why: str) -> None:
-        if name not in self._reported and len(self._reported) < MOST_REPORTED:
+        if name not in self._reported and len(self._reported) < MAX_REPORTED_FIELDS:
             self._reported.add(name)
-            self._surprised(name, why)
+            self._on_mismatch(name, why)
 
 
 def kind_of(spec: Mapping[str, Any]) -> str:
@@ -201,7 +211,7 @@ def kind_of(spec: Mapping[str, Any]) -> str:
     return str(spec.get("format") or kinds.pop())
 
 
-class _Field:
+class ColumnConverter:
     """How the values of one field are converted.
 
     Attributes:
@@ -212,10 +222,10 @@ class _Field:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.convert = _CONVERTERS[kind_of(spec)]
-        self.convert_texts = _FASTER.get(self.convert) or _Memory(self.convert).convert_texts
+        self.convert_texts = _FASTER.get(self.convert) or ConversionCache(self.convert).convert_texts
 
 
-class _Memory(dict["str | None", Any]):
+class ConversionCache(dict["str | None", Any]):
     """What became of texts: counts, prices and flags are few, and come again and again."""
 
     def __init__(self, convert: Callable[[Any], Any]) -> None:
@@ -223,16 +233,17 @@ class _Memory(dict["str | None", Any]):
         self._convert = convert
 
     def convert_texts(self, texts: Iterable[str | None]) -> list[Any]:
+        """Return the values of texts, converting those that are not cached."""
         return [self[text] for text in texts]
 
     def __missing__(self, text: str) -> Any:  # noqa: ANN401 - whatever a record holds
         value = self._convert(text)
         if value is _MISFIT:
             raise ValueError
-        if len(self) >= MOST_REMEMBERED:
+        if len(self) >= MAX_CACHED_VALUES:
             self.clear()
             self.update(_NOTHING)
-        if text and len(text) <= LONGEST_REMEMBERED:
+        if text and len(text) <= MAX_CACHED_CHARACTERS:
             self[text] = value
         return value
 
@@ -277,7 +288,7 @@ def _to_integer(value: Any) -> Any:  # noqa: ANN401
     if number is _MISFIT:
         return _MISFIT
     whole = int(number)
-    return whole if whole == number and abs(whole) <= LARGEST_INTEGER else _MISFIT
+    return whole if whole == number and abs(whole) <= MAX_INTEGER else _MISFIT
 
 
 def _to_number(value: Any) -> Any:  # noqa: ANN401

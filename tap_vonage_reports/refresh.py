@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 IDS_PER_REQUEST = 20
 """How many ids a query takes [confirmed]."""
-MOST_OPEN = 20_000
+MAX_PENDING_IDS = 20_000
 """Ids that one partition keeps, at most: a megabyte of state."""
 HOUR = timedelta(hours=1)
 MAY_GO_WITH_IDS = ("product", "account_id", DIRECTION, *BOOLEAN_PARAMS)

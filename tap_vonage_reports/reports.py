@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tap_vonage_reports.client import ReportsClient
-    from tap_vonage_reports.reading import Reading
+    from tap_vonage_reports.reading import PartitionSync
 
     Accept: TypeAlias = Callable[[BinaryIO, int | None], int]
 
@@ -46,7 +46,7 @@ POLL_SECONDS = (1.0, 30.0)
 POLL_GROWTH = 1.5
 STATE_KEPT_DAYS = 4
 """How long Vonage keeps the state of a report [confirmed]."""
-SMALLEST = timedelta(hours=1)
+MIN_REPORT_WINDOW = timedelta(hours=1)
 """A window whose report is cut short is halved down to this."""
 MAX_REQUESTS = 3
 """A report that failed, was aborted or has vanished is asked for this often in all."""
@@ -94,7 +94,7 @@ class ReportJob:
         pause: Seconds between two looks.
     """
 
-    reading: Reading
+    reading: PartitionSync
     window: TimeWindow
     stage: ReportStatus = ReportStatus.PLANNED
     request_id: str = ""
@@ -126,7 +126,13 @@ class ReportScheduler:
     """
 
     def __init__(
-        self, client: ReportsClient, *, budget: int, timeout: timedelta, save: Callable[[], None], pace: float = 1
+        self,
+        client: ReportsClient,
+        *,
+        budget: int,
+        timeout: timedelta,
+        save: Callable[[], None],
+        delay_factor: float = 1,
     ) -> None:
         """Set up an empty queue.
 
@@ -135,18 +141,18 @@ class ReportScheduler:
             budget: How many reports may be in flight.
             timeout: How long a report may take to start, and again to finish.
             save: Writes the state.
-            pace: Scale of the pauses.
+            delay_factor: Scale of the pauses.
         """
         self._client = client
         self._budget = budget
         self._timeout = timeout
         self._save = save
-        self._pace = pace
+        self._pace = delay_factor
         self._reports: list[ReportJob] = []
         self._not_before = 0.0
         self._full_since: float | None = None
 
-    def add(self, reading: Reading) -> None:
+    def add(self, reading: PartitionSync) -> None:
         """Plan the reports of a partition, take up those of earlier runs, and cancel what does not fit any more."""
         windows, kept = reading.plan_reports()
         known = {report.window: report for report in kept}
@@ -159,11 +165,11 @@ class ReportScheduler:
                 self._take_up(report, known[window])
             self._reports.append(report)
 
-    def left(self, reading: Reading | None = None) -> int:
+    def left(self, reading: PartitionSync | None = None) -> int:
         """How many reports are still to be read, of one partition or of all."""
         return sum(reading is None or report.reading is reading for report in self._reports)
 
-    def first(self, reading: Reading) -> ReportJob | None:
+    def first(self, reading: PartitionSync) -> ReportJob | None:
         """The next report of a partition; None when all are read."""
         return next((report for report in self._reports if report.reading is reading), None)
 
@@ -222,7 +228,7 @@ class ReportScheduler:
         self._reports.remove(report)
         report.reading.bookmark.forget_report(report.request_id)
 
-    def abandon(self, reading: Reading) -> None:
+    def abandon(self, reading: PartitionSync) -> None:
         """Ask for no more reports of a partition; those that were asked for stay in state for the next run."""
         self._reports = [report for report in self._reports if report.reading is not reading]
 
@@ -234,7 +240,7 @@ class ReportScheduler:
         unread = sum(report.stage is not ReportStatus.PLANNED and not report.error for report in self._reports)
         if self._in_flight() >= self._budget or unread >= MAX_UNREAD:
             return None
-        ending: set[Reading] = set()
+        ending: set[PartitionSync] = set()
         for report in self._reports:
             if report.error:
                 ending.add(report.reading)  # what follows will not be read by this run
@@ -290,7 +296,7 @@ class ReportScheduler:
         report.enter(ReportStatus.PENDING)
         logger.info("%s: taken up, requested by an earlier run", report)
 
-    def _drop(self, reading: Reading, old: PendingReport) -> None:
+    def _drop(self, reading: PartitionSync, old: PendingReport) -> None:
         """Cancel a report that nobody needs any more; it may well have finished or be gone."""
         try:
             self._client.cancel_report(old.request_id)
@@ -341,7 +347,7 @@ class ReportScheduler:
 
     def _on_truncated(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
         """Rows are missing: ask for its halves, and for no other report that is longer than these."""
-        longest = max((report.window.end - report.window.start) / 2, SMALLEST)
+        longest = max((report.window.end - report.window.start) / 2, MIN_REPORT_WINDOW)
         if not longest < report.window.end - report.window.start:
             report.error = self._problem(
                 report,

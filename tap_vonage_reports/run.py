@@ -13,7 +13,7 @@ from tap_vonage_reports.client import ReportsClient
 from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError, SettingsError, SyncFailedError
 from tap_vonage_reports.outcomes import PartitionResult, SyncStatus, summary
 from tap_vonage_reports.page_plans import PagePlanner
-from tap_vonage_reports.page_queue import PageQueue
+from tap_vonage_reports.page_queue import PageFetcher
 from tap_vonage_reports.pages import END_MARGIN
 from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.reports import ReportScheduler
@@ -58,10 +58,10 @@ class Partition:
         return ", ".join(part for part in (self.product.stream, self.direction, account) if part)
 
 
-class Run:
+class SyncSession:
     """One run of the tap, from the first request on."""
 
-    pace: float = 1
+    delay_factor: float = 1
     """Scale of the pauses between tries and requests."""
 
     def __init__(self, settings: Settings, write_state: Callable[[], int]) -> None:
@@ -97,7 +97,7 @@ class Run:
             timeout_seconds=settings.request_timeout_seconds,
             user_agent=f"{PACKAGE}/{version(PACKAGE)}",
             sync_rate=settings.max_requests_per_second,
-            pace=self.pace,
+            delay_factor=self.delay_factor,
         )
         self.verify_credentials_and_clock(client)
         if not client.clock.known:
@@ -116,13 +116,13 @@ class Run:
             budget=settings.max_concurrent_reports,
             timeout=settings.report_timeout,
             save=self.save,
-            pace=self.pace,
+            delay_factor=self.delay_factor,
         )
 
     @cached_property
-    def pages(self) -> PageQueue:
+    def pages(self) -> PageFetcher:
         """The pages that this run needs."""
-        return PageQueue(self.client, self.reports, self.planner(), workers=self.settings.max_concurrent_requests)
+        return PageFetcher(self.client, self.reports, self.planner(), workers=self.settings.max_concurrent_requests)
 
     def planner(self) -> PagePlanner:
         """What cuts into windows what is read by pages."""

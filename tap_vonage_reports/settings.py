@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FETCH_MODES = ("auto", "sync", "async")
 BY_WINDOW, BY_ID = "window", "ids"
-MOST_HOURS = 10_000
+MAX_HOURS = 10_000
 """More than Vonage keeps records (13 months are 9,500 hours)."""
-MOST_DAYS = 10_000
+MAX_DAYS = 10_000
 ENVIRONMENT_PREFIX = "TAP_VONAGE_REPORTS_"
 BOOLEAN_PARAMS = ("include_message", "show_concatenated")
 DIRECTION = "direction"
@@ -40,7 +40,7 @@ COMPRESSIONS: Mapping[str, tuple[str, ...]] = {
 
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 _STREAM_OPTIONS = th.ObjectType(
-    th.Property("lookback_hours", th.NumberType(minimum=0, maximum=MOST_HOURS)),
+    th.Property("lookback_hours", th.NumberType(minimum=0, maximum=MAX_HOURS)),
     th.Property("fetch_mode", th.StringType(allowed_values=FETCH_MODES)),
     th.Property("filters", th.ObjectType(additional_properties=th.StringType)),
     additional_properties=False,
@@ -121,7 +121,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "lookback_hours",
-        th.NumberType(minimum=0, maximum=MOST_HOURS),
+        th.NumberType(minimum=0, maximum=MAX_HOURS),
         title="Look-back (hours)",
         description=(
             "How far before the bookmark to read again, for rows that arrive late or change. "
@@ -140,7 +140,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "late_rows_hours",
-        th.NumberType(minimum=0, maximum=MOST_HOURS),
+        th.NumberType(minimum=0, maximum=MAX_HOURS),
         default=1,
         title="Late rows (hours)",
         description=(
@@ -171,7 +171,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "backfill_days",
-        th.IntegerType(minimum=1, maximum=MOST_DAYS),
+        th.IntegerType(minimum=1, maximum=MAX_DAYS),
         default=7,
         title="Backfill days",
         description="In auto, a range longer than this is read by async reports, up to a day before its end.",
@@ -185,7 +185,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "report_window_days",
-        th.IntegerType(minimum=1, maximum=MOST_DAYS),
+        th.IntegerType(minimum=1, maximum=MAX_DAYS),
         default=31,
         title="Report window (days)",
         description="Longest window of an async report.",

@@ -25,7 +25,7 @@ class _Stored(NamedTuple):
     length: int
 
 
-class Spool(Generic[T]):
+class DiskQueue(Generic[T]):
     """First in, first out. For one thread at a time; closing it gives back all that it takes up."""
 
     def __init__(self) -> None:

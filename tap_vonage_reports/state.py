@@ -28,8 +28,8 @@ LOOKED_UP = r"^[!-+\--~]{1,200}\Z"
 BOOKMARKS = "bookmarks"
 PARTITIONS = "partitions"
 CONTEXT = "context"
-KEY = "replication_key"
-VALUE = "replication_key_value"
+REPLICATION_KEY = "replication_key"
+REPLICATION_VALUE = "replication_key_value"
 COVERED = "covered"
 READ_AT = "read_at"
 QUERY = "query"
@@ -147,7 +147,7 @@ def check_state(state: object, streams: Mapping[str, object]) -> None:
 
 
 def _check_stream(shape: _StreamShape, stream: str) -> None:
-    _time(shape.replication_key_value, VALUE, stream)
+    _time(shape.replication_key_value, REPLICATION_VALUE, stream)
     for partition in shape.partitions:
         _partition(partition, stream)
     if _repeated(partition.context for partition in shape.partitions):
@@ -168,13 +168,13 @@ def adopt_stream_bookmark(stream_state: dict[str, Any], partitions: list[dict[st
     Returns:
         Whether a bookmark was there that could not be used.
     """
-    if VALUE not in stream_state or stream_state.get(PARTITIONS):
+    if REPLICATION_VALUE not in stream_state or stream_state.get(PARTITIONS):
         return False
-    value = stream_state.pop(VALUE)
-    stream_state.pop(KEY, None)
+    value = stream_state.pop(REPLICATION_VALUE)
+    stream_state.pop(REPLICATION_KEY, None)
     if len(partitions) != 1:
         return True
-    stream_state[PARTITIONS] = [{CONTEXT: dict(partitions[0]), VALUE: value}]
+    stream_state[PARTITIONS] = [{CONTEXT: dict(partitions[0]), REPLICATION_VALUE: value}]
     return False
 
 
@@ -243,7 +243,7 @@ def _partition(shape: _PartitionShape, stream: str) -> PartitionState:
         raise _malformed(stream, REPORTS)
     hours = {_hour(text, stream): names for text, names in shape.open.items()}
     return PartitionState(
-        _time(shape.replication_key_value, VALUE, stream),
+        _time(shape.replication_key_value, REPLICATION_VALUE, stream),
         covered,
         _read_at(shape, len(covered or ()), stream),
         _page(shape.page, stream) if shape.page else None,

@@ -49,7 +49,7 @@ class Storage(Protocol):
         """Remove a file, as far as that is possible."""
 
 
-class Folder:
+class LocalStorage:
     """A folder of this machine. Drafts are hidden files in the folder that they will appear in."""
 
     def __init__(self, root: Path) -> None:
@@ -75,7 +75,7 @@ class Folder:
             (self._root / name).unlink()
 
 
-class Remote:
+class RemoteStorage:
     """Any other storage. Drafts are temporary files of this machine, so that what is cut short is never seen."""
 
     def __init__(self, root: str, params: Mapping[str, Any]) -> None:
@@ -136,9 +136,9 @@ def storage_of(settings: StorageSettings) -> Storage:
     """
     root = settings.root
     if "://" in root and not root.startswith(_LOCAL):
-        return Remote(root, settings.params or {})
+        return RemoteStorage(root, settings.params or {})
     path = root.removeprefix(_LOCAL)
-    return Folder(Path(path.removeprefix("/") if os.name == "nt" else path))
+    return LocalStorage(Path(path.removeprefix("/") if os.name == "nt" else path))
 
 
 @contextmanager

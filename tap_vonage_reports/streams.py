@@ -17,13 +17,13 @@ from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 from tap_vonage_reports.archive import read_chunks
 from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.bookmarks import Bookmark
-from tap_vonage_reports.delivery import Delivered, Delivery
+from tap_vonage_reports.delivery import Chunk, PartitionReader
 from tap_vonage_reports.errors import ApiError, ProductUnavailableError, safe_for_log
 from tap_vonage_reports.outcomes import PartitionResult, SyncStatus
 from tap_vonage_reports.privacy import KEEP, PersonalData
 from tap_vonage_reports.products import personal_kinds
-from tap_vonage_reports.reading import Reading
-from tap_vonage_reports.records import KEY, RecordParser
+from tap_vonage_reports.reading import PartitionSync
+from tap_vonage_reports.records import KEY_FIELD, RecordParser
 from tap_vonage_reports.state import adopt_stream_bookmark
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.batches import BatchConfig
     from tap_vonage_reports.products import Product
-    from tap_vonage_reports.run import Run
+    from tap_vonage_reports.run import SyncSession
     from tap_vonage_reports.tap import TapVonageReports
 
 ACCOUNT = "account_id"
@@ -76,13 +76,13 @@ class ReportStream(Stream):
         if files_hold_text(tap.config):
             _objects_as_text(schema)
         super().__init__(tap, schema=schema, name=product.stream)
-        self.primary_keys = (KEY,)
+        self.primary_keys = (KEY_FIELD,)
         self.replication_key = product.date_field
-        self._opened: dict[tuple[tuple[str, Any], ...], Reading] = {}
+        self._opened: dict[tuple[tuple[str, Any], ...], PartitionSync] = {}
         self.logger.addFilter(_is_not_sdk_chatter)
 
     @property
-    def run(self) -> Run:
+    def run(self) -> SyncSession:
         """What all streams of this run share."""
         return self.tap.run
 
@@ -121,7 +121,7 @@ class ReportStream(Stream):
         """
         writer = self.tap.record_writer
         with self._reading(context or {}) as reading:
-            for delivered in Delivery(reading):
+            for delivered in PartitionReader(reading):
                 for records in self._records(delivered):
                     if writer:
                         writer.write_records(self.name, records)
@@ -159,8 +159,8 @@ class ReportStream(Stream):
             notes: list[Callable[[], None]] = []
             rows = 0
             accept = partial(files.write_archive, on_progress=self.run.look_after)
-            for step in _with_end(Delivery(reading, accept)):
-                if isinstance(step, Delivered):
+            for step in _with_end(PartitionReader(reading, accept)):
+                if isinstance(step, Chunk):
                     if step.records is not None:
                         files.write_records(self._parser.parse_rows(step.records))
                     reading.outcome.rows += step.rows
@@ -168,7 +168,7 @@ class ReportStream(Stream):
                     notes.append(step.note)
                     if not step.of_report and files.rows < self._rows_per_file:
                         continue
-                with self.tap.undisturbed():  # no file is left behind that no message names
+                with self.tap.defer_signals():  # no file is left behind that no message names
                     if manifest := files.finish():
                         reading.bookmark.tidy()  # the SDK writes the state as it is, too
                         yield files.encoding, manifest
@@ -179,7 +179,7 @@ class ReportStream(Stream):
                 if isinstance(step, ApiError):
                     raise step
 
-    def check_batches(self) -> None:
+    def validate_batch_config(self) -> None:
         """Find out now, before anything is asked for, whether batch files can be written.
 
         Raises:
@@ -208,7 +208,7 @@ class ReportStream(Stream):
         self._record_counter = super().get_record_counter(endpoint=endpoint, log_interval=log_interval)
         return self._record_counter
 
-    def _records(self, delivered: Delivered) -> Iterator[list[dict[str, Any]]]:
+    def _records(self, delivered: Chunk) -> Iterator[list[dict[str, Any]]]:
         """What was delivered as records, some at a time."""
         if delivered.records is not None:
             yield self._parser.parse_rows(delivered.records)
@@ -218,7 +218,7 @@ class ReportStream(Stream):
                 self.run.look_after()
 
     @contextmanager
-    def _reading(self, context: Mapping[str, Any]) -> Generator[Reading, None, None]:
+    def _reading(self, context: Mapping[str, Any]) -> Generator[PartitionSync, None, None]:
         """One partition while it is read; how that ends is noted for the summary."""
         reading = self._opened.pop(_key(context), None) or self._open(context)
         outcome = reading.outcome
@@ -266,7 +266,7 @@ class ReportStream(Stream):
             point = metrics.Point("counter", cast("metrics.Metric", metric), count, tags)
             metrics.log(self.tap.metrics_logger, point)
 
-    def _open(self, context: Mapping[str, Any]) -> Reading:
+    def _open(self, context: Mapping[str, Any]) -> PartitionSync:
         run, product, settings = self.run, self.product, self.run.settings
         partition = run.partition(product, context[ACCOUNT], context.get(DIRECTION))
         query = {**settings.query_of(product, partition.direction), ACCOUNT: partition.account_id}
@@ -291,9 +291,9 @@ class ReportStream(Stream):
             self.logger.warning(
                 "%s: the state claims that the time after %s was read; it is read again", partition, now
             )
-        return Reading(run, partition, bookmark, query, end, now, PartitionResult(partition))
+        return PartitionSync(run, partition, bookmark, query, end, now, PartitionResult(partition))
 
-    def open_all(self) -> list[Reading]:
+    def open_partitions(self) -> list[PartitionSync]:
         """Find out what there is to read of all partitions.
 
         Returns:
@@ -312,12 +312,12 @@ class ReportStream(Stream):
         return RecordParser(
             self.product.schema,
             self.product.aliases,
-            self._surprised,
+            self._on_mismatch,
             fields=self._fields,
             transform=self._personal.transform,
         )
 
-    def _surprised(self, field: str, why: str) -> None:
+    def _on_mismatch(self, field: str, why: str) -> None:
         name = safe_for_log(field) or "(a name that is not shown)"
         left_out = self._personal.drops(field)
         what = "it may hold personal data and is left out (personal_data)" if left_out else "it goes into _extra"
@@ -328,7 +328,7 @@ def _key(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(context.items()))
 
 
-def _with_end(deliveries: Iterable[Delivered]) -> Iterator[Delivered | ApiError | None]:
+def _with_end(deliveries: Iterable[Chunk]) -> Iterator[Chunk | ApiError | None]:
     """What is delivered, and how that ended: None, or the error. What came before an error is good."""
     try:
         yield from deliveries

@@ -31,8 +31,8 @@ from tap_vonage_reports.messages import MessageWriter
 from tap_vonage_reports.plan import plan_run
 from tap_vonage_reports.privacy import basic_token, redact_logs
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import KEY
-from tap_vonage_reports.run import PACKAGE, Run
+from tap_vonage_reports.records import KEY_FIELD
+from tap_vonage_reports.run import PACKAGE, SyncSession
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
 from tap_vonage_reports.signals import Interrupted, without_handlers
 from tap_vonage_reports.state import BOOKMARKS, check_state
@@ -93,7 +93,7 @@ class TapVonageReports(Tap):
             StateError: The state is not one of this tap.
             CatalogError: The catalog names a stream that the tap does not have.
         """
-        self._run: Run | None = None
+        self._run: SyncSession | None = None
         self._writes = False
         jsonschema = deepcopy(CONFIG_JSONSCHEMA)
         self.append_builtin_config(jsonschema)
@@ -112,7 +112,7 @@ class TapVonageReports(Tap):
                     *texts_of((given.get("batch_config") or {}).get("storage", {}).get("params")),
                 ]
             )
-            self._run = Run(settings, self._write_state)
+            self._run = SyncSession(settings, self._write_state)
         try:
             without_handlers(
                 partial(
@@ -132,14 +132,14 @@ class TapVonageReports(Tap):
             self.metrics_logger.setLevel(logging.WARNING)
 
     @property
-    def run(self) -> Run:
+    def run(self) -> SyncSession:
         """What the streams of this run share.
 
         Raises:
             SettingsError: The tap was set up without valid settings.
         """
         if self._run is None:
-            self._run = Run(Settings.from_config(self.config, self.config_jsonschema), self._write_state)
+            self._run = SyncSession(Settings.from_config(self.config, self.config_jsonschema), self._write_state)
         return self._run
 
     def discover_streams(self) -> Sequence[ReportStream]:
@@ -170,7 +170,7 @@ class TapVonageReports(Tap):
         others = {key: deepcopy(value) for key, value in state.items() if key != BOOKMARKS}
         cast("dict[str, Any]", self.state).update(others)
 
-    def run_to_end(self, sync: Callable[[], object]) -> None:
+    def run_sync(self, sync: Callable[[], object]) -> None:
         """Run a sync, from the first request to the summary.
 
         Args:
@@ -183,7 +183,7 @@ class TapVonageReports(Tap):
             Interrupted: A signal came; the state is written.
         """
         writer = self.message_writer
-        with writer.take_signals() if isinstance(writer, MessageWriter) else nullcontext():
+        with writer.handle_signals() if isinstance(writer, MessageWriter) else nullcontext():
             try:
                 _ = self.run.client, self.run.accounts
                 sync()
@@ -206,10 +206,10 @@ class TapVonageReports(Tap):
         writer = self.message_writer
         return writer if self._writes and not changed and isinstance(writer, MessageWriter) else None
 
-    def undisturbed(self) -> AbstractContextManager[None]:
+    def defer_signals(self) -> AbstractContextManager[None]:
         """Put off signals for the length of a `with` block."""
         writer = self.message_writer
-        return writer.undisturbed() if isinstance(writer, MessageWriter) else nullcontext()
+        return writer.defer_signals() if isinstance(writer, MessageWriter) else nullcontext()
 
     def flush(self) -> None:
         """Write what the SDK has handed to the message writer."""
@@ -226,8 +226,8 @@ class TapVonageReports(Tap):
         """Ask for the first reports of all streams, so that they are generated while others are read; then sync."""
         self._writes = True
         for stream in self.selected_streams:
-            stream.check_batches()
-        readings = [reading for stream in self.selected_streams for reading in stream.open_all()]
+            stream.validate_batch_config()
+        readings = [reading for stream in self.selected_streams for reading in stream.open_partitions()]
         for reading in readings:
             self.run.reports.add(reading)
         self.run.reports.pump()
@@ -241,7 +241,7 @@ class TapVonageReports(Tap):
             FatalApiError: The API cannot be used at all.
             ApiError: The accounts cannot be listed.
         """
-        return plan_run(self.run, [reading for stream in self.selected_streams for reading in stream.open_all()])
+        return plan_run(self.run, [reading for stream in self.selected_streams for reading in stream.open_partitions()])
 
     @property
     def selected_streams(self) -> list[ReportStream]:
@@ -273,7 +273,7 @@ class TapVonageReports(Tap):
             planned = tap.plan()
             click.echo(planned.as_json() if plan == PLAN_AS_JSON else "\n".join(planned.as_table()))
             return
-        tap.run_to_end(tap.sync)
+        tap.run_sync(tap.sync)
 
     @classmethod
     def get_singer_command(cls) -> click.Command:
@@ -318,7 +318,7 @@ class TapVonageReports(Tap):
             tap = cls(config=config.config, parse_env_config=config.parse_env)
             # Every row that is read ahead is billed, and only the first is looked at.
             tap.run.settings = replace(tap.run.settings, max_concurrent_requests=1)
-            tap.run_to_end(tap.run_connection_test)
+            tap.run_sync(tap.run_connection_test)
             ctx.exit()
         super().cb_test(ctx, param, value)
 
@@ -340,7 +340,7 @@ def _known_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any])
         )
         raise CatalogError(msg)
     for name, entry in content.items():
-        entry.key_properties = [KEY]
+        entry.key_properties = [KEY_FIELD]
         entry.replication_key = PRODUCTS[name].date_field
         properties = entry.schema.properties or {}
         for column in personal_data(PRODUCTS[name], config).columns & properties.keys():

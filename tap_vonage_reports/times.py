@@ -20,8 +20,8 @@ _WIRE_TIME = re.compile(
 _HOUR, _SECOND = len("YYYY-MM-DDTHH"), len("YYYY-MM-DDTHH:MM:SS")
 _IN_AN_HOUR = frozenset(f":{minute:02}:{second:02}+00:00" for minute in range(60) for second in range(60))
 _known_hours: set[str] = set()
-"""Hours that are in the calendar, as `normalize_timestamp` has found; no more than `MOST_HOURS`."""
-MOST_HOURS = 20_000
+"""Hours that are in the calendar, as `normalize_timestamp` has found; no more than `MAX_CACHED_HOURS`."""
+MAX_CACHED_HOURS = 20_000
 """More than the 13 months that the API keeps records."""
 
 
@@ -94,7 +94,7 @@ def normalize_timestamp(text: str) -> str | None:
     except (ValueError, OverflowError):
         return None
     canonical = time.isoformat()
-    if len(_known_hours) >= MOST_HOURS:
+    if len(_known_hours) >= MAX_CACHED_HOURS:
         _known_hours.clear()
     _known_hours.add(canonical[:_HOUR])
     return f"{canonical[:_SECOND]}.{fraction}{canonical[_SECOND:]}" if fraction else canonical

@@ -13,21 +13,21 @@ import msgspec
 from tap_vonage_reports.errors import ApiError, safe_for_log
 from tap_vonage_reports.pages import iter_pages
 from tap_vonage_reports.products import FREE_PRODUCT, PRODUCTS
-from tap_vonage_reports.records import KEY, RecordParser
-from tap_vonage_reports.windows import LONGEST_WINDOW, TimeWindow, cut, spans
+from tap_vonage_reports.records import KEY_FIELD, RecordParser
+from tap_vonage_reports.windows import MAX_SYNC_WINDOW, TimeWindow, cut, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_vonage_reports.run import Run
+    from tap_vonage_reports.run import SyncSession
 
 logger = logging.getLogger(__name__)
 
 EARLIER = timedelta(days=7)
 """How far back to look for what earlier runs have cost."""
-MOST_ACCOUNTS = 10
+MAX_ACCOUNTS = 10
 """Accounts that are asked for what they have cost: seven requests for each."""
-MOST = 10**12
+MAX_AMOUNT = 10**12
 """Rows, or units of money, that no pull has."""
 
 
@@ -47,7 +47,7 @@ class PastUsage(msgspec.Struct, kw_only=True):
     price: defaultdict[str, Decimal] = msgspec.field(default_factory=lambda: defaultdict(Decimal))
 
 
-def past_usage(run: Run) -> list[PastUsage] | None:
+def past_usage(run: SyncSession) -> list[PastUsage] | None:
     """What was pulled in the last days, by product; None where the API does not say.
 
     Raises:
@@ -68,21 +68,21 @@ def past_usage(run: Run) -> list[PastUsage] | None:
     return [pulls[name] for name in sorted(pulls)]
 
 
-def _usage(run: Run) -> Iterator[dict[str, Any]]:
+def _usage(run: SyncSession) -> Iterator[dict[str, Any]]:
     """The rows of the product that is free of charge [confirmed], each once."""
     end = run.now()
     parser = RecordParser(FREE_PRODUCT.schema, FREE_PRODUCT.aliases)
     seen = set()
-    for account in run.accounts[:MOST_ACCOUNTS]:
+    for account in run.accounts[:MAX_ACCOUNTS]:
         query = {"product": FREE_PRODUCT.name, "account_id": account}
-        for window in cut(spans([TimeWindow(end - EARLIER, end)]), LONGEST_WINDOW):
+        for window in cut(spans([TimeWindow(end - EARLIER, end)]), MAX_SYNC_WINDOW):
             for page in iter_pages(run.client, query, window):
                 for row in parser.parse_rows(page.records):
-                    if row[KEY] not in seen:
-                        seen.add(row[KEY])
+                    if row[KEY_FIELD] not in seen:
+                        seen.add(row[KEY_FIELD])
                         yield row
 
 
 def _likely(number: Decimal | int | None) -> Decimal:
     """A number of a row; 0 where there is none, or one that no row has."""
-    return Decimal(number) if number is not None and 0 <= number < MOST else Decimal(0)
+    return Decimal(number) if number is not None and 0 <= number < MAX_AMOUNT else Decimal(0)

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 RECENT = timedelta(hours=24)
 """In `auto`, the time before the end that is always read by pages."""
-SHORTEST = timedelta(hours=1)
+MIN_SHARED_WINDOW = timedelta(hours=1)
 """Windows are not cut shorter than this to keep workers busy."""
-FINEST = timedelta(seconds=1)
+MIN_WINDOW = timedelta(seconds=1)
 """Windows are not cut shorter than this at all."""
 
 
-LONGEST_WINDOW = timedelta(hours=24)
+MAX_SYNC_WINDOW = timedelta(hours=24)
 """What one synchronous query may span, at most [confirmed of 2021; contradicted since, so it is kept]."""
 
 
@@ -94,7 +94,7 @@ def _earlier(time: datetime, by: timedelta) -> datetime:
 
 def cut(time: portion.Interval, longest: timedelta) -> list[TimeWindow]:
     """A set of time as windows of at most `longest`, in order of time."""
-    longest = max(longest, FINEST)
+    longest = max(longest, MIN_WINDOW)
     pieces = []
     for part in windows_of(time):
         start = part.start
@@ -121,8 +121,8 @@ def longest_of(total: timedelta, pieces: int, longest: timedelta) -> timedelta:
     Returns:
         A whole number of hours, unless `longest` is less.
     """
-    hours = -(-total // (max(1, pieces) * SHORTEST))
-    return min(longest, max(SHORTEST, hours * SHORTEST))
+    hours = -(-total // (max(1, pieces) * MIN_SHARED_WINDOW))
+    return min(longest, max(MIN_SHARED_WINDOW, hours * MIN_SHARED_WINDOW))
 
 
 def halve_last(windows: list[TimeWindow], count: int) -> list[TimeWindow]:
@@ -132,7 +132,7 @@ def halve_last(windows: list[TimeWindow], count: int) -> list[TimeWindow]:
     for window in late:
         half = (window.end - window.start) / 2
         middle = (window.start + half).replace(second=0, microsecond=0)
-        whole = half < SHORTEST
+        whole = half < MIN_SHARED_WINDOW
         halves += [window] if whole else [TimeWindow(window.start, middle), TimeWindow(middle, window.end)]
     return early + halves
 

@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-DEEPEST = 64
+MAX_DEPTH = 64
 """Objects and lists within each other. Answers have five levels; what writes and stores records stops at a few hundred,
 earlier or later according to the version of Python and who calls."""
 _NESTING = frozenset((dict, list))
@@ -29,14 +29,14 @@ def read_json(text: bytes | bytearray | str) -> Any:  # noqa: ANN401 - any JSON
 
     Raises:
         ValueError: It is not JSON, holds text that is not Unicode (half a surrogate pair), an integer of more than
-            4300 digits, or more than `DEEPEST` levels.
+            4300 digits, or more than `MAX_DEPTH` levels.
     """
     try:
         value = _decoder.decode(text)
     except RecursionError:
         raise _too_deep() from None
     level = _nested([value])
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         if not level:
             return value
         level = [part for whole in level for part in _nested(whole.values() if isinstance(whole, dict) else whole)]

@@ -27,7 +27,7 @@ from tap_vonage_reports.__main__ import run as main
 from tap_vonage_reports.errors import TapError
 from tap_vonage_reports.messages import MessageWriter
 from tap_vonage_reports.privacy import all_handlers
-from tap_vonage_reports.run import Run
+from tap_vonage_reports.run import SyncSession
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Collector(MessageWriter):
     def send(self, lines: bytes | bytearray) -> None:
         self.lines += bytes(lines).splitlines(keepends=True)
 
-    def take_signals(self) -> contextlib.AbstractContextManager[None]:
+    def handle_signals(self) -> contextlib.AbstractContextManager[None]:
         """Leave the signals to the test runner."""
         return contextlib.nullcontext()
 
@@ -158,8 +158,8 @@ def run_tap(
             catalog=catalog or (catalog_of(streams) if streams is not None else None),
             message_writer=writer,
         )
-        tap.run.pace = 0
-        tap.run_to_end(tap.sync)
+        tap.run.delay_factor = 0
+        tap.run_sync(tap.sync)
     except TapError as error:
         output.error, output.code = error, 1
     finally:
@@ -178,7 +178,7 @@ def run_main(*arguments: str | Path, environment: Mapping[str, str] | None = Non
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with (
-            mock.patch.object(Run, "pace", 0),
+            mock.patch.object(SyncSession, "pace", 0),
             mock.patch.dict(os.environ, _environment(environment), clear=True),
             contextlib.redirect_stdout(stdout),
             contextlib.redirect_stderr(stderr),
@@ -249,7 +249,7 @@ def _forked(
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     for name in [name for name in os.environ if name.startswith("TAP_VONAGE_REPORTS_")]:
         del os.environ[name]
-    Run.pace = 0
+    SyncSession.delay_factor = 0
     for step in prepare:
         step()
     os._exit(main(arguments))  # without what multiprocessing does to the standard streams at the end

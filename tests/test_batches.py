@@ -324,7 +324,7 @@ def test_wherever_a_block_ends_rows_are_whole(
 ) -> None:
     rows = [[{"id": f"{number}", "text": text}[name] for name in order] for number, text in enumerate(texts)]
     file = archive([order, *rows], end=end, plain=plain)
-    with mock.patch.object(cells, "BLOCK_BYTES", size), mock.patch.object(cells, "MOST_BYTES", 100):
+    with mock.patch.object(cells, "BLOCK_BYTES", size), mock.patch.object(cells, "MAX_BUFFERED_BYTES", 100):
         found = [row["text"] for row in rows_by_arrow(file, RecordParser(SCHEMA))]
         ids = Parquet(SCHEMA, ["id"], RecordParser(SCHEMA, fields=["id"]), "none").of_archive(file, None)
         numbers = [number for batch in ids for number in batch["id"].to_pylist()]
@@ -347,7 +347,7 @@ def test_what_arrow_does_not_read_is_read_all_the_same(plain: bool) -> None:  # 
     second = [["id", "text"], *([f"{n}", "y" * (900 if n == 30 else 9)] for n in range(5, 60))]
     file = archive(first, second, plain=plain)
     parser = Parser(SCHEMA)
-    with mock.patch.object(cells, "BLOCK_BYTES", 256), mock.patch.object(cells, "MOST_BYTES", 300):
+    with mock.patch.object(cells, "BLOCK_BYTES", 256), mock.patch.object(cells, "MAX_BUFFERED_BYTES", 300):
         rows = rows_by_arrow(file, parser)
     assert [row["id"] for row in rows] == [f"{n}" for n in range(60)]
     assert rows == [held(record) for record in parsed(file)]

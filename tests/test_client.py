@@ -69,7 +69,7 @@ def waits() -> Any:
 def test_retry_after_is_honoured(make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]) -> None:
     sandbox = make_sandbox()
     sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 17, first=2)
-    client_of(sandbox, pace=1).records(QUERY)
+    client_of(sandbox, delay_factor=1).records(QUERY)
     assert len(waits()) == 2
     assert all(17 <= seconds <= 18 for seconds in waits())
 
@@ -80,7 +80,7 @@ def test_without_retry_after_the_pauses_grow(
     sandbox = make_sandbox()
     sandbox.faults.on(Fault.SERVER_ERROR)
     with pytest.raises(RetriableApiError):
-        client_of(sandbox, pace=1).records(QUERY)
+        client_of(sandbox, delay_factor=1).records(QUERY)
     assert [int(seconds) for seconds in waits()] == pytest.approx([1, 2, 4, 8, 16, 32, 60], abs=1)
     assert sandbox.requests.total == MAX_TRIES
 
@@ -91,7 +91,7 @@ def test_a_retry_after_of_hours_is_not_waited_for(
     sandbox = make_sandbox()
     sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 7200)
     with pytest.raises(RateLimitedError):
-        client_of(sandbox, pace=1).records(QUERY)
+        client_of(sandbox, delay_factor=1).records(QUERY)
     assert waits() == []
 
 
@@ -197,7 +197,7 @@ def test_a_download_that_breaks_goes_on_where_it_broke(make_sandbox: Callable[..
 
 
 def test_an_address_where_nobody_answers_is_unreachable() -> None:
-    client = ReportsClient("http://127.0.0.1:9", "k", "s", timeout_seconds=1, user_agent="test", pace=0)
+    client = ReportsClient("http://127.0.0.1:9", "k", "s", timeout_seconds=1, user_agent="test", delay_factor=0)
     with pytest.raises(UnreachableError, match="api_url"):
         client.records(QUERY)
 
@@ -206,7 +206,7 @@ def test_an_address_where_nobody_answers_is_unreachable() -> None:
 def test_the_limit_of_ten_a_second_is_kept_over_all_threads(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     sandbox.faults.off(Fault.NO_RATE_LIMIT)
-    client = client_of(sandbox, pace=1)
+    client = client_of(sandbox, delay_factor=1)
     workers = [threading.Thread(target=lambda: [client.records(QUERY) for _ in range(5)]) for _ in range(5)]
     for worker in workers:
         worker.start()

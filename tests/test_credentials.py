@@ -135,7 +135,7 @@ def test_of_a_link_to_a_file_only_the_path_counts(elsewhere: HostileServer, link
 
 @pytest.mark.parametrize("target", ["http://127.0.0.1:1/x", "http://localhost/x", "http://example.com/x", "ftp://x/y"])
 def test_from_https_no_redirect_leads_to_http_not_even_on_this_machine(target: str) -> None:
-    client = ReportsClient("https://api.example", KEY, SECRET, timeout_seconds=1, user_agent="test", pace=0)
+    client = ReportsClient("https://api.example", KEY, SECRET, timeout_seconds=1, user_agent="test", delay_factor=0)
     answer = mock.MagicMock(status_code=302, is_redirect=True, headers={"Location": target})
     answer.__enter__.return_value = answer
     with (
@@ -162,7 +162,7 @@ def test_a_store_behind_https_gets_no_credentials_of_the_machine_either(
         return response
 
     monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
-    client = ReportsClient("https://api.example", KEY, SECRET, timeout_seconds=1, user_agent="test", pace=0)
+    client = ReportsClient("https://api.example", KEY, SECRET, timeout_seconds=1, user_agent="test", delay_factor=0)
     assert download(client) == b"the file"
     assert [(request.url, "Authorization" in request.headers) for request in sent] == [
         ("https://api.example/v3/media/some-file", True),
@@ -194,7 +194,9 @@ def test_a_download_that_cannot_go_on_begins_again() -> None:
 
 
 def test_an_address_that_is_none_is_told_and_no_crash() -> None:
-    client = ReportsClient(f"https://{'a' * 300}.invalid", KEY, SECRET, timeout_seconds=1, user_agent="x", pace=0)
+    client = ReportsClient(
+        f"https://{'a' * 300}.invalid", KEY, SECRET, timeout_seconds=1, user_agent="x", delay_factor=0
+    )
     with pytest.raises(UnreachableError, match="api_url"):
         client.records({})
 

@@ -38,7 +38,7 @@ from tap_vonage_reports.pages import iter_pages
 from tap_vonage_reports.records import RecordParser
 from tap_vonage_reports.reports import ReportScheduler
 from tap_vonage_reports.windows import TimeWindow
-from tap_vonage_reports.wire import DEEPEST, read_json
+from tap_vonage_reports.wire import MAX_DEPTH, read_json
 from tests.harness import Collector, Output, run_tap
 from tests.hostile import (
     DATE,
@@ -96,8 +96,8 @@ RAW = [
     *("1e999999999", "-0e-999999999", "1e99999999999999999999", "1e-99999999999999999999", "0." + "1" * 5000),
     *("9" * 4300, "9" * 4301, "-" + "9" * 5000, str(1 << 64), "-0", "-0.0", "1.0"),
     *("NaN", "-Infinity", "01", '"\\ud800"', '"\\udc00\\ud800"', '{"\\ud800": 1}', '"\\u0000"', "", "}"),
-    *(nested(DEEPEST - 5), nested(DEEPEST + 1), nested(900), nested(5000), nested(200_000)),
-    *(nested(DEEPEST + 1, '{"a":', "}"), nested(5000, '{"a":', "}"), '{"a": 1, "a": 2}', '"\\ud83d\\ude00"'),
+    *(nested(MAX_DEPTH - 5), nested(MAX_DEPTH + 1), nested(900), nested(5000), nested(200_000)),
+    *(nested(MAX_DEPTH + 1, '{"a":', "}"), nested(5000, '{"a":', "}"), '{"a": 1, "a": 2}', '"\\ud83d\\ude00"'),
 ]
 texts = st.text(max_size=5) | st.sampled_from(["", "SUCCESS", "0", "id", "\x00", "../..", "\r\nX-Injected: yes", "😀"])
 values: st.SearchStrategy[Any] = st.recursive(
@@ -371,7 +371,7 @@ def test_a_body_without_end_is_an_error_and_takes_no_more_than_a_page_may(body: 
     named, parts = BODIES[body]
     answer = {"Location": "/elsewhere", **named}
     with (
-        mock.patch.object(clients, "LARGEST_BODY", 2 * MIB),
+        mock.patch.object(clients, "MAX_BODY_BYTES", 2 * MIB),
         HostileServer(lambda _request: itertools.chain([head(status, **answer)], parts())) as server,
         memory_below(20 * MIB),
         pytest.raises(RetriableApiError, match="MiB"),
@@ -384,7 +384,7 @@ def test_a_file_without_end_is_an_error_and_is_not_downloaded_again(body: str) -
     named, parts = BODIES[body]
     with (
         mock.patch.object(clients, "MAX_TRIES", 8),
-        mock.patch.object(clients, "LARGEST_FILE", 8 * MIB),
+        mock.patch.object(clients, "MAX_FILE_BYTES", 8 * MIB),
         HostileServer(lambda _request: itertools.chain([head(**named)], parts())) as server,
         memory_below(20 * MIB),
         pytest.raises(ReportError, match="report_window_days"),
@@ -495,7 +495,7 @@ def test_an_id_that_is_no_text_and_no_number_is_an_error(value: object) -> None:
 def test_rows_that_have_no_name_in_common_take_no_square_of_memory() -> None:
     rows = [{"id": str(number), **{f"{number}-{name}": 1 for name in range(100)}} for number in range(1000)]
     told: list[str] = []
-    parser = RecordParser(SCHEMA, surprised=lambda name, _why: told.append(name))
+    parser = RecordParser(SCHEMA, on_mismatch=lambda name, _why: told.append(name))
     with memory_below(100 * MIB):
         records = parser.parse_rows(rows)
     assert [len(record["_extra"]) for record in records] == [100] * 1000

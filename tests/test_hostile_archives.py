@@ -207,8 +207,8 @@ TABLES = {
 def test_however_long_something_is_no_more_of_it_is_taken_than_of_a_row(table: str, tmp_path: Path) -> None:
     file = quick(TABLES[table])
     with (
-        mock.patch.object(archives, "LONGEST_ROW", 1 << 17),
-        mock.patch.multiple(cells, BLOCK_BYTES=1 << 15, MOST_BYTES=3 << 15),
+        mock.patch.object(archives, "MAX_ROW_CHARACTERS", 1 << 17),
+        mock.patch.multiple(cells, BLOCK_BYTES=1 << 15, MAX_BUFFERED_BYTES=3 << 15),
         memory_below(LARGE * 3 // 4),
     ):
         # As many rows are announced as would explain any length.

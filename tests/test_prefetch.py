@@ -11,8 +11,8 @@ import pytest
 
 from tap_vonage_reports import prefetch
 from tap_vonage_reports.errors import PrefetchStorageError
-from tap_vonage_reports.prefetch import ReadAhead
-from tap_vonage_reports.spool import Spool
+from tap_vonage_reports.prefetch import Prefetcher
+from tap_vonage_reports.spool import DiskQueue
 from tap_vonage_reports.turns import PriorityRateLimiter, RequestCancelled, RequestContext
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ PATIENCE = 20
 
 
 @pytest.fixture
-def make() -> Generator[Callable[[int], ReadAhead[Any]], None, None]:
-    made: list[ReadAhead[Any]] = []
+def make() -> Generator[Callable[[int], Prefetcher[Any]], None, None]:
+    made: list[Prefetcher[Any]] = []
 
-    def _make(workers: int) -> ReadAhead[Any]:
-        made.append(ReadAhead(workers))
+    def _make(workers: int) -> Prefetcher[Any]:
+        made.append(Prefetcher(workers))
         return made[-1]
 
     yield _make
@@ -42,7 +42,7 @@ def work(*items: object) -> Callable[[RequestContext], Iterable[object]]:
     return lambda _turn: iter(items)
 
 
-def test_items_come_in_the_order_of_tasks_whichever_is_done_first(make: Callable[[int], ReadAhead[Any]]) -> None:
+def test_items_come_in_the_order_of_tasks_whichever_is_done_first(make: Callable[[int], Prefetcher[Any]]) -> None:
     last_done = threading.Event()
 
     def first(_turn: RequestContext) -> Iterator[str]:
@@ -60,7 +60,7 @@ def test_items_come_in_the_order_of_tasks_whichever_is_done_first(make: Callable
 
 @pytest.mark.promise("It runs in flat memory.")
 @pytest.mark.parametrize("workers", [1, 3])
-def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], ReadAhead[Any]], workers: int) -> None:
+def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], Prefetcher[Any]], workers: int) -> None:
     ahead = make(workers)
     room = prefetch.ROOM_BY_WORKER * (workers - 1) + prefetch.OWN_ROOM
     lock, fetched, taken, most = threading.Lock(), 0, 0, 0
@@ -82,7 +82,7 @@ def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], Read
     assert most <= room + workers + 1
 
 
-def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Callable[[int], ReadAhead[Any]]) -> None:
+def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Callable[[int], Prefetcher[Any]]) -> None:
     begun = threading.Event()
 
     def next_group(_turn: RequestContext) -> Iterator[str]:
@@ -99,7 +99,7 @@ def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Calla
     assert [item for group in ("this", "next") for _, item in ahead.take(group, nothing)] == ["this", "next"]
 
 
-def test_an_error_comes_in_its_place_and_nothing_after_it_is_begun(make: Callable[[int], ReadAhead[Any]]) -> None:
+def test_an_error_comes_in_its_place_and_nothing_after_it_is_begun(make: Callable[[int], Prefetcher[Any]]) -> None:
     begun: list[int] = []
 
     def fail(_turn: RequestContext) -> Iterator[str]:
@@ -136,7 +136,7 @@ class LongWait:
         yield "never"
 
 
-def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[int], ReadAhead[Any]]) -> None:
+def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[int], Prefetcher[Any]]) -> None:
     later = LongWait()
 
     def fail(_turn: RequestContext) -> Iterator[str]:
@@ -151,7 +151,7 @@ def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[in
         next(ahead.take("group", nothing))
 
 
-def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int], ReadAhead[Any]]) -> None:
+def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int], Prefetcher[Any]]) -> None:
     wait = LongWait()
     ahead = make(2)
     ahead.add("group", [work("a"), wait])
@@ -164,7 +164,7 @@ def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int
     assert list(ahead.take("other", nothing)) == [(0, "b")]
 
 
-def test_there_is_something_to_do_while_nothing_comes(make: Callable[[int], ReadAhead[Any]]) -> None:
+def test_there_is_something_to_do_while_nothing_comes(make: Callable[[int], Prefetcher[Any]]) -> None:
     looked = threading.Event()
 
     def slow(_turn: RequestContext) -> Iterator[str]:
@@ -176,7 +176,7 @@ def test_there_is_something_to_do_while_nothing_comes(make: Callable[[int], Read
     assert list(ahead.take("group", looked.set)) == [(0, "a")]
 
 
-def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], ReadAhead[Any]]) -> None:
+def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], Prefetcher[Any]]) -> None:
     full = threading.Event()
 
     def no_file(*_: Any, **__: Any) -> None:
@@ -198,7 +198,7 @@ def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], ReadAhead[An
 
 @pytest.mark.promise("Temporary files are private to the user and removed on every way out.")
 def test_a_spool_gives_back_what_was_put_in_and_the_file_with_it() -> None:
-    spool: Spool[Any] = Spool()
+    spool: DiskQueue[Any] = DiskQueue()
     items = [{"price": "0.0333", "n": number, "text": "x" * 10_000} for number in range(20)]
     for number, item in enumerate(items):
         spool.append(item, store=number % 3 > 0)

@@ -330,7 +330,7 @@ def test_an_error_that_nobody_has_foreseen_is_told_without_its_text(
         msg = f"{ODD} of 447700900123"
         raise RuntimeError(msg)
 
-    with mock.patch.object(ReportStream, "open_all", fail):
+    with mock.patch.object(ReportStream, "open_partitions", fail):
         output = run_main("--config", tmp_path / "config.json")
     assert output.code == 1
     assert "447700900123" not in output.log

@@ -182,7 +182,7 @@ def test_an_object_is_the_same_out_of_json_text() -> None:
 
 def test_unknown_fields_are_kept_and_reported_once_without_their_value() -> None:
     told: list[tuple[str, str]] = []
-    parser = RecordParser(SCHEMA, surprised=lambda field, why: told.append((field, why)))
+    parser = RecordParser(SCHEMA, on_mismatch=lambda field, why: told.append((field, why)))
     for _ in range(3):
         record = parser.parse({"id": "1", "zeta": "447700900000", "alpha": {"x": 1}, "empty": "", "none": None})
     assert record["_extra"] == {"alpha": {"x": 1}, "zeta": "447700900000"}
@@ -305,7 +305,7 @@ def test_however_many_prices_come_memory_stays_flat() -> None:
         assert [str(record["price"]) for record in parser.parse_cells(["id", "price"], [prices, prices])] == prices
         return tracemalloc.get_traced_memory()[0]
 
-    with mock.patch.object(records, "MOST_REMEMBERED", 100):
+    with mock.patch.object(records, "MAX_CACHED_VALUES", 100):
         tracemalloc.start()
         try:
             before = traced(10_000)

@@ -232,7 +232,7 @@ def test_what_is_read_instead_does_not_wait_for_what_is_read_ahead(make_sandbox:
 def test_more_rows_than_can_be_kept_are_read_by_their_windows(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "MOST_OPEN", 60)
+    monkeypatch.setattr(delivery, "MAX_PENDING_IDS", 60)
     sandbox = make_sandbox(rows=SOME, page_size=20)
     table: Table = {}
     for output in runs(sandbox, table, 4, hours=15):

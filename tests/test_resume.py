@@ -50,8 +50,8 @@ def child(settings: dict[str, Any], output: int) -> None:
 
     vars(prefetch)["ROOM_BY_WORKER"] = ROOM_BY_WORKER
     tap = TapVonageReports(config=settings, catalog=catalog_of(["amd"]))
-    tap.run.pace = 0
-    tap.run_to_end(tap.sync)
+    tap.run.delay_factor = 0
+    tap.run_sync(tap.sync)
 
 
 def killed_after(size: int, settings: dict[str, Any]) -> Output:

@@ -32,7 +32,7 @@ from tap_vonage_reports.client import RETRY_BUDGET_SECONDS, ReportsClient
 from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.signals import EXIT_WITHIN_SECONDS, Interrupted
-from tap_vonage_reports.spool import Spool
+from tap_vonage_reports.spool import DiskQueue
 from tap_vonage_reports.turns import RequestContext
 from tests import harness
 from tests.harness import (
@@ -101,7 +101,7 @@ class Interrupting(Collector):
         self.seen: Counter[Place] = Counter()
 
     @contextmanager
-    def take_signals(self) -> Generator[None, None, None]:
+    def handle_signals(self) -> Generator[None, None, None]:
         before = sys.gettrace()  # what measures the coverage
         sys.settrace(self._enter)
         try:
@@ -358,7 +358,7 @@ def test_pages_that_cannot_be_stored_fail_the_run_and_are_read_by_the_next(sandb
 
 
 def test_what_cannot_be_stored_is_told_when_it_is_put_in() -> None:
-    spool: Spool[str] = Spool()
+    spool: DiskQueue[str] = DiskQueue()
     with (
         mock.patch.object(tempfile, "SpooledTemporaryFile", FullDisk),
         pytest.raises(PrefetchStorageError, match="No space"),

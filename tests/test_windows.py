@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tap_vonage_reports.bookmarks import Bookmark
 from tap_vonage_reports.outcomes import PartitionResult
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.reading import Reading
-from tap_vonage_reports.run import Run
+from tap_vonage_reports.reading import PartitionSync
+from tap_vonage_reports.run import SyncSession
 from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
 from tap_vonage_reports.state import PageCursor, PendingReport
 from tap_vonage_reports.times import format_timestamp
@@ -192,10 +192,10 @@ ACCOUNT = "abcd1234"
 AMD = PRODUCTS["amd"]
 
 
-def open_reading(state: dict[str, Any], now: float, **settings: Any) -> Reading:
+def open_reading(state: dict[str, Any], now: float, **settings: Any) -> PartitionSync:
     """A partition at the beginning of a run, as the stream makes it."""
     config = {"api_key": ACCOUNT, "api_secret": "hush-hush", "report_window_days": 2, "backfill_days": 2, **settings}
-    run = Run(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
+    run = SyncSession(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
     # Now is held back for a minute.
     clock = SimpleNamespace(now=lambda: at(now) + timedelta(minutes=1))
     vars(run)["client"] = SimpleNamespace(clock=clock)  # nothing else of it is needed
@@ -204,7 +204,7 @@ def open_reading(state: dict[str, Any], now: float, **settings: Any) -> Reading:
     bookmark.clip(max(run.now(), run.end()))
     partition = run.partition(AMD, ACCOUNT, None)
     query = {**run.settings.query_of(AMD, None), "account_id": ACCOUNT}
-    return Reading(run, partition, bookmark, query, run.end(), run.now(), PartitionResult(partition))
+    return PartitionSync(run, partition, bookmark, query, run.end(), run.now(), PartitionResult(partition))
 
 
 def hours_of(planned: Iterable[TimeWindow]) -> list[int]:
@@ -220,7 +220,7 @@ def dated(**dates: float | None) -> dict[str, str]:
     return {name: format_timestamp(at(date)) for name, date in dates.items() if date is not None}
 
 
-def request(reading: Reading, window: TimeWindow, number: int = 0, *, ours: bool = True) -> None:
+def request(reading: PartitionSync, window: TimeWindow, number: int = 0, *, ours: bool = True) -> None:
     """Ask for a report."""
     query = fingerprint(reading.report_body(window)) if ours else "other"
     reading.bookmark.remember_report(PendingReport(f"report-{number}", window, query, reading.run.now()))
@@ -241,7 +241,7 @@ class Case:
     lookback: int
     mode: str
 
-    def reading(self) -> Reading:
+    def reading(self) -> PartitionSync:
         state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
         if self.covered:
             state["covered"] = [[format_timestamp(at(start)), format_timestamp(at(end))] for start, end in self.covered]
@@ -367,7 +367,7 @@ def pasts(start: st.SearchStrategy[int | None], end: st.SearchStrategy[int | Non
     return st.lists(st.builds(Past, st.integers(1, 200), start, end, modes, counts), min_size=1, max_size=6)
 
 
-def read_windows(reading: Reading, count: int | None) -> tuple[list[TimeWindow], bool]:
+def read_windows(reading: PartitionSync, count: int | None) -> tuple[list[TimeWindow], bool]:
     """Read so many windows, or all; what was read, and whether that is all."""
     done: list[TimeWindow] = []
     for path in ("reports", "pages"):

@@ -159,10 +159,10 @@ def _adapt(sent: int) -> None:
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
     from tap_vonage_reports import client  # noqa: PLC0415
-    from tap_vonage_reports.run import Run  # noqa: PLC0415
+    from tap_vonage_reports.run import SyncSession  # noqa: PLC0415
     from tap_vonage_reports.settings import Settings  # noqa: PLC0415
 
-    Run.pace = PACE
+    SyncSession.delay_factor = PACE
     vars(client)["ASYNC_RATE"] = ASYNC_RATE
     send, from_config = HTTPAdapter.send, Settings.from_config
 
