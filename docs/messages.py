@@ -118,7 +118,7 @@ def _says_something(text: str) -> bool:
 
 def _modules() -> Iterator[list[_Function]]:
     """The functions of each of the tap's own modules."""
-    for path in sorted(Path(tap_vonage_reports.__file__).parent.glob("*.py")):
+    for path in sorted(Path(tap_vonage_reports.__file__).parent.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         yield [_function(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 

@@ -10,9 +10,9 @@ import click
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_vonage_reports.errors import OutputError, SettingsError, TapError
-from tap_vonage_reports.messages import output_checked
-from tap_vonage_reports.privacy import traceback_without_text
-from tap_vonage_reports.signals import Interrupted
+from tap_vonage_reports.output.messages import output_checked
+from tap_vonage_reports.output.signals import Interrupted
+from tap_vonage_reports.redaction import traceback_without_text
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:

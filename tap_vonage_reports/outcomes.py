@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.costs import FetchMetrics
+from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.tables import aligned
 
 if TYPE_CHECKING:
-    from tap_vonage_reports.run import Partition
+    from tap_vonage_reports.extract.session import Partition
 
 
 class SyncStatus(Enum):

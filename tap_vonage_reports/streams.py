@@ -14,17 +14,17 @@ from singer_sdk import Stream, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
-from tap_vonage_reports.archive import read_chunks
-from tap_vonage_reports.batches import ROWS_PER_FILE, BatchFiles
-from tap_vonage_reports.bookmarks import Bookmark
-from tap_vonage_reports.delivery import Chunk, PartitionReader
 from tap_vonage_reports.errors import ApiError, ProductUnavailableError, safe_for_log
+from tap_vonage_reports.extract.reader import Chunk, PartitionReader
+from tap_vonage_reports.extract.reading import PartitionSync
 from tap_vonage_reports.outcomes import PartitionResult, SyncStatus
-from tap_vonage_reports.privacy import KEEP, PersonalData
+from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.products import personal_kinds
-from tap_vonage_reports.reading import PartitionSync
-from tap_vonage_reports.records import KEY_FIELD, RecordParser
-from tap_vonage_reports.state import adopt_stream_bookmark
+from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
+from tap_vonage_reports.records.report_archive import read_chunks
+from tap_vonage_reports.redaction import KEEP, PersonalData
+from tap_vonage_reports.state.bookmark import Bookmark
+from tap_vonage_reports.state.format import adopt_stream_bookmark
 
 if TYPE_CHECKING:
     import logging
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
     from singer_sdk.metrics import Counter
 
-    from tap_vonage_reports.batches import BatchConfig
+    from tap_vonage_reports.extract.session import SyncSession
+    from tap_vonage_reports.output.batch_files import BatchConfig
     from tap_vonage_reports.products import Product
-    from tap_vonage_reports.run import SyncSession
     from tap_vonage_reports.tap import TapVonageReports
 
 ACCOUNT = "account_id"

@@ -19,6 +19,8 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 
+from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings, from_environment
+from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import (
     ApiError,
     CatalogError,
@@ -27,17 +29,15 @@ from tap_vonage_reports.errors import (
     StateError,
     TapError,
 )
-from tap_vonage_reports.messages import MessageWriter
-from tap_vonage_reports.plan import plan_run
-from tap_vonage_reports.privacy import basic_token, redact_logs
+from tap_vonage_reports.exact_json import texts_of
+from tap_vonage_reports.extract.session import PACKAGE, SyncSession
+from tap_vonage_reports.output.messages import MessageWriter
+from tap_vonage_reports.output.signals import Interrupted, without_handlers
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import KEY_FIELD
-from tap_vonage_reports.run import PACKAGE, SyncSession
-from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
-from tap_vonage_reports.signals import Interrupted, without_handlers
-from tap_vonage_reports.state import BOOKMARKS, check_state
+from tap_vonage_reports.records.parser import KEY_FIELD
+from tap_vonage_reports.redaction import basic_token, redact_logs
+from tap_vonage_reports.state.format import BOOKMARKS, check_state
 from tap_vonage_reports.streams import ReportStream, files_hold_text, personal_data
-from tap_vonage_reports.wire import texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
-    from tap_vonage_reports.plan import DryRun
+    from tap_vonage_reports.dry_run import DryRun
 
 
 PLAN_AS_TABLE, PLAN_AS_JSON = "table", "json"

@@ -25,9 +25,9 @@ from unittest import mock
 
 from tap_vonage_reports.__main__ import run as main
 from tap_vonage_reports.errors import TapError
-from tap_vonage_reports.messages import MessageWriter
-from tap_vonage_reports.privacy import all_handlers
-from tap_vonage_reports.run import SyncSession
+from tap_vonage_reports.extract.session import SyncSession
+from tap_vonage_reports.output.messages import MessageWriter
+from tap_vonage_reports.redaction import all_handlers
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def run_main(*arguments: str | Path, environment: Mapping[str, str] | None = Non
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with (
-            mock.patch.object(SyncSession, "pace", 0),
+            mock.patch.object(SyncSession, "delay_factor", 0),
             mock.patch.dict(os.environ, _environment(environment), clear=True),
             contextlib.redirect_stdout(stdout),
             contextlib.redirect_stderr(stderr),

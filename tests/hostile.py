@@ -17,8 +17,8 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from tap_vonage_reports import client as clients
-from tap_vonage_reports.client import ReportsClient
+from tap_vonage_reports.api import client as clients
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.products import PRODUCTS
 
 if TYPE_CHECKING:

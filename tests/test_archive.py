@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports import archive as archives
-from tap_vonage_reports.archive import open_members, read_chunks, verify
 from tap_vonage_reports.errors import ArchiveError
+from tap_vonage_reports.records import report_archive as archives
+from tap_vonage_reports.records.report_archive import open_members, read_chunks, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ import pytest
 from tap_vonage_reports.errors import SettingsError, SyncFailedError
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
-from tap_vonage_reports.times import parse_time
+from tap_vonage_reports.timestamps import parse_time
 from tests.harness import Output, catalog_of, run_tap, settings_for
 from tests.test_reports import BROKEN_FILES
 

@@ -28,12 +28,13 @@ from singer_sdk import Stream
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
-from tap_vonage_reports import arrow, cells
-from tap_vonage_reports.arrow import Parquet
-from tap_vonage_reports.batches import BatchFiles
 from tap_vonage_reports.errors import ArchiveError, RecordError, SettingsError, TapError
+from tap_vonage_reports.output import parquet as arrow
+from tap_vonage_reports.output.batch_files import BatchFiles
+from tap_vonage_reports.output.parquet import Parquet
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import RecordParser
+from tap_vonage_reports.records import arrow_csv as cells
+from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
 from tests.sandbox.reading import NOW, SHAPES, Reader
 from tests.sandbox.reporting import created, download
@@ -616,7 +617,9 @@ def test_a_full_disk_is_told_and_leaves_no_file(tmp_path: Path, kind: str) -> No
 
     files = files_for(config(tmp_path, kind))
     full = mock.patch(
-        "tap_vonage_reports.batches.open", lambda path, mode, opener: Full(path, mode, opener=opener), create=True
+        "tap_vonage_reports.output.batch_files.open",
+        lambda path, mode, opener: Full(path, mode, opener=opener),
+        create=True,
     )
     with full, pytest.raises(TapError, match="No space left on device") as told, files:
         files.write_records(records_of({"text": "x" * 100}))
@@ -642,8 +645,8 @@ def test_a_storage_that_fails_is_told_and_leaves_no_file(tmp_path: Path, monkeyp
 @pytest.fixture
 def without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "tap_vonage_reports.arrow")
-    monkeypatch.delattr("tap_vonage_reports.arrow")
+    monkeypatch.delitem(sys.modules, "tap_vonage_reports.output.parquet")
+    monkeypatch.delattr("tap_vonage_reports.output.parquet")
 
 
 @pytest.mark.usefixtures("without_pyarrow")

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_vonage_reports.bookmarks import Bookmark
+from tap_vonage_reports.config.settings import fingerprint
 from tap_vonage_reports.errors import StateError
+from tap_vonage_reports.intervals import TimeWindow, spans, windows_of
 from tap_vonage_reports.sandbox import Sandbox, Within
-from tap_vonage_reports.settings import fingerprint
-from tap_vonage_reports.state import PageCursor, check_state
-from tap_vonage_reports.times import format_timestamp, parse_time
-from tap_vonage_reports.windows import TimeWindow, spans, windows_of
+from tap_vonage_reports.state.bookmark import Bookmark
+from tap_vonage_reports.state.format import PageCursor, check_state
+from tap_vonage_reports.timestamps import format_timestamp, parse_time
 from tests.harness import Output, catalog_of, run_tap, settings_for
 from tests.test_windows import dated, open_reading
 

@@ -11,8 +11,9 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.answers import retry_after
-from tap_vonage_reports.client import MAX_TRIES, ReportsClient
+from tap_vonage_reports.api.client import MAX_TRIES, ReportsClient
+from tap_vonage_reports.api.rate_limit import RequestContext
+from tap_vonage_reports.api.responses import retry_after
 from tap_vonage_reports.errors import (
     CredentialsError,
     ProductUnavailableError,
@@ -24,7 +25,6 @@ from tap_vonage_reports.errors import (
     WindowInFutureError,
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tap_vonage_reports.turns import RequestContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ QUERY = {
 
 
 def client_of(sandbox: Sandbox, **options: Any) -> ReportsClient:
-    settings: dict[str, Any] = {"timeout_seconds": 5, "user_agent": "test", "pace": 0, **options}
+    settings: dict[str, Any] = {"timeout_seconds": 5, "user_agent": "test", "delay_factor": 0, **options}
     return ReportsClient(sandbox.url, sandbox.api_key, sandbox.api_secret, **settings)
 
 

@@ -11,19 +11,19 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports import client
-from tap_vonage_reports.answers import http_date
-from tap_vonage_reports.client import ReportsClient, ServerClock
+from tap_vonage_reports.api import client
+from tap_vonage_reports.api.client import ReportsClient, ServerClock
+from tap_vonage_reports.api.responses import http_date
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.sandbox.clock import Clock
-from tap_vonage_reports.times import format_query_time, parse_time
+from tap_vonage_reports.timestamps import format_query_time, parse_time
 from tests.harness import Output, catalog_of, in_time_zone, run_forked, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tap_vonage_reports.client import ApiResponse
+    from tap_vonage_reports.api.client import ApiResponse
 
 LEARN, ASK, CREATE = ServerClock.learn, ReportsClient.records, ReportsClient.create_report
 

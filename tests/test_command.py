@@ -34,7 +34,7 @@ def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
         "pyarrow",
         "s3fs",
         "starlette",
-        "tap_vonage_reports.arrow",
+        "tap_vonage_reports.output.parquet",
         "tap_vonage_reports.sandbox",
         "uvicorn",
     }

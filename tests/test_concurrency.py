@@ -10,10 +10,10 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.client import ReportsClient
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.errors import UnreachableError
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
-from tap_vonage_reports.times import parse_time
+from tap_vonage_reports.timestamps import parse_time
 from tests.harness import run_main, run_tap, settings_for
 
 if TYPE_CHECKING:

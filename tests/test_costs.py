@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.client import ApiResponse, ReportsClient
-from tap_vonage_reports.costs import FetchMetrics
+from tap_vonage_reports.api.client import ApiResponse, ReportsClient
+from tap_vonage_reports.intervals import TimeWindow, spans
+from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.sandbox import Within
-from tap_vonage_reports.windows import TimeWindow, spans
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import pytest
 import requests
 import urllib3
 
-from tap_vonage_reports import client as clients
-from tap_vonage_reports.client import ReportsClient
+from tap_vonage_reports.api import client as clients
+from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_vonage_reports.errors import (
     ApiError,
     ReportError,
@@ -22,7 +23,6 @@ from tap_vonage_reports.errors import (
     SettingsError,
     UnreachableError,
 )
-from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings
 from tests.hostile import (
     ENDPOINTS,
     KEY,

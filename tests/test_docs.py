@@ -17,11 +17,12 @@ from urllib.parse import unquote, urlsplit
 import jsonschema
 import pytest
 
-from tap_vonage_reports import errors, state
-from tap_vonage_reports.archive import check_header
+from tap_vonage_reports import errors
+from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.records.report_archive import check_header
 from tap_vonage_reports.sandbox import Within
-from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings
+from tap_vonage_reports.state import format as state
 from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import run_tap, settings_for
 

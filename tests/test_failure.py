@@ -13,7 +13,7 @@ from tap_vonage_reports.errors import (
     UnreachableError,
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tap_vonage_reports.times import parse_time
+from tap_vonage_reports.timestamps import parse_time
 from tests import test_reports
 from tests.harness import Output, run_tap, settings_for
 

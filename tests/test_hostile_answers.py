@@ -20,10 +20,8 @@ from hypothesis import strategies as st
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
-from tap_vonage_reports import client as clients
-from tap_vonage_reports.answers import rows_announced
-from tap_vonage_reports.arrow import Parquet
-from tap_vonage_reports.batches import JsonLines
+from tap_vonage_reports.api import client as clients
+from tap_vonage_reports.api.responses import rows_announced
 from tap_vonage_reports.errors import (
     ApiError,
     PaginationError,
@@ -34,11 +32,13 @@ from tap_vonage_reports.errors import (
     StateError,
     TapError,
 )
-from tap_vonage_reports.pages import iter_pages
-from tap_vonage_reports.records import RecordParser
-from tap_vonage_reports.reports import ReportScheduler
-from tap_vonage_reports.windows import TimeWindow
-from tap_vonage_reports.wire import MAX_DEPTH, read_json
+from tap_vonage_reports.exact_json import MAX_DEPTH, read_json
+from tap_vonage_reports.extract.pages.pagination import iter_pages
+from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
+from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.output.batch_files import JsonLines
+from tap_vonage_reports.output.parquet import Parquet
+from tap_vonage_reports.records.parser import RecordParser
 from tests.harness import Collector, Output, run_tap
 from tests.hostile import (
     DATE,
@@ -409,7 +409,7 @@ def test_a_body_that_only_drips_is_given_up(endpoint: str, chunked: bool) -> Non
     drip = b"1\r\n \r\n" if chunked else b" "
     named = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(MIB)}
     with HostileServer(lambda _request: itertools.chain([head(**named)], itertools.repeat(drip))) as server:
-        clock = mock.patch("tap_vonage_reports.client.time.monotonic", side_effect=itertools.count(0, 1))
+        clock = mock.patch("tap_vonage_reports.api.client.time.monotonic", side_effect=itertools.count(0, 1))
         # A clock that goes on by a second with each look: more than a handful of looks would be a part each.
         with clock, pytest.raises(RetriableApiError, match="too slowly"):
             ENDPOINTS[endpoint](client_of(server))

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_vonage_reports import archive as archives
-from tap_vonage_reports import cells
-from tap_vonage_reports.archive import read_chunks, verify
-from tap_vonage_reports.arrow import Parquet
-from tap_vonage_reports.batches import BatchFiles
 from tap_vonage_reports.errors import ArchiveError, RecordError
-from tap_vonage_reports.records import RecordParser
+from tap_vonage_reports.output.batch_files import BatchFiles
+from tap_vonage_reports.output.parquet import Parquet
+from tap_vonage_reports.records import arrow_csv as cells
+from tap_vonage_reports.records import report_archive as archives
+from tap_vonage_reports.records.parser import RecordParser
+from tap_vonage_reports.records.report_archive import read_chunks, verify
 from tests.hostile import MIB, PRODUCT, memory_below
 from tests.test_batches import config
 

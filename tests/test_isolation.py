@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.client import ReportsClient
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.errors import ProductUnavailableError
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tests.harness import Output, catalog_of, run_main, settings_for
@@ -81,7 +81,11 @@ def make_tap(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Callable[[
 
 def results(output: Output) -> dict[tuple[str, str, str], tuple[int, str]]:
     """The summary: rows and result by stream, direction and account."""
-    lines = [line.rpartition(" | ")[2].split() for line in output.log.splitlines() if "tap_vonage_reports.run" in line]
+    lines = [
+        line.rpartition(" | ")[2].split()
+        for line in output.log.splitlines()
+        if "tap_vonage_reports.extract.session" in line
+    ]
     assert lines[0][:4] == ["stream", "direction", "account", "rows"]
     assert lines[0][-1] == "result"
     assert lines[-1][1:4] == ["rows", "in", "all"]

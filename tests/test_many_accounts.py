@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports import run
+from tap_vonage_reports.extract import session as run
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.settings import CONFIG_JSONSCHEMA
 from tap_vonage_reports.tap import TapVonageReports
 
 PROJECT = yaml.safe_load((Path(__file__).parent.parent / "meltano.yml").read_text(encoding="utf-8"))

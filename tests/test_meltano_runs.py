@@ -20,7 +20,7 @@ import requests
 import yaml
 
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import RecordParser
+from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
 from tests.conftest import NOW
 from tests.environments import ROOT, environment

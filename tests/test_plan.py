@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.client import ReportsClient
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.products import PRODUCTS
 from tests.harness import catalog_of, run_main, run_tap, settings_for
 

@@ -224,8 +224,8 @@ def test_files_of_any_width_of_values_are_read_together(
 
 def _batch_of_one(folder: Path, price: str) -> bytes:
     """A BATCH message with a file of one row, in which all but id, time and price is null."""
-    from tap_vonage_reports.batches import BatchFiles  # noqa: PLC0415
-    from tap_vonage_reports.records import RecordParser  # noqa: PLC0415
+    from tap_vonage_reports.output.batch_files import BatchFiles  # noqa: PLC0415
+    from tap_vonage_reports.records.parser import RecordParser  # noqa: PLC0415
     from tap_vonage_reports.tap import TapVonageReports  # noqa: PLC0415
 
     schema = PRODUCTS["sms"].schema

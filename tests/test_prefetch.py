@@ -9,11 +9,11 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports import prefetch
+from tap_vonage_reports.api.rate_limit import PriorityRateLimiter, RequestCancelled, RequestContext
 from tap_vonage_reports.errors import PrefetchStorageError
-from tap_vonage_reports.prefetch import Prefetcher
-from tap_vonage_reports.spool import DiskQueue
-from tap_vonage_reports.turns import PriorityRateLimiter, RequestCancelled, RequestContext
+from tap_vonage_reports.extract.pages import prefetch
+from tap_vonage_reports.extract.pages.prefetch import Prefetcher
+from tap_vonage_reports.extract.pages.spool import DiskQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator

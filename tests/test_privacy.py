@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.privacy import (
+from tap_vonage_reports.products import PRODUCTS, personal_kinds
+from tap_vonage_reports.redaction import (
     REDACTED,
     PersonalData,
     RedactingFormatter,
@@ -25,7 +26,6 @@ from tap_vonage_reports.privacy import (
     normalized,
     redact_logs,
 )
-from tap_vonage_reports.products import PRODUCTS, personal_kinds
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.streams import ReportStream
 from tests.harness import Output, catalog_of, run_main, run_tap, settings_for

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.settings import CONFIG_JSONSCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

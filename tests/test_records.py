@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports import records
 from tap_vonage_reports.errors import RecordError
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import RecordParser
+from tap_vonage_reports.records import parser as records
+from tap_vonage_reports.records.parser import RecordParser
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports import delivery
-from tap_vonage_reports.client import ApiResponse, ReportsClient
+from tap_vonage_reports.api.client import ApiResponse, ReportsClient
+from tap_vonage_reports.extract import reader as delivery
+from tap_vonage_reports.extract.status_tracking import StatusTracker
+from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.refresh import StatusTracker
 from tap_vonage_reports.sandbox import Fault
-from tap_vonage_reports.windows import TimeWindow
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:

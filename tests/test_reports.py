@@ -11,10 +11,10 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports import reports
 from tap_vonage_reports.errors import SyncFailedError
+from tap_vonage_reports.extract.reports import scheduler as reports
+from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.reports import ReportScheduler
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.harness import Output, run_tap, settings_for
 
@@ -265,7 +265,7 @@ def test_a_report_that_takes_too_long_is_an_error_that_says_what_to_change(
     sandbox.faults.on(fault)
     moments = itertools.count(0.0, 60.0)
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
-    with mock.patch("tap_vonage_reports.reports.time", clock):
+    with mock.patch("tap_vonage_reports.extract.reports.scheduler.time", clock):
         output = read(sandbox, report_timeout_minutes=30)
     assert said in str(output.error)
     assert "report_timeout_minutes" in str(output.error)
@@ -276,14 +276,14 @@ def test_an_api_that_never_has_room_for_a_report_is_an_error(sandbox: Sandbox) -
     sandbox.faults.on(Fault.CREATE_TOO_MANY_REQUESTS)
     moments = itertools.count(0.0, 60.0)
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
-    with mock.patch("tap_vonage_reports.reports.time", clock):
+    with mock.patch("tap_vonage_reports.extract.reports.scheduler.time", clock):
         output = read(sandbox)
     assert "no room for one more report" in str(output.error)
 
 
 def test_a_full_disk_is_an_error_that_says_so(sandbox: Sandbox) -> None:
     with mock.patch(
-        "tap_vonage_reports.client.ReportsClient._save", side_effect=OSError(28, "No space left on device")
+        "tap_vonage_reports.api.client.ReportsClient._save", side_effect=OSError(28, "No space left on device")
     ):
         output = read(sandbox)
     assert "No space left" in str(output.error)

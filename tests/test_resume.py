@@ -15,11 +15,11 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 from singer_sdk.singerlib import StateMessage
 
-from tap_vonage_reports import prefetch
-from tap_vonage_reports.messages import MessageWriter
+from tap_vonage_reports.extract.pages import prefetch
+from tap_vonage_reports.output.messages import MessageWriter
+from tap_vonage_reports.output.signals import Interrupted
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
-from tap_vonage_reports.signals import Interrupted
-from tap_vonage_reports.times import parse_time
+from tap_vonage_reports.timestamps import parse_time
 from tests.harness import COMMAND, Output, catalog_of, forks, run_tap, settings_for
 
 if TYPE_CHECKING:

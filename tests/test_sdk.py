@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
+from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.run import SyncSession
 from tap_vonage_reports.sandbox import Sandbox
 from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import catalog_of, settings_for
@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {"api_key": "later", "api_secret": "later", "start_da
 def _sandbox() -> Iterator[None]:
     with Sandbox(rows={"*": 4}, clock="2026-11-20T12:00:00Z", faults=["no-rate-limit", "extra-columns"]) as sandbox:
         SETTINGS.update(settings_for(sandbox))
-        with mock.patch.object(SyncSession, "pace", 0):
+        with mock.patch.object(SyncSession, "delay_factor", 0):
             yield
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings, from_environment
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, from_environment
 from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import run_main
 

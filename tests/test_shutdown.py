@@ -28,12 +28,12 @@ import pytest
 from pyrate_limiter.abstracts.bucket import Leaker
 
 import tap_vonage_reports
-from tap_vonage_reports.client import RETRY_BUDGET_SECONDS, ReportsClient
+from tap_vonage_reports.api.client import RETRY_BUDGET_SECONDS, ReportsClient
+from tap_vonage_reports.api.rate_limit import RequestContext
 from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
+from tap_vonage_reports.extract.pages.spool import DiskQueue
+from tap_vonage_reports.output.signals import EXIT_WITHIN_SECONDS, Interrupted
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
-from tap_vonage_reports.signals import EXIT_WITHIN_SECONDS, Interrupted
-from tap_vonage_reports.spool import DiskQueue
-from tap_vonage_reports.turns import RequestContext
 from tests import harness
 from tests.harness import (
     COMMAND,

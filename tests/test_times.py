@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports import times
-from tap_vonage_reports.records import RecordParser
-from tap_vonage_reports.times import (
+from tap_vonage_reports import timestamps as times
+from tap_vonage_reports.records.parser import RecordParser
+from tap_vonage_reports.timestamps import (
     format_query_time,
     format_timestamp,
     months_before,

@@ -13,15 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.bookmarks import Bookmark
-from tap_vonage_reports.outcomes import PartitionResult
-from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.reading import PartitionSync
-from tap_vonage_reports.run import SyncSession
-from tap_vonage_reports.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
-from tap_vonage_reports.state import PageCursor, PendingReport
-from tap_vonage_reports.times import format_timestamp
-from tap_vonage_reports.windows import (
+from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
+from tap_vonage_reports.extract.reading import PartitionSync
+from tap_vonage_reports.extract.session import SyncSession
+from tap_vonage_reports.intervals import (
     TimeWindow,
     by_report,
     cut,
@@ -33,6 +28,11 @@ from tap_vonage_reports.windows import (
     unsettled,
     windows_of,
 )
+from tap_vonage_reports.outcomes import PartitionResult
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.state.bookmark import Bookmark
+from tap_vonage_reports.state.format import PageCursor, PendingReport
+from tap_vonage_reports.timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,0 +1,1 @@
+"""The Reports API over HTTP: one method per endpoint, transport, retries, rate limits."""

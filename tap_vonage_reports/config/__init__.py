@@ -1,0 +1,1 @@
+"""The settings: their schema, their checks, and their typed form."""

@@ -1,0 +1,1 @@
+"""The sync path: pages of a window, prefetched by workers, emitted in order of time."""

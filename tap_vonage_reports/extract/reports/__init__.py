@@ -1,0 +1,1 @@
+"""The async path: report jobs, requested, polled, downloaded, verified."""

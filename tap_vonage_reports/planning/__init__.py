@@ -1,0 +1,1 @@
+"""What a run has to read: partitions, date ranges, windows."""

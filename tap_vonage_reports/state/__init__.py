@@ -1,0 +1,1 @@
+"""The Singer state: its format, coverage, and the bookmark of a partition."""
