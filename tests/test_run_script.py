@@ -78,8 +78,9 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
     assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
-def test_the_help_names_every_command() -> None:
-    answer = run("--help")
+@pytest.mark.parametrize("arguments", [["--help"], []], ids=["help", "nothing"])
+def test_the_help_names_every_command(arguments: list[str]) -> None:
+    answer = run(*arguments)
     assert answer.returncode == 0
     for command in COMMANDS:
         assert re.search(rf"^  {command} +\S", answer.stdout, re.MULTILINE)
