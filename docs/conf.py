@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 project = "tap-vonage-reports"
 language = "en"
 extensions = ["myst_parser", "docs.reference"]
-exclude_patterns = ["generated"]
+exclude_patterns = ["generated", "hub"]  # docs/hub goes to the Meltano hub, not on the site
 nitpicky = True
 smartquotes = False  # a message is found as the tap writes it
 
@@ -20,7 +20,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = "tap-vonage-reports"
-html_logo = html_favicon = "../hub/logo.svg"
+html_logo = html_favicon = "hub/logo.svg"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False

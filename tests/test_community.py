@@ -18,7 +18,11 @@ FORMS = {
     for path in TEMPLATES.glob("*.yml")
     if path.name != "config.yml"
 }
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "hub").glob("*.md"), ROOT / "docs" / "loaders.md", ROOT / "docs" / "meltano.md"]
+PAGES = [
+    *(page for folder in (".", ".github", "docs/hub") for page in (ROOT / folder).glob("*.md")),
+    ROOT / "docs" / "loaders.md",
+    ROOT / "docs" / "meltano.md",
+]
 KINDS = {"markdown", "textarea", "input", "dropdown", "checkboxes"}
 
 every_form = pytest.mark.parametrize("form", FORMS)
@@ -83,7 +87,7 @@ def test_the_changelog_begins_with_what_is_not_released_and_has_known_kinds_of_c
 
 
 def test_the_commands_for_contributors_are_there() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert set(re.findall(r"\./run (\w+)", text)) <= set(COMMANDS)
     named = {module.replace(".", "/") + ".py" for module in re.findall(r"python -m ([\w.]+)", text)}
     named |= set(re.findall(r"\b(?:tests|tap_vonage_reports)/[\w/]+\.py\b", text))

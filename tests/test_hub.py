@@ -18,7 +18,7 @@ from jsonschema import Draft7Validator
 from tests.harness import run_main
 from tests.test_meltano import TAP, kind_of_setting
 
-FOLDER = Path(__file__).parent.parent / "hub"
+FOLDER = Path(__file__).parent.parent / "docs" / "hub"
 FILE, LOGO = FOLDER / "tap-vonage-reports.yml", FOLDER / "logo.svg"
 DEFINITION = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 FROM_MELTANO_YML = (
