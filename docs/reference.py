@@ -17,7 +17,7 @@ import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
 from docs.messages import error_texts, error_types, log_texts
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser

@@ -18,7 +18,8 @@ import jsonschema
 import pytest
 
 from tap_vonage_reports import errors
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.report_archive import check_header
 from tap_vonage_reports.sandbox import Within

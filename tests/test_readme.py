@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.products import PRODUCTS
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings, from_environment
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.settings import Settings
+from tap_vonage_reports.config.validation import from_environment
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.tap import TapVonageReports
@@ -60,13 +62,13 @@ def test_the_credentials_are_all_that_is_required() -> None:
         ({"lookback_hours": LEAK}, "lookback_hours must be of type number"),
         ({"fetch_mode": LEAK}, "fetch_mode must be one of auto, sync, async"),
         ({"request_timeout_seconds": 0}, "request_timeout_seconds"),
-        ({"stream_options": {"smss": {}}}, "unknown stream smss. Known: sms,"),
+        ({"stream_options": {"smss": {}}}, "unknown stream smss. Correct or remove it. Known: sms,"),
         ({"stream_options": {"sms": {"filter": {}}}}, "stream_options.sms.filter is unknown"),
-        ({"stream_options": {"sms": {"filters": {"provider": LEAK}}}}, "The API takes status, from, to"),
-        ({"stream_options": {"amd": {"filters": {"direction": "inbound"}}}}, "The API takes call_id"),
-        ({"stream_options": {"reports_usage": {"filters": {"to": LEAK}}}}, "The API takes none"),
-        ({"stream_options": {"sms": {"filters": {"direction": LEAK}}}}, "inbound or outbound"),
-        ({"stream_options": {"sms": {"filters": {"include_message": "true"}}}}, "setting of its own"),
+        ({"stream_options": {"sms": {"filters": {"provider": LEAK}}}}, "the API accepts only status, from, to"),
+        ({"stream_options": {"amd": {"filters": {"direction": "inbound"}}}}, "the API accepts only call_id"),
+        ({"stream_options": {"reports_usage": {"filters": {"to": LEAK}}}}, "the API accepts none"),
+        ({"stream_options": {"sms": {"filters": {"direction": LEAK}}}}, "direction must be one of outbound, inbound"),
+        ({"stream_options": {"sms": {"filters": {"include_message": "true"}}}}, "Use the setting include_message"),
         ({"stream_options": {"sms": {"filters": {"to": ""}}}}, "must not be empty"),
         ({"stream_options": {"sms": {"filters": {"to": 44}}}}, "stream_options.sms.filters.to"),
     ],
@@ -102,6 +104,10 @@ def test_every_filter_that_the_api_takes_is_accepted(product: Any) -> None:
     if product.directions:
         filters["direction"] = "inbound"
     assert problems(stream_options={product.stream: {"filters": filters}}) == []
+
+
+def test_no_filters_may_be_written_as_null() -> None:
+    assert problems(stream_options={"sms": {"filters": None}}) == []
 
 
 @pytest.mark.parametrize(
