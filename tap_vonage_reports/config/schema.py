@@ -91,38 +91,41 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
         "account_ids",
         th.ArrayType(th.StringType(min_length=1)),
-        title="Accounts",
-        description="Accounts to report on: the primary one or its sub-accounts. Default: the account of api_key.",
+        title="Account IDs",
+        description="Accounts to sync: the primary account or its sub-accounts. Default: the account of api_key.",
     ),
     th.Property(
         "include_subaccounts",
         th.BooleanType,
         default=False,
         title="Include sub-accounts",
-        description="Also report on every sub-account, listed through the Subaccounts API at the start of a run.",
+        description="Also sync every sub-account. The Subaccounts API lists them at the start of each run.",
     ),
     th.Property(
         "start_date",
         th.DateTimeType,
         title="Start date",
         description=(
-            "From when to read. Default: 7 days ago. Earlier than Vonage keeps records "
-            "(13 months; Video 90 days) is cut to that, with a warning."
+            "Start of the time range to sync. Default: 7 days ago. A date before Vonage's retention limit "
+            "(13 months; Video: 90 days) is moved to that limit, with a warning."
         ),
     ),
     th.Property(
         "end_date",
         th.DateTimeType,
         title="End date",
-        description="Until when to read, exclusive. Default: now, less the minute that the API wants to be behind.",
+        description=(
+            "End of the time range to sync, exclusive. Default: 60 seconds ago, because the API rejects times "
+            "that are not in the past."
+        ),
     ),
     th.Property(
         "lookback_hours",
         th.NumberType(minimum=0, maximum=MAX_HOURS),
-        title="Look-back (hours)",
+        title="Lookback (hours)",
         description=(
-            "How far before the bookmark to read again, for rows that arrive late or change. "
-            "Default: per product, see the table of streams. Rows read again are billed again."
+            "Lookback window: how far before the bookmark to refetch, to pick up late and updated rows. "
+            "Refetched rows are billed again. Default: per product, see the table of streams."
         ),
     ),
     th.Property(
@@ -131,8 +134,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=BY_WINDOW,
         title="Status refresh",
         description=(
-            "How rows that change are kept up to date: by reading the whole look-back again (window), or, for SMS and "
-            "MESSAGES, by looking up those that are not final yet (ids), which pulls far fewer rows."
+            "How to pick up status changes: refetch the whole lookback window (window), or, for SMS and MESSAGES, "
+            "fetch only the rows that are not final, by ID (ids), which refetches far fewer rows."
         ),
     ),
     th.Property(
@@ -141,8 +144,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=1,
         title="Late rows (hours)",
         description=(
-            "With status_refresh ids: how late rows may be listed. So much before the bookmark is read again in any "
-            "case."
+            "With status_refresh ids: how late the API may list a row. This much time before the bookmark is always "
+            "refetched."
         ),
     ),
     th.Property(
@@ -150,42 +153,48 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Include message bodies",
-        description="Also read the text of messages (SMS, MESSAGES).",
+        description="Include the text of messages (SMS, MESSAGES).",
     ),
     th.Property(
         "show_concatenated",
         th.BooleanType,
         default=False,
         title="Show concatenated",
-        description="Also read the column concatenated (SMS, outbound).",
+        description="Include the column concatenated (outbound SMS).",
     ),
     th.Property(
         "fetch_mode",
         th.StringType(allowed_values=FETCH_MODES),
-        default="auto",
+        default=AUTO,
         title="Fetch mode",
-        description="How to read: by pages (sync), by asynchronous reports (async), or by whichever is better (auto).",
+        description=(
+            "How to fetch rows: page by page (sync), by asynchronous reports (async), or by whichever suits the time "
+            "range (auto)."
+        ),
     ),
     th.Property(
         "backfill_days",
         th.IntegerType(minimum=1, maximum=MAX_DAYS),
         default=7,
-        title="Backfill days",
-        description="In auto, a range longer than this is read by async reports, up to a day before its end.",
+        title="Backfill threshold (days)",
+        description=(
+            "With fetch_mode auto: a time range longer than this is fetched by asynchronous reports, except for its "
+            "last day."
+        ),
     ),
     th.Property(
         "sync_window_hours",
         th.NumberType(exclusive_minimum=0, maximum=24),
         default=24,
         title="Sync window (hours)",
-        description="Longest window of one synchronous query, at most 24.",
+        description="Maximum time window of one synchronous request. At most 24 hours, Vonage's documented limit.",
     ),
     th.Property(
         "report_window_days",
         th.IntegerType(minimum=1, maximum=MAX_DAYS),
         default=31,
         title="Report window (days)",
-        description="Longest window of an async report.",
+        description="Maximum time window of one asynchronous report.",
     ),
     th.Property(
         "max_requests_per_second",
@@ -193,8 +202,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=10,
         title="Requests per second",
         description=(
-            "How many synchronous queries are sent in a second, at most. Vonage takes 10; "
-            "set less where other programs use the same API key."
+            "Maximum number of synchronous requests per second. Vonage allows 10. Set it lower if other programs use "
+            "the same API key."
         ),
     ),
     th.Property(
@@ -202,70 +211,70 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1, maximum=1_000),
         default=5,
         title="Concurrent requests",
-        description="How many windows are read at once, at most.",
+        description="Maximum number of time windows fetched concurrently.",
     ),
     th.Property(
         "max_concurrent_reports",
         th.IntegerType(minimum=1, maximum=1_000),
         default=5,
         title="Concurrent reports",
-        description="How many async reports are in flight at once, over all streams.",
+        description="Maximum number of asynchronous reports in flight, across all streams.",
     ),
     th.Property(
         "report_timeout_minutes",
         th.IntegerType(minimum=1, maximum=100_000),
         default=180,
         title="Report timeout (minutes)",
-        description="How long one async report may take to be generated.",
+        description="How long to wait for Vonage to generate one asynchronous report.",
     ),
     th.Property(
         "request_timeout_seconds",
         th.IntegerType(minimum=1, maximum=100_000),
         default=60,
         title="Request timeout (seconds)",
-        description="How long to wait for a connection, and for each part of an answer.",
+        description="How long to wait for a connection, and for each part of a response.",
     ),
     th.Property(
         "personal_data",
         th.StringType(allowed_values=[KEEP, HASH, DROP]),
         default=KEEP,
         title="Personal data",
-        description=(
-            "What becomes of personal data in records: keep them, hash them (salted SHA-256), or drop their columns."
-        ),
+        description="How to treat personal data: keep it, hash it (salted SHA-256), or drop its columns.",
     ),
     th.Property(
         "personal_data_salt",
         th.StringType(min_length=1),
         secret=True,
         title="Salt for personal data",
-        description="Secret that is hashed with each value; needed to hash. The same salt gives the same hashes.",
+        description=(
+            "Secret hashed with each value. Required by personal_data hash. Keep it: another salt gives other hashes."
+        ),
     ),
     th.Property(
         "stream_options",
         th.ObjectType(additional_properties=_STREAM_OPTIONS),
-        title="Options by stream",
+        title="Stream options",
         description=(
-            "For each stream, by its name: lookback_hours, fetch_mode, and filters "
-            "(only those that the API takes for the product, see the table of streams)."
+            "Options for single streams, by stream name: lookback_hours, fetch_mode, and filters "
+            "(those that the API accepts for the product, see the table of streams)."
         ),
     ),
     th.Property(
         "batch_config",
         _BATCH_CONFIG,
-        title="Batch files",
+        title="BATCH files",
         description=(
-            "Write rows to files and BATCH messages instead of RECORD messages: encoding (format parquet or jsonl, "
-            "and compression), storage (root: a folder or an fsspec address; prefix; params), and batch_size, the rows "
-            "of a file. The files are the target's to remove."
+            "Write rows to files and BATCH messages instead of RECORD messages. Takes encoding (format parquet or "
+            "jsonl; compression), storage (root: a folder or an fsspec URL; prefix; params) and batch_size (rows per "
+            "file). The target has to remove the files."
         ),
     ),
     th.Property(
         "api_url",
         th.StringType(min_length=1),
         default="https://api.nexmo.com",
-        title="API address",
-        description="Base address of the API. Plain http only to this machine.",
+        title="API URL",
+        description="Base URL of the API. Plain HTTP is allowed only to the local machine.",
     ),
     additional_properties=False,
 ).to_dict()
