@@ -209,9 +209,9 @@ def _stream(product: Product) -> Iterator[str]:
     yield ""
     yield from _table(("What", "Value"), _facts(product), "facts")
     if product.unsure:
-        yield ":::{admonition} Not known for sure"
+        yield ":::{admonition} Open questions"
         yield ":class: warning"
-        yield f"{_plain(product.unsure[0].upper() + product.unsure[1:])}."
+        yield _plain(product.unsure)
         yield ":::"
         yield ""
     yield "## Fields"
