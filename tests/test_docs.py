@@ -1,7 +1,9 @@
-"""The documentation site: built strictly, says what the code does, and leads nowhere that is not there."""
+"""The documentation site builds without warnings, matches the code, and has no dead links."""
 
 from __future__ import annotations
 
+import ast
+import builtins
 import json
 import posixpath
 import re
@@ -17,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 import jsonschema
 import pytest
 
+from docs.messages import error_messages, error_types, log_messages
 from tap_vonage_reports import errors
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
@@ -150,6 +153,126 @@ def test_what_an_error_says_is_found_on_the_page(site: dict[str, Page], act: Cal
     lines = [line.split(VARIES) for line in site["operations.html"].text.splitlines()]
     texts = [".+".join(map(re.escape, parts)) for parts in lines if any(map(str.strip, parts))]
     assert any(re.fullmatch(text, str(caught.value)) for text in texts)
+
+
+# Errors and log lines: the tests find them in the code in another way than the site does, and compare
+
+
+def tap_sources() -> dict[str, str]:
+    """The tap's modules by path in the package, without the sandbox, which is another program."""
+    package = ROOT / "tap_vonage_reports"
+    paths = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if not name.startswith("sandbox/")}
+
+
+def nodes_of(sources: dict[str, str]) -> Iterator[tuple[str, ast.AST]]:
+    for path, source in sources.items():
+        yield from ((path, node) for node in ast.walk(ast.parse(source)))
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """The names that a callee consists of; none if it is itself the result of a call."""
+    nodes = [] if isinstance(node, ast.Call) else list(ast.walk(node))
+    return {getattr(part, "attr", getattr(part, "id", "")) for part in nodes}
+
+
+def log_sites(sources: dict[str, str]) -> set[str]:
+    call = re.compile(r"(?i:log(?:ger)?)\.(?:debug|info|warn|warning|error|critical|exception|log)\(")
+    lines = ((path, number, line) for path, text in sources.items() for number, line in enumerate(text.splitlines(), 1))
+    return {f"{path}:{number}" for path, number, line in lines if call.search(line)}
+
+
+def error_sites(sources: dict[str, str]) -> tuple[set[str], set[str]]:
+    """Where a `TapError` is made, and where one is raised that a function of the tap returns."""
+    nodes = list(nodes_of(sources))
+    tap_errors = {kind.__name__ for kind in error_types()}
+    functions = {node.name: node for _, node in nodes if isinstance(node, ast.FunctionDef)}
+    classes = {node.name for _, node in nodes if isinstance(node, ast.ClassDef)} - tap_errors
+    others = {*vars(builtins), *classes, "ArrowInvalid"}
+    made, raised = set(), set()
+    for path, node in nodes:
+        if isinstance(node, ast.Call) and names_in(node.func) & tap_errors:
+            made.add(f"{path}:{node.lineno}")
+        elif isinstance(node, ast.Raise) and isinstance(call := node.exc, ast.Call):
+            found = names_in(call.func) & functions.keys()
+            returned = {ast.unparse(functions[name].returns or ast.Constant(None)) for name in found}
+            if returned and not returned & others:
+                raised.add(f"{path}:{call.lineno}")
+            elif not found and not names_in(call.func) & others:
+                made.add(f"{path}:{call.lineno}")  # of a type that a variable holds
+    return made, raised
+
+
+def sentences(node: ast.AST | None, source: ast.AST) -> list[str]:
+    """What of an expression is written out, a local name followed to the assignment above it."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.JoinedStr(values=parts) | ast.List(elts=parts):
+            return [text for part in parts for text in sentences(part, source)]
+        case ast.Name(id=name, lineno=line):
+            values = [
+                (part.lineno, part.value)
+                for part in ast.walk(source)
+                if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == name and part.lineno < line
+            ]
+            return sentences(max(values, key=lambda value: value[0])[1], source) if name == "msg" else []
+    return []
+
+
+def plain(text: str) -> str:
+    """A text without its markup and its breaks of lines."""
+    return " ".join(re.sub(r"[`*\\]", "", text).split())
+
+
+def missing_from(page: Page, sites: set[str], sources: dict[str, str]) -> list[tuple[str, str]]:
+    """The parts of texts at these sites that are not on the page."""
+    shown = plain(page.text)
+    return [
+        (site, part)
+        for path, source in sources.items()
+        for tree in [ast.parse(source)]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (site := f"{path}:{node.lineno}") in sites
+        for argument in node.args
+        for text in sentences(argument, tree)
+        for part in map(plain, re.split(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]", text))
+        if sum(map(str.isalpha, part)) > 3 and part not in shown
+    ]
+
+
+def test_every_log_line_of_the_tap_is_on_the_site(site: dict[str, Page]) -> None:
+    sources = tap_sources()
+    sites = log_sites(sources)
+    assert len(sites) > 20
+    assert {message.site for message in log_messages()} == sites
+    assert missing_from(site["operations.html"], sites, sources) == []
+
+
+def test_every_error_of_the_tap_is_on_the_site(site: dict[str, Page]) -> None:
+    sources = tap_sources()
+    made, raised = error_sites(sources)
+    assert len(made) > 40
+    assert made - {message.site for message in error_messages()} == set()
+    assert missing_from(site["operations.html"], made | raised, sources) == []
+
+
+def test_every_problem_with_settings_is_on_the_site(site: dict[str, Page]) -> None:
+    sources = {path: source for path, source in tap_sources().items() if path == "config/validation.py"}
+    yielded = [node.value for _, node in nodes_of(sources) if isinstance(node, ast.Yield)]
+    texts = [text for value in yielded for text in sentences(value, ast.Module([], []))]
+    assert len(yielded) > 20
+    assert [text for text in texts if plain(text) not in plain(site["operations.html"].text)] == []
+
+
+def test_every_error_type_that_is_raised_has_a_text_on_the_site() -> None:
+    bases = {base for kind in error_types() for base in kind.__bases__}
+    assert {kind for kind in error_types() if kind not in bases} <= {message.kind for message in error_messages()}
+
+
+def test_messages_of_the_sandbox_are_not_on_the_site() -> None:
+    sites = {message.site for message in error_messages()} | {message.site for message in log_messages()}
+    assert [site for site in sites if site.startswith("sandbox")] == []
 
 
 def test_every_link_leads_somewhere(site: dict[str, Page]) -> None:

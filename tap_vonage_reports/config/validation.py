@@ -97,7 +97,7 @@ def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -
             # The library reports one error per name and does not say which, so the first one stands for all.
             missing = [name for name in error.validator_value if name not in error.instance]
             for name in missing if error.message.startswith(repr(missing[0])) else []:
-                or_variable = "" if path else f", or the variable {ENVIRONMENT_PREFIX}{name.upper()}"
+                or_variable = f", or the variable {ENVIRONMENT_PREFIX}{name.upper()}" if not path else ""
                 yield f"The setting {'.'.join([*path, name])} is missing. Set it{or_variable}."
         elif error.validator == "additionalProperties":
             known = error.schema.get("properties", {})
