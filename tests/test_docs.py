@@ -42,14 +42,14 @@ START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20,
 
 
 class Page(HTMLParser):
-    """What a page of the site says, and where it leads.
+    """A page of the site.
 
     Attributes:
-        text: Its words.
-        blocks: What stands in its blocks of code.
-        ids: The places on it that a link may lead to.
-        links: Where its links lead.
-        loads: What a browser gets of itself.
+        text: Its text.
+        blocks: The content of its code blocks.
+        ids: Its anchors.
+        links: The targets of its links.
+        loads: The files that a browser loads with it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
-    """The pages by their paths, built as `./run docs` builds them."""
+    """The pages by path, built as `./run docs` builds them."""
     folder = tmp_path_factory.mktemp("docs")
     strictly = runpy.run_path(str(ROOT / "run"))["STRICTLY"]
     command = [sys.executable, "-m", "sphinx", *strictly, "--quiet", f"--doctree-dir={folder / 'trees'}"]
@@ -96,7 +96,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     return {path.relative_to(built).as_posix(): Page(path) for path in built.rglob("*.html")}
 
 
-def test_every_stream_has_a_page_that_names_its_fields(site: dict[str, Page]) -> None:
+def test_stream_pages_describe_every_field(site: dict[str, Page]) -> None:
     for product in PRODUCTS.values():
         page = site[f"streams/{product.stream}.html"]
         for name, spec in product.schema["properties"].items():
@@ -105,7 +105,7 @@ def test_every_stream_has_a_page_that_names_its_fields(site: dict[str, Page]) ->
         assert product.unsure in page.text
 
 
-def test_the_record_on_the_page_of_a_stream_is_one_of_it(site: dict[str, Page]) -> None:
+def test_example_record_fits_its_stream(site: dict[str, Page]) -> None:
     for product in PRODUCTS.values():
         (block,) = site[f"streams/{product.stream}.html"].blocks
         record = json.loads(block)
@@ -114,14 +114,14 @@ def test_the_record_on_the_page_of_a_stream_is_one_of_it(site: dict[str, Page]) 
         assert record[product.date_field]
 
 
-def test_every_setting_has_a_place_to_link_to(site: dict[str, Page]) -> None:
+def test_every_setting_has_an_anchor(site: dict[str, Page]) -> None:
     settings = dict(TapVonageReports.config_jsonschema)
     TapVonageReports.append_builtin_config(settings)
     named = {f"setting-{name}".replace("_", "-") for name in settings["properties"]}
     assert named <= site["settings.html"].ids
 
 
-def test_every_type_of_error_is_explained(site: dict[str, Page]) -> None:
+def test_every_error_type_is_explained(site: dict[str, Page]) -> None:
     page = site["operations.html"]
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, errors.TapError):
@@ -147,7 +147,7 @@ def fail(error: errors.TapError) -> None:
         lambda: fail(errors.RateLimitedError("HTTP 429 Too Many Requests: the key's rate limit is used up")),
     ],
 )
-def test_what_an_error_says_is_found_on_the_page(site: dict[str, Page], act: Callable[[], object]) -> None:
+def test_error_message_is_on_the_site(site: dict[str, Page], act: Callable[[], object]) -> None:
     with pytest.raises(errors.TapError) as caught:
         act()
     lines = [line.split(VARIES) for line in site["operations.html"].text.splitlines()]
@@ -177,7 +177,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def log_sites(sources: dict[str, str]) -> set[str]:
-    call = re.compile(r"(?i:log(?:ger)?)\.(?:debug|info|warn|warning|error|critical|exception|log)\(")
+    call = re.compile(r"\b_?(?i:log(?:ger)?)\.(?:debug|info|warn|warning|error|critical|exception|log)\(")
     lines = ((path, number, line) for path, text in sources.items() for number, line in enumerate(text.splitlines(), 1))
     return {f"{path}:{number}" for path, number, line in lines if call.search(line)}
 
@@ -234,7 +234,7 @@ def missing_from(page: Page, sites: set[str], sources: dict[str, str]) -> list[t
         for tree in [ast.parse(source)]
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and (site := f"{path}:{node.lineno}") in sites
-        for argument in node.args
+        for argument in [*node.args, *(keyword.value for keyword in node.keywords)]
         for text in sentences(argument, tree)
         for part in map(plain, re.split(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]", text))
         if sum(map(str.isalpha, part)) > 3 and part not in shown
@@ -275,7 +275,7 @@ def test_messages_of_the_sandbox_are_not_on_the_site() -> None:
     assert [site for site in sites if site.startswith("sandbox")] == []
 
 
-def test_every_link_leads_somewhere(site: dict[str, Page]) -> None:
+def test_no_link_is_dead(site: dict[str, Page]) -> None:
     for name, page in site.items():
         for link in page.links:
             parts = urlsplit(link)
@@ -286,7 +286,7 @@ def test_every_link_leads_somewhere(site: dict[str, Page]) -> None:
                 assert not parts.fragment or parts.fragment in site[goal].ids, (name, link)
 
 
-def test_a_reader_asks_no_other_host_for_anything(site: dict[str, Page]) -> None:
+def test_site_loads_nothing_from_other_hosts(site: dict[str, Page]) -> None:
     assert not [load for page in site.values() for load in page.loads if urlsplit(load).netloc]
 
 
@@ -317,20 +317,20 @@ def keys_of(value: object) -> Iterator[str]:
             yield from keys_of(part)
 
 
-def test_the_page_on_the_state_explains_every_key_that_the_tap_knows(documented: str) -> None:
+def test_state_page_explains_every_key(documented: str) -> None:
     texts = {text for name, text in vars(state).items() if name.isupper() and isinstance(text, str)}
     known = {text for text in texts if text.isidentifier()}
     assert known == set(re.findall(r"^\| `(\w+)`", documented, re.MULTILINE))
 
 
-def test_the_example_on_the_page_is_a_state_of_this_tap(example: dict[str, Any]) -> None:
+def test_state_example_is_valid(example: dict[str, Any]) -> None:
     state.check_state(example, PRODUCTS)
     (partition,) = example["bookmarks"]["sms"]["partitions"]
     read = state.read_partition(partition, "sms")
     assert all((read.until, read.covered, read.read_at, read.page, read.reports, read.tracked, read.open))
 
 
-def test_the_example_on_the_page_has_every_key_that_a_run_writes(
+def test_state_example_has_every_key_that_runs_write(
     make_sandbox: Callable[..., Sandbox], example: dict[str, Any]
 ) -> None:
     sandbox = make_sandbox(rows={"sms/outbound": Within(150, START, END)}, page_size=5)
