@@ -1,4 +1,4 @@
-"""The site's configuration, as Sphinx reads it."""
+"""Sphinx configuration of the documentation site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ language = "en"
 extensions = ["myst_parser", "docs.reference"]
 exclude_patterns = ["generated", "hub"]  # docs/hub goes to the Meltano hub, not on the site
 nitpicky = True
-smartquotes = False  # a message is found as the tap writes it
+smartquotes = False  # so that a search finds a message as the tap writes it
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3

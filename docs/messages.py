@@ -1,150 +1,186 @@
-"""What the tap can say, read from its source: the texts of its errors, and of its log lines."""
+"""The texts of the tap's errors and log lines, read from its source code for the documentation.
+
+Each call that makes an error or writes a log line gives one text, or one for each caller that passes it another.
+`Message.site` names the place of the call, so that a test can compare what is found here with what the code contains.
+"""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from operator import itemgetter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import tap_vonage_reports
+from docs.source import MAX_DEPTH, UNBOUND, VARIES, bindings, distinct, modules, texts
 from tap_vonage_reports import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
+    from typing import TypeAlias
 
-VARIES = "…"
-"""Stands for what is not the same each time."""
-LEVELS = ("critical", "error", "warning", "info")
+    from docs.source import Binding, Scope
 
-_FORMAT = re.compile(r"%[-+ #0]*\d*(\.\d+)?[a-z]")
-_FEWEST_LETTERS = 8
-"""A text with fewer letters only puts others together."""
+    ErrorType: TypeAlias = type[errors.TapError]
+
+Kind = TypeVar("Kind")
+
+LEVELS = ("critical", "error", "warning", "info", "debug")
+
+_LEVEL_OF = {**{level: level for level in LEVELS}, "exception": "error"}
+_LOGGERS = {"logger", "log"}
+_FORMAT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 
 
 @dataclass(frozen=True)
-class _Function:
-    """A function of the tap's source.
+class Message(Generic[Kind]):
+    """A text that the tap may write.
 
     Attributes:
-        node: Its definition.
-        texts: What its local names stand for, by name and line, where that is a text.
+        kind: Error type, or log level.
+        text: The text, with `VARIES` for the parts that differ.
+        site: File and line of the call.
     """
 
-    node: ast.FunctionDef
-    texts: tuple[tuple[int, str, ast.expr], ...]
-
-    def text(self, node: ast.expr | None, given: Mapping[str, str] | None = None) -> str:
-        """An expression as text, with `VARIES` for the parts that are not written out."""
-        given = given or {}
-        match node:
-            case ast.Constant(value=str(text)):
-                return text
-            case ast.JoinedStr(values=values):
-                return "".join(self.text(part, given) for part in values)
-            case ast.FormattedValue(value=part) | ast.IfExp(body=part) | ast.List(elts=[part]):
-                return self.text(part, given)
-            case ast.Name(id=name):
-                before = [value for line, known, value in self.texts if known == name and line < node.lineno]
-                return self.text(before[-1], given) if before else given.get(name, VARIES)
-        return VARIES
+    kind: Kind
+    text: str
+    site: str
 
 
-def error_types() -> list[type[errors.TapError]]:
-    """The types of errors, in the order of their module."""
+def error_types() -> list[ErrorType]:
+    """Return the error types in the order of their module."""
     found = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     return [kind for kind in found if issubclass(kind, errors.TapError)]
 
 
-def error_texts() -> dict[type[errors.TapError], list[str]]:
-    """What errors say, by their type, with `VARIES` for what varies."""
-    kinds = {kind.__name__: kind for kind in error_types()}
-    found: dict[type[errors.TapError], dict[str, None]] = defaultdict(dict)
-    for functions in _modules():
-        makers = {function.node.name: function for function in functions if _made(function, kinds)}
-        for function in functions:
-            for call in _calls(function.node):
-                name = _name(call)
-                if name in kinds and function not in makers.values():
-                    kind, texts = kinds[name], [function.text(argument) for argument in call.args]
-                elif name in makers:
-                    maker = makers[name]
-                    names = [argument.arg for argument in maker.node.args.args if argument.arg != "self"]
-                    given = dict(zip(names, map(function.text, call.args), strict=False))
-                    made = _made(maker, kinds)
-                    kind, texts = kinds[_name(made[0])], [maker.text(argument, given) for argument in made[0].args]
-                else:
-                    continue
-                found[kind][_message(kind, texts)] = None
-            if function.node.name.endswith("_problems"):
-                problems = (node.value for node in ast.walk(function.node) if isinstance(node, ast.Yield))
-                found[errors.SettingsError] |= dict.fromkeys(map(function.text, problems))
-    for kind in kinds.values():
-        if issubclass(kind, errors.RequestRejectedError):
-            found[kind][_message(kind, [])] = None
-    return {kind: [text for text in texts if _says_something(text)] for kind, texts in found.items()}
+def error_texts() -> dict[ErrorType, list[str]]:
+    """Return the texts of all errors, by type."""
+    return _by_kind(error_messages())
 
 
 def log_texts() -> dict[str, list[str]]:
-    """What is logged, by level, with `VARIES` for what varies."""
-    found: dict[str, dict[str, None]] = {level: {} for level in LEVELS}
-    for functions in _modules():
-        for function in functions:
-            for call in _calls(function.node):
-                logs = isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in (
-                    "logger",
-                    "self.logger",
-                )
-                if logs and _name(call) in LEVELS:
-                    text = _FORMAT.sub(VARIES, function.text(call.args[0]))
-                    found[_name(call)][text] = None
-    return {level: list(filter(_says_something, texts)) for level, texts in found.items()}
+    """Return the texts of all log lines, by level."""
+    found = _by_kind(log_messages())
+    return {level: found.get(level, []) for level in LEVELS}
 
 
-def _message(kind: type[errors.TapError], arguments: list[str]) -> str:
-    """What an error says that is made of these texts."""
+def error_messages() -> list[Message[ErrorType]]:
+    """Return the messages of all errors."""
+    return [message for module in modules().values() for scope in module.scopes for message in _errors_in(scope)]
+
+
+def log_messages() -> list[Message[str]]:
+    """Return the messages of all log lines."""
+    return [message for module in modules().values() for scope in module.scopes for message in _log_lines_in(scope)]
+
+
+def _by_kind(messages: Iterable[Message[Kind]]) -> dict[Kind, list[str]]:
+    found = defaultdict(list)
+    for message in messages:
+        found[message.kind].append(message.text)
+    return {kind: distinct(said) for kind, said in found.items()}
+
+
+# Errors
+
+
+class _Value(str):
+    """A value in an error's text: `VARIES` in every format."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return VARIES
+
+
+def _errors_in(scope: Scope) -> Iterator[Message[ErrorType]]:
+    for call in scope.calls:
+        for binding in bindings(scope):
+            for kind in _kinds(call.func, scope, binding):
+                for text in _error_texts(kind, call, scope, binding):
+                    yield Message(kind, text, scope.module.site(call))
+    for problem in _problems(scope):
+        for text in texts(problem, scope):
+            yield Message(errors.SettingsError, text, scope.module.site(problem))
+
+
+def _kinds(node: ast.expr, scope: Scope, binding: Binding, depth: int = 0) -> list[ErrorType]:
+    """Return the error types that an expression may stand for."""
+    known = {kind.__name__: kind for kind in error_types()}
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) if name in known:
+            return [known[name]]
+        case ast.Name(id=name) if name in binding.arguments:
+            argument, caller = binding.arguments[name]
+            return _kinds(argument, caller, UNBOUND, depth + 1)
+        case ast.Name(id=name):
+            parts = scope.values(name)
+        case ast.IfExp(body=body, orelse=otherwise):
+            parts = [body, otherwise]
+        case _:
+            parts = []
+    return [kind for part in parts if depth < MAX_DEPTH for kind in _kinds(part, scope, binding, depth + 1)]
+
+
+def _problems(scope: Scope) -> Iterator[ast.expr]:
+    """Find what a `SettingsError` lists: values yielded by functions ``..._problems`` or appended to ``problems``."""
+    for node in scope.nodes:
+        match node:
+            case ast.Yield(value=ast.expr() as problem) if scope.name.endswith("_problems"):
+                yield problem
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="problems"), attr="append"), args=[problem]):
+                yield problem
+
+
+def _error_texts(kind: ErrorType, call: ast.Call, scope: Scope, binding: Binding) -> Iterator[str]:
+    """Make the error that a call makes, with texts as its arguments, and return its message."""
     make: Any = kind
-    if issubclass(kind, errors.RequestRejectedError):  # of status and title, which the API says
-        return str(make(VARIES, VARIES))
-    return str(make(arguments) if issubclass(kind, errors.SettingsError) else make(*arguments))
+    positional = [_values(argument, scope, binding) for argument in call.args if not isinstance(argument, ast.Starred)]
+    positional += [[_Value(VARIES)]] * (_required(kind) - len(positional) if len(positional) < len(call.args) else 0)
+    names = [keyword.arg for keyword in call.keywords if keyword.arg]
+    named = [_values(keyword.value, scope, binding) for keyword in call.keywords if keyword.arg]
+    for arguments in product(*positional, *named):
+        given, keywords = arguments[: len(positional)], dict(zip(names, arguments[len(positional) :], strict=True))
+        yield str(make(given) if kind is errors.SettingsError else make(*given, **keywords))
 
 
-def _says_something(text: str) -> bool:
-    return sum(map(str.isalpha, text)) >= _FEWEST_LETTERS
+def _values(node: ast.expr, scope: Scope, binding: Binding) -> list[str]:
+    return [_Value(text) if text == VARIES else text for text in texts(node, scope, binding)]
 
 
-def _modules() -> Iterator[list[_Function]]:
-    """The functions of each of the tap's own modules."""
-    for path in sorted(Path(tap_vonage_reports.__file__).parent.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        yield [_function(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+def _required(kind: ErrorType) -> int:
+    """Return how many positional arguments an error needs."""
+    parameters = inspect.signature(kind).parameters.values()
+    return sum(one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)
 
 
-def _function(node: ast.FunctionDef) -> _Function:
-    assigned = [
-        (part.lineno, target.id, part.value)
-        for part in ast.walk(node)
-        if isinstance(part, ast.Assign)
-        for target in part.targets
-        if isinstance(target, ast.Name)
-    ]
-    return _Function(node, tuple(sorted(assigned, key=itemgetter(0))))
+# Log lines
 
 
-def _calls(node: ast.AST) -> list[ast.Call]:
-    return [part for part in ast.walk(node) if isinstance(part, ast.Call)]
+def _log_lines_in(scope: Scope) -> Iterator[Message[str]]:
+    for call in scope.calls:
+        if logged := _logged(call):
+            level, parts = logged
+            for binding in bindings(scope):
+                for format_, *values in product(*(texts(part, scope, binding) for part in parts)):
+                    yield Message(level, _formatted(format_, values), scope.module.site(call))
 
 
-def _name(call: ast.Call) -> str:
-    """The last part of the name of what is called."""
-    return ast.unparse(call.func).rpartition(".")[2]
+def _logged(call: ast.Call) -> tuple[str, list[ast.expr]] | None:
+    """Return the level of a logger's call, and its format and arguments; None for other calls."""
+    match call.func:
+        case ast.Attribute(value=ast.Name(id=logger) | ast.Attribute(attr=logger), attr=method):
+            if logger.strip("_").lower() not in _LOGGERS:
+                return None
+        case _:
+            return None
+    if method == "log" and len(call.args) > 1:
+        return ast.unparse(call.args[0]).rpartition(".")[2].lower(), call.args[1:]
+    return (_LEVEL_OF[method], call.args) if method in _LEVEL_OF and call.args else None
 
 
-def _made(function: _Function, kinds: Mapping[str, object]) -> list[ast.Call]:
-    """The errors that a function returns rather than raises; only where there is one kind of them."""
-    returned = [part.value for part in ast.walk(function.node) if isinstance(part, ast.Return)]
-    made = [value for value in returned if isinstance(value, ast.Call) and _name(value) in kinds]
-    return made if len(made) == 1 == len(returned) else []
+def _formatted(format_: str, values: list[str]) -> str:
+    left = iter(values)
+    return _FORMAT.sub(lambda _: next(left, VARIES), format_)

@@ -1,6 +1,6 @@
-"""The pages that are made from the code each time the site is built: settings, streams, errors, log lines.
+"""Sphinx extension that generates pages from the code: settings, streams, errors and log lines.
 
-As an extension of Sphinx it writes them below the folder of the pages before these are read. Git does not know them.
+It writes them to the folder of the other pages before Sphinx reads that. Git ignores them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
 from docs.messages import error_texts, error_types, log_texts
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 EXAMPLES_UNTIL = datetime(2026, 11, 10, 12, tzinfo=timezone.utc)
 EXAMPLES_SINCE = EXAMPLES_UNTIL - timedelta(hours=6)
 EXAMPLES_SEEN = EXAMPLES_UNTIL + timedelta(days=10)
-"""When the sandbox is asked for the examples: late enough for every row to be final."""
+"""The sandbox's clock for the examples: late enough for every row to be final."""
 
 WORDS = {"object": "object (JSON)", "date-time": "date and time", "array": "list"}
-"""What the kinds of JSON Schema are called on the pages, where that is not their name."""
+"""Words for types of JSON Schema whose own name is not plain."""
 
-MANY = 5
-"""Messages that are too many to repeat what all of them end with."""
+MIN_SHARED = 5
+"""From this many messages on, an ending that all of them share is shown once."""
 
-MADE = ("generated", "streams")
-"""The folders that hold nothing else."""
+GENERATED = ("generated", "streams")
+"""The folders that contain only generated pages."""
 
 
 def pages() -> dict[str, str]:
-    """The pages and parts of pages as Markdown, by their paths."""
+    """Return the pages and parts of pages as Markdown, by path."""
     return {
         "generated/settings.md": _text(_settings()),
         "generated/errors.md": _text(_errors()),
@@ -58,22 +58,22 @@ def pages() -> dict[str, str]:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Have the pages made before Sphinx looks for pages."""
+    """Register the generation of the pages with Sphinx."""
     app.connect("builder-inited", lambda app: write(Path(app.srcdir)))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def write(folder: Path) -> None:
-    """Write the pages, where they are not there yet as they should be; remove those that are no more.
+    """Write the pages that have changed, and remove those that no longer exist.
 
     Args:
-        folder: Where the other pages are.
+        folder: The folder of the other pages.
     """
-    made = {folder / path: text for path, text in pages().items()}
-    for path in [path for name in MADE for path in (folder / name).glob("*.md")]:
-        if path not in made:
+    generated = {folder / path: text for path, text in pages().items()}
+    for path in [path for name in GENERATED for path in (folder / name).glob("*.md")]:
+        if path not in generated:
             path.unlink()
-    for path, text in made.items():
+    for path, text in generated.items():
         path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -84,7 +84,7 @@ def _text(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text without what Markdown or a table would take for its own."""
+    """Escape what Markdown or a table would interpret."""
     return re.sub(r"([|<*])", r"\\\1", text)
 
 
@@ -93,7 +93,7 @@ def _codes(names: Iterable[str], otherwise: str = "none") -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]], kind: str) -> Iterator[str]:
-    """A table; on a narrow screen one of kind ``stacked`` puts the cells of a row below each other (site.css)."""
+    """Yield a table. On a narrow screen, kind ``stacked`` puts the cells of a row below each other (site.css)."""
     names = list(head)
     yield ":::{table}"
     yield f":class: {kind}"
@@ -118,7 +118,7 @@ def _settings() -> Iterator[str]:
         yield from _setting(name, spec, description)
     yield "## Settings of the Singer SDK"
     yield ""
-    yield "Every tap that is built on the SDK has these; they work as in all of them."
+    yield "Every tap built with the SDK has these settings. They work the same in all of them."
     yield ""
     for name, spec in schema["properties"].items():
         if name not in CONFIG_JSONSCHEMA["properties"]:
@@ -131,7 +131,7 @@ def _setting(name: str, spec: Mapping[str, Any], description: str) -> Iterator[s
     if name in CONFIG_JSONSCHEMA["required"]:
         facts.append("**required**")
     if spec.get("secret"):
-        facts.append("secret: it is kept out of the log")
+        facts.append("secret: redacted in the log")
     yield f"(setting-{name})="
     yield f"### `{name}`"
     yield ""
@@ -142,13 +142,13 @@ def _setting(name: str, spec: Mapping[str, Any], description: str) -> Iterator[s
         default = spec["default"]
         yield f":Default: `{default if isinstance(default, str) else msgspec.json.encode(default).decode()}`"
     if limits := _limits(spec):
-        yield f":Takes: {limits}"
+        yield f":Values: {limits}"
     yield f":Variable: `{ENVIRONMENT_PREFIX}{name.upper()}`"
     if name in CONFIG_JSONSCHEMA["properties"]:
         parts = list(_parts(name, spec))
         if parts:
             yield ""
-            yield from _table(("Part", "Type", "Takes"), parts, "stacked fields")
+            yield from _table(("Part", "Type", "Values"), parts, "stacked fields")
     yield ""
 
 
@@ -159,7 +159,7 @@ def _kind(spec: Mapping[str, Any]) -> str:
 
 
 def _limits(spec: Mapping[str, Any]) -> str:
-    """What a value has to keep to, in words."""
+    """Return the limits of a value in words."""
     if "enum" in spec:
         return _codes(filter(None, spec["enum"]))
     words = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
@@ -167,7 +167,7 @@ def _limits(spec: Mapping[str, Any]) -> str:
 
 
 def _parts(path: str, spec: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What an object holds, down to what holds nothing itself: path, type, limits."""
+    """Yield path, type and limits of the innermost parts of an object."""
     inner = dict(spec.get("properties", {}))
     more = spec.get("additionalProperties")
     if isinstance(more, dict):
@@ -184,15 +184,15 @@ def _streams() -> Iterator[str]:
     yield "# Streams"
     yield ""
     yield (
-        "One stream per product of the API. The key is always `id`. Each page says what the stream's bookmark, "
-        "look-back and filters are, lists the fields with their types, and shows a record."
+        "One stream per product of the API. The key is always `id`. Each page shows the stream's bookmark, lookback "
+        "and filters, its fields with their types, and a record."
     )
     yield ""
     rows = (
         (f"[`{product.stream}`]({product.stream}.md)", f"{product.name}: {_plain(product.schema['description'])}")
         for product in PRODUCTS.values()
     )
-    yield from _table(("Stream", "Product, and what it holds"), rows, "stacked")
+    yield from _table(("Stream", "Product and content"), rows, "stacked")
     yield "```{toctree}"
     yield ":hidden:"
     yield ""
@@ -207,24 +207,24 @@ def _stream(product: Product) -> Iterator[str]:
     yield ""
     yield _plain(schema["description"])
     yield ""
-    yield from _table(("What", "Value"), _facts(product), "facts")
+    yield from _table(("Property", "Value"), _facts(product), "facts")
     if product.unsure:
-        yield ":::{admonition} Not known for sure"
+        yield ":::{admonition} Open questions"
         yield ":class: warning"
-        yield f"{_plain(product.unsure[0].upper() + product.unsure[1:])}."
+        yield _plain(product.unsure)
         yield ":::"
         yield ""
     yield "## Fields"
     yield ""
     rows = ((f"`{name}`", _kind(spec), _meaning(name, spec, product)) for name, spec in schema["properties"].items())
     yield from _table(("Field", "Type", "Meaning"), rows, "stacked fields")
-    yield "All but the key may be null. Fields have the order of this table."
+    yield "All fields except the key may be null. Records have the fields in this order."
     yield ""
-    yield "## A record"
+    yield "## Example record"
     yield ""
     yield (
-        "From the [sandbox](../guide.md#try-it-without-an-account): the account, the people and the numbers are "
-        "invented. The numbers are those that are set aside for fiction."
+        "From the [sandbox](../guide.md#try-it-without-an-account). The account, people and numbers are fictitious. "
+        "The numbers are from ranges reserved for fiction."
     )
     yield ""
     yield "```json"
@@ -237,23 +237,23 @@ def _facts(product: Product) -> Iterator[tuple[str, str]]:
     yield "Key", f"`{KEY_FIELD}`"
     yield "Date field (bookmark)", f"`{product.date_field}`"
     yield "Partitions", f"account{', direction' if product.directions else ''}"
-    yield "Directions", ", ".join(product.directions) or "not asked for"
+    yield "Directions", ", ".join(product.directions) or "none"
     yield (
-        "Look-back",
+        "Lookback",
         f"{product.lookback_hours:g} hours; see [`lookback_hours`](#setting-lookback_hours)",
     )
-    yield "Kept by Vonage for", str(product.retention)
+    yield "Retention at Vonage", str(product.retention)
     yield "Selected by default", "yes" if product.selected else "no"
-    yield "Filters, by pages", _codes(product.sync_filters)
-    yield "Filters, by reports", _codes(product.async_filters)
+    yield "Filters (pages)", _codes(product.sync_filters)
+    yield "Filters (reports)", _codes(product.async_filters)
     if product.include_message:
-        yield "Text of messages", "with [`include_message`](#setting-include_message)"
+        yield "Message text", "with [`include_message`](#setting-include_message)"
     for direction, final in product.final.items():
         shown = [f"`status` is one of {_codes(sorted(final.statuses))}"] if final.statuses else []
-        shown += [f"`{name}` is there" for name in final.filled]
-        yield f"Final rows, {direction}", f"{' and '.join(shown)}; see [`status_refresh`](#setting-status_refresh)"
+        shown += [f"`{name}` is set" for name in final.filled]
+        yield f"Final rows ({direction})", f"{' and '.join(shown)}; see [`status_refresh`](#setting-status_refresh)"
     if product.aliases:
-        yield "Other names of fields", ", ".join(f"`{other}` is `{name}`" for other, name in product.aliases.items())
+        yield "Field aliases", ", ".join(f"`{other}` is `{name}`" for other, name in product.aliases.items())
 
 
 def _meaning(name: str, spec: Mapping[str, Any], product: Product) -> str:
@@ -273,7 +273,7 @@ def _sandbox() -> Sandbox:
 
 
 def _example(product: Product) -> dict[str, Any]:
-    """A record of the sandbox's traffic: one that has as many fields filled as any, and texts that are easy to read."""
+    """Return a record of the sandbox's traffic: one with as few nulls as possible, and short, plain texts."""
     direction = next(iter(product.directions), None)
     rows = _sandbox().expected(
         product.stream,
@@ -312,35 +312,35 @@ def _errors() -> Iterator[str]:
 
 
 def _by_reach() -> Iterator[tuple[str, str, list[type[TapError]]]]:
-    """The types of errors, by what they end."""
+    """Yield the error types by what they end: title, explanation, types."""
     kinds = error_types()
     partition = (
-        "The other partitions go on. The summary names this one, the exit code is 1, and the next run goes on where "
-        "this one stopped. In a log line the partition stands before the message."
+        "The other partitions continue. The summary names the failed partition, the exit code is 1, and the next run "
+        "resumes where this one stopped. In the log, the partition comes before the message."
     )
-    yield "What ends a partition", partition, [kind for kind in kinds if issubclass(kind, ApiError)]
-    run = "No other partition would fare better. The exit code is 1."
-    yield "What ends the run at once", run, [kind for kind in kinds if issubclass(kind, FatalApiError)]
-    here = "Settings, state, catalog, or who reads the output. The exit code is 1."
+    yield "Errors that end a partition", partition, [kind for kind in kinds if issubclass(kind, ApiError)]
+    run = "Every other partition would fail in the same way. The exit code is 1."
+    yield "Errors that end the run immediately", run, [kind for kind in kinds if issubclass(kind, FatalApiError)]
+    here = "The settings, state, catalog or output are the cause. The exit code is 1."
     rest = [kind for kind in kinds if not issubclass(kind, (ApiError, FatalApiError))]
-    yield "What is wrong on this side", here, rest
+    yield "Errors outside the API", here, rest
 
 
 def _docstring(kind: type[TapError]) -> str:
-    """The words on a type of error, without those on its attributes."""
+    """Return the docstring of an error type without its attributes."""
     words = inspect.getdoc(kind) or ""
     return words.partition("\nAttributes:")[0].strip().replace("``", "`")
 
 
 def _said(texts: list[str]) -> Iterator[str]:
-    """Messages; what many of them end with stands once."""
+    """Yield messages. An ending that many of them share is shown once."""
     endings = [text.partition(". ")[2] for text in texts]
-    ending = endings[0] if len(texts) >= MANY and len(set(endings)) == 1 else ""
+    ending = endings[0] if len(texts) >= MIN_SHARED and len(set(endings)) == 1 else ""
     for text in texts:
         yield f"* {_plain(text.removesuffix(ending).rstrip())}"
     if ending:
         yield ""
-        yield f"each followed by: *{_plain(ending)}*"
+        yield f"Each is followed by: *{_plain(ending)}*"
     yield ""
 
 

@@ -1,12 +1,14 @@
-"""The products of the Reports API: everything in which one differs from another.
+"""The product catalogue: one entry per product of the Reports API, with everything in which products differ.
 
-This is the only module that names a product. A new product is one entry in `PRODUCTS` and one file
-in `schemas/`; nothing else branches on a product's name.
+No other module names a product or branches on one. To add a product:
 
-The facts come from the public material on the API. A mark tells how sure each is: *confirmed* (seen
-in a real account, or in official documents of two generations), *likely* (one generation only) or
-*unknown* (no source says it). `Product.unsure` words what is not confirmed, for the reader of the
-README; the tap is built so that every possible answer gives right data.
+1. Add a `Product` to `_PRODUCTS`. `name` and `date_field` are required, every other attribute has a default.
+2. Add its JSON Schema as ``schemas/<stream>.json``, where the stream is the name in snake case.
+3. Add its traffic to the sandbox, and regenerate the tables and snapshots that CONTRIBUTING.md lists.
+
+The facts come from public material about the API. Comments mark how certain they are: *confirmed* (seen in a real
+account, or in official documents of two generations), *likely* (one generation only) or *unknown* (no source).
+`Product.unsure` tells users what is not confirmed. The tap returns correct data whichever way these turn out.
 """
 
 from __future__ import annotations
@@ -28,62 +30,62 @@ BOTH_DIRECTIONS = (OUTBOUND, INBOUND)
 
 @dataclass(frozen=True)
 class Retention:
-    """How long Vonage keeps the records of a product (documented: 13 months; Video, likely: 90 days)."""
+    """The time for which Vonage keeps the records of a product."""
 
     months: int = 0
     days: int = 0
 
     def __str__(self) -> str:
-        """The retention in words, for messages and tables."""
+        """Return the retention in words, for messages and tables."""
         return f"{self.months} months" if self.months else f"{self.days} days"
 
 
 STANDARD_RETENTION = Retention(months=13)
+"""The retention of all products but Video [confirmed]."""
 
 
 @dataclass(frozen=True)
 class FinalityRule:
-    """How a row shows that it will not change any more.
+    """The condition under which a row is final, which means that it will not change any more.
 
     Attributes:
-        statuses: The values of `status` that are final. Any other may change, also one that nobody knows yet. Empty
-            where the rows have no status.
-        filled: The fields that a final row has.
+        statuses: The final values of `status`. Rows with any other status, known or not, may change. Empty if the rows
+            have no status.
+        filled: Fields that a final row must have.
     """
 
     statuses: frozenset[str] = frozenset()
     filled: tuple[str, ...] = ()
 
     def fits(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row, as it came over the wire, is final."""
-        known = not self.statuses or row.get("status") in self.statuses
-        return known and all(row.get(name) not in (None, "") for name in self.filled)
+        """Return True if a row is final. The row is as the API sent it."""
+        status_is_final = not self.statuses or row.get("status") in self.statuses
+        return status_is_final and all(row.get(name) not in (None, "") for name in self.filled)
 
 
 @dataclass(frozen=True)
 class Product:
-    """One product of the Reports API, and so one stream of the tap.
+    """A product of the Reports API, which is a stream of the tap.
 
     Attributes:
-        name: The product as the API spells it, for example ``VOICE-CALL``.
-        date_field: The record field that `date_start` and `date_end` of a request select on, and the
-            replication key. The tap never compares it with a window: what a window holds is for the
-            API to say, so a wrong guess here costs no row.
-        lookback_hours: How far before the bookmark to read again unless the user says otherwise,
-            because rows arrive late or change (delivery receipts within 72 hours, calls listed by
-            their start after they have ended).
-        directions: The values of `direction` that have to be asked for one by one; empty where the
-            parameter must not be sent.
-        sync_filters: Query parameters that narrow a synchronous query, without the switches.
-        async_filters: The same for the body of an asynchronous report.
-        include_message: Whether the API takes `include_message` for this product.
-        concatenated_directions: The directions whose requests take `show_concatenated`.
-        retention: How long the API keeps the records.
-        aliases: Other names under which the API has delivered a field, and the field's name here.
-        selected: Whether the stream is selected when the user says nothing.
-        final: How rows show that they are final, by direction. Empty where that cannot be told, or where what the
-            look-back is for is rows that are listed late: then ids cannot stand in for it.
-        unsure: What is not confirmed about this product, in words.
+        name: Name in the API, for example ``VOICE-CALL``.
+        date_field: Record field that a request's `date_start` and `date_end` select on; the stream's replication key.
+            The tap never compares it with a window, because the API decides which rows a window holds. A wrong field
+            here loses no row.
+        lookback_hours: Default length of the lookback window in hours. Rows arrive late or change: delivery receipts
+            within 72 hours, and calls are listed by their start but only after their end.
+        directions: Values of `direction` to request, one partition each. Empty if the parameter must not be sent.
+        sync_filters: Filters of a synchronous request. `direction`, `include_message` and `show_concatenated` are not
+            among them.
+        async_filters: Filters of an asynchronous report, likewise.
+        include_message: True if the API accepts `include_message` for this product.
+        concatenated_directions: Directions whose requests accept `show_concatenated`.
+        retention: How long the API keeps records.
+        aliases: Field names that the API has also used, mapped to the names in the schema.
+        selected: True if the stream is selected by default.
+        final: Finality rule by direction. Empty if no rule is known, or if the lookback is for late rows: IDs of rows
+            that are not listed yet cannot be tracked.
+        unsure: What is not confirmed about this product, in sentences for users.
     """
 
     name: str
@@ -102,15 +104,15 @@ class Product:
 
     @property
     def stream(self) -> str:
-        """The stream's name: ``VOICE-CALL`` -> ``voice_call``."""
+        """Return the name of the stream: ``VOICE-CALL`` is ``voice_call``."""
         return self.name.lower().replace("-", "_")
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the product's records.
+        """Return the JSON Schema of the product's records.
 
-        Beyond the standard keywords a property may say `personal` (the kind of personal data it holds)
-        and `direction` (the only direction whose rows have the field).
+        Properties may have two keywords of our own: `personal` (the kind of personal data in the field) and
+        `direction` (the only direction whose rows have the field).
         """
         path = files("tap_vonage_reports") / "schemas" / f"{self.stream}.json"
         schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -127,8 +129,8 @@ _PRODUCTS = (
         async_filters=("status", "from", "to", "country", "network", "client_ref", "account_ref"),
         include_message=True,
         concatenated_directions=(OUTBOUND,),
-        # All of a row moves until its receipt comes, and after 72 hours it is expired [likely]. `unknown` may be
-        # followed by a receipt: no source says that it is not.
+        # A row changes until its receipt arrives, and expires after 72 hours [likely]. The status `unknown` is not
+        # final here, because a receipt may follow [unknown].
         final=MappingProxyType(
             {
                 OUTBOUND: FinalityRule(
@@ -137,12 +139,12 @@ _PRODUCTS = (
                 INBOUND: FinalityRule(filled=("total_price",)),
             }
         ),
-        unsure="whether inbound requests take show_concatenated (it is not sent)",
+        unsure="Support for show_concatenated on inbound requests is unconfirmed, so the tap does not send it.",
     ),
     Product(
         "SMS-TRAFFIC-CONTROL",
         date_field="queued_time",
-        unsure="the date field",
+        unsure="The date field is unconfirmed.",
     ),
     Product(
         "VOICE-CALL",
@@ -151,7 +153,7 @@ _PRODUCTS = (
         directions=BOTH_DIRECTIONS,
         sync_filters=("status", "from", "to", "country", "network", "call_id"),
         async_filters=("from", "to", "country", "network", "status", "call_id"),
-        unsure="how long after its end a call is listed",
+        unsure="The delay between the end of a call and its record is unknown.",
     ),
     Product(
         "VOICE-FAILED",
@@ -167,7 +169,7 @@ _PRODUCTS = (
         lookback_hours=24,
         sync_filters=("call_id",),
         async_filters=("call_id",),
-        unsure="the date field; since when call_id is delivered",
+        unsure="The date field is unconfirmed. Older records may lack call_id.",
     ),
     Product(
         "IN-APP-VOICE",
@@ -175,7 +177,7 @@ _PRODUCTS = (
         lookback_hours=24,
         sync_filters=("status", "leg_id", "conversation_id"),
         async_filters=("conversation_id", "status", "leg_id"),
-        unsure="the date field",
+        unsure="The date field is unconfirmed.",
     ),
     Product(
         "WEBSOCKET-CALL",
@@ -191,7 +193,7 @@ _PRODUCTS = (
         directions=BOTH_DIRECTIONS,
         sync_filters=("from", "to", "country", "network", "call_id"),
         async_filters=("from", "to", "call_id"),
-        unsure="the date field; whether the filters country and network work",
+        unsure="The date field and the filters country and network are unconfirmed.",
     ),
     Product(
         "AMD",
@@ -199,7 +201,7 @@ _PRODUCTS = (
         lookback_hours=24,
         sync_filters=("call_id",),
         async_filters=("call_id",),
-        unsure="the date field",
+        unsure="The date field is unconfirmed.",
     ),
     Product(
         "VERIFY-API",
@@ -221,28 +223,28 @@ _PRODUCTS = (
         date_field="date_received",
         sync_filters=("country", "network", "number"),
         async_filters=("number", "network"),
-        unsure="Vonage ends this product on 4 February 2027",
+        unsure="Vonage retires this product on February 4, 2027.",
     ),
     Product(
         "NUMBER-INSIGHT-V2",
         date_field="date_received",
         sync_filters=("status", "country", "network", "number", "request_type", "risk", "swapped"),
         selected=False,
-        unsure="whether the API still takes the product; not selected by default",
+        unsure="The API may no longer support this product, so the stream is not selected by default.",
     ),
     Product(
         "CONVERSATION-EVENT",
         date_field="creation_date",
         sync_filters=("status", "conversation_id"),
         async_filters=("conversation_id", "status"),
-        unsure="the date field",
+        unsure="The date field is unconfirmed.",
     ),
     Product(
         "CONVERSATION-MESSAGE",
         date_field="creation_date",
         sync_filters=("conversation_id",),
         async_filters=("conversation_id",),
-        unsure="the date field",
+        unsure="The date field is unconfirmed.",
     ),
     Product(
         "MESSAGES",
@@ -252,14 +254,14 @@ _PRODUCTS = (
         sync_filters=("status", "from", "to", "country", "provider"),
         async_filters=("status", "from", "to", "provider", "country"),
         include_message=True,
-        # `delivered` can turn to `read` at any time, and RCS rows get date and price up to 48 hours late [likely].
+        # `delivered` can become `read` at any time. RCS rows get their date and price up to 48 hours late [likely].
         final=MappingProxyType(
             {
                 OUTBOUND: FinalityRule(frozenset({"read", "rejected", "undeliverable"}), filled=("date_finalized",)),
                 INBOUND: FinalityRule(filled=("total_price",)),
             }
         ),
-        unsure="how long after delivery a message can still turn to read",
+        unsure="How long a delivered message can still become read is unknown.",
     ),
     Product(
         "VIDEO-API",
@@ -267,8 +269,8 @@ _PRODUCTS = (
         lookback_hours=24,
         sync_filters=("session_id", "meeting_id"),
         async_filters=("session_id", "meeting_id"),
-        retention=Retention(days=90),
-        unsure="the date field",
+        retention=Retention(days=90),  # [likely]
+        unsure="The date field is unconfirmed.",
     ),
     Product(
         "NETWORK-API-EVENT",
@@ -283,24 +285,24 @@ _PRODUCTS = (
             "correlation_id",
         ),
         async_filters=("product_name", "request_type", "request_session_id", "product_path", "correlation_id"),
-        unsure="the date field (event_time or record_creation_time)",
+        unsure="The date field is unconfirmed: event_time or record_creation_time.",
     ),
     Product(
         "REPORTS-USAGE",
         date_field="date_received",
         lookback_hours=24,
         aliases=MappingProxyType({"request_product": "requested_product"}),
-        unsure="whether its own calls are listed",
+        unsure="The stream may not list the requests for this stream itself.",
     ),
 )
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.stream: product for product in _PRODUCTS})
-"""All products, by the name of their stream."""
+"""All products, by stream name."""
 
 
 @cache
 def personal_kinds() -> Mapping[str, str | None]:
-    """What is known of all field names together: the kind of personal data where any product has it, else None."""
+    """Return the field names of all products with their kind of personal data; None if no product marks the field."""
     kinds: dict[str, str | None] = {}
     for product in PRODUCTS.values():
         for name, spec in product.schema["properties"].items():
@@ -309,4 +311,4 @@ def personal_kinds() -> Mapping[str, str | None]:
 
 
 FREE_PRODUCT = PRODUCTS["reports_usage"]
-"""The one product whose rows cost nothing to read (confirmed), so that a request can learn Vonage's clock from it."""
+"""The only product whose rows are free [confirmed]. Requesting them verifies credentials and tells Vonage's clock."""

@@ -14,6 +14,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, quote_plus
 
+from tap_vonage_reports.config.schema import DROP, KEEP
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import TypeAlias
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     Conceal: TypeAlias = Callable[[Any], Any]
 
 REDACTED = "[redacted]"
-KEEP, HASH, DROP = "keep", "hash", "drop"
 POSSIBLE = "possible"
 """The kind of personal data in a field that holds what the customer has put there."""
 

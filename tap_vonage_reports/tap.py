@@ -19,7 +19,9 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings, from_environment
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.settings import Settings
+from tap_vonage_reports.config.validation import from_environment
 from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import (
     ApiError,

@@ -15,7 +15,8 @@ import urllib3
 
 from tap_vonage_reports.api import client as clients
 from tap_vonage_reports.api.client import ReportsClient
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.errors import (
     ApiError,
     ReportError,
@@ -228,7 +229,7 @@ def test_what_no_request_can_carry_is_refused_in_settings(
     name: str, setting: Callable[[str], dict[str, Any]], character: str
 ) -> None:
     found = problems(**setting(f"LEAKED{character}X-Injected: yes"))
-    assert any(f"The setting {name} holds a control character" in problem for problem in found)
+    assert any(f"The setting {name} contains a control character" in problem for problem in found)
     assert "LEAKED" not in str(found)
 
 

@@ -1,6 +1,6 @@
-"""The definition for Meltano's hub says what the tap and meltano.yml say, in the hub's form.
+"""The definition for Meltano's hub matches the tap and meltano.yml, and fits the hub's schema.
 
-Run as a module, this file writes anew what of the definition comes from there.
+Run as a module, this file regenerates the parts of the definition that come from there.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ HUB: dict[str, Any] = {
         },
     },
 }
-"""What the hub's own schema for extractors asks for, and what of it an entry of this tap may use."""
+"""The hub's schema for extractors, limited to what this tap's entry uses."""
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as such."""
+    """A dumper that writes texts of several lines as blocks."""
 
 
 Dumper.add_representer(
@@ -101,7 +101,7 @@ Dumper.add_representer(
 
 
 def about() -> dict[str, Any]:
-    """What the tap says of itself."""
+    """Return the output of --about."""
     output = run_main("--about", "--format=json")
     assert output.code == 0
     said: dict[str, Any] = json.loads(b"\n".join(output.lines))
@@ -109,7 +109,7 @@ def about() -> dict[str, Any]:
 
 
 def rendered(definition: dict[str, Any]) -> str:
-    """The definition's file, with what comes from the tap and from meltano.yml as it is now."""
+    """Return the content of the definition's file, with the current parts of the tap and meltano.yml."""
     derived = {
         **{key: TAP[key] for key in FROM_MELTANO_YML},
         "supported_python_versions": about()["supported_python_versions"],
@@ -118,15 +118,15 @@ def rendered(definition: dict[str, Any]) -> str:
     return yaml.dump({**definition, **derived}, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def test_the_definition_is_what_comes_from_the_tap_and_from_meltano_yml() -> None:
+def test_definition_matches_the_tap_and_meltano_yml() -> None:
     assert FILE.read_text(encoding="utf-8") == rendered(DEFINITION), "run: python -m tests.test_hub"
 
 
-def test_the_definition_has_the_form_that_the_hub_wants() -> None:
+def test_definition_fits_the_schema_of_the_hub() -> None:
     assert [error.message for error in Draft7Validator(HUB).iter_errors(DEFINITION)] == []
 
 
-def test_the_definition_offers_what_the_tap_says_of_itself() -> None:
+def test_definition_matches_about() -> None:
     said = about()
     assert DEFINITION["name"] == said["name"]
     assert DEFINITION["capabilities"] == said["capabilities"]
@@ -143,13 +143,13 @@ def test_the_definition_offers_what_the_tap_says_of_itself() -> None:
 
 
 @pytest.mark.parametrize("key", ["prereq", "settings_preamble", "next_steps", "usage"])
-def test_the_texts_name_only_settings_that_there_are(key: str) -> None:
+def test_texts_name_only_existing_settings(key: str) -> None:
     settings = {setting["name"] for setting in DEFINITION["settings"]}
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", DEFINITION[key]))
     assert named <= settings
 
 
-def test_the_logo_is_a_drawing_that_needs_nothing_else() -> None:
+def test_logo_is_self_contained() -> None:
     root = ET.fromstring(LOGO.read_text(encoding="utf-8"))  # noqa: S314 - the project's own file
     elements = {element.tag.rpartition("}")[2] for element in root.iter()}
     assert elements <= {"svg", "g", "rect", "circle", "path"}

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.tap import TapVonageReports
 

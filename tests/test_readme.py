@@ -1,4 +1,4 @@
-"""The README's tables say what the code does. Run as a module, this file writes them anew."""
+"""The README's tables match the code. Run as a module, this file regenerates them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.products import PRODUCTS
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _description(spec: dict[str, Any]) -> str:
 
 
 def stream_rows() -> Iterator[str]:
-    head = "Product | Stream | Key | Date (bookmark) | Directions | Look-back | Kept for | Filters | Not known for sure"
+    head = "Product | Stream | Key | Date (bookmark) | Directions | Lookback | Retention | Filters | Open questions"
     yield f"| {head} |"
     yield f"|{'---|' * (head.count('|') + 1)}"
     for product in PRODUCTS.values():
@@ -74,7 +74,7 @@ def section(name: str) -> re.Pattern[str]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table_of_the_readme_says_what_the_code_does(name: str) -> None:
+def test_readme_table_matches_the_code(name: str) -> None:
     found = section(name).search(README.read_text(encoding="utf-8"))
     assert found is not None
     assert found[1] == "".join(f"{row}\n" for row in TABLES[name]()), "run: python -m tests.test_readme"

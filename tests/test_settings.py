@@ -1,4 +1,4 @@
-"""Bad settings get one clear line each, which never repeats a value."""
+"""Each invalid setting is reported in one line that never repeats its value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings, from_environment
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.settings import Settings
+from tap_vonage_reports.config.validation import from_environment
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.tap import TapVonageReports
@@ -28,7 +30,7 @@ def problems(**settings: Any) -> list[str]:
     return []
 
 
-def test_the_credentials_are_all_that_is_required() -> None:
+def test_only_credentials_are_required() -> None:
     assert problems() == []
 
 
@@ -60,18 +62,18 @@ def test_the_credentials_are_all_that_is_required() -> None:
         ({"lookback_hours": LEAK}, "lookback_hours must be of type number"),
         ({"fetch_mode": LEAK}, "fetch_mode must be one of auto, sync, async"),
         ({"request_timeout_seconds": 0}, "request_timeout_seconds"),
-        ({"stream_options": {"smss": {}}}, "unknown stream smss. Known: sms,"),
+        ({"stream_options": {"smss": {}}}, "unknown stream smss. Correct or remove it. Known: sms,"),
         ({"stream_options": {"sms": {"filter": {}}}}, "stream_options.sms.filter is unknown"),
-        ({"stream_options": {"sms": {"filters": {"provider": LEAK}}}}, "The API takes status, from, to"),
-        ({"stream_options": {"amd": {"filters": {"direction": "inbound"}}}}, "The API takes call_id"),
-        ({"stream_options": {"reports_usage": {"filters": {"to": LEAK}}}}, "The API takes none"),
-        ({"stream_options": {"sms": {"filters": {"direction": LEAK}}}}, "inbound or outbound"),
-        ({"stream_options": {"sms": {"filters": {"include_message": "true"}}}}, "setting of its own"),
+        ({"stream_options": {"sms": {"filters": {"provider": LEAK}}}}, "the API accepts only status, from, to"),
+        ({"stream_options": {"amd": {"filters": {"direction": "inbound"}}}}, "the API accepts only call_id"),
+        ({"stream_options": {"reports_usage": {"filters": {"to": LEAK}}}}, "the API accepts none"),
+        ({"stream_options": {"sms": {"filters": {"direction": LEAK}}}}, "direction must be one of outbound, inbound"),
+        ({"stream_options": {"sms": {"filters": {"include_message": "true"}}}}, "Use the setting include_message"),
         ({"stream_options": {"sms": {"filters": {"to": ""}}}}, "must not be empty"),
         ({"stream_options": {"sms": {"filters": {"to": 44}}}}, "stream_options.sms.filters.to"),
     ],
 )
-def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(settings: dict[str, Any], named: str) -> None:
+def test_invalid_setting_is_named_without_its_value(settings: dict[str, Any], named: str) -> None:
     (problem,) = problems(**settings)
     assert named in problem
     assert LEAK not in problem
@@ -79,29 +81,33 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(settings: dict[s
 
 
 @pytest.mark.parametrize("salt", [{}, {"personal_data_salt": None}, {"personal_data_salt": "  "}], ids=str)
-def test_hashing_needs_a_salt(salt: dict[str, Any]) -> None:
+def test_hash_requires_a_salt(salt: dict[str, Any]) -> None:
     (problem,) = problems(personal_data="hash", **salt)
     assert "personal_data_salt is missing" in problem
 
 
-def test_what_is_missing_inside_a_setting_is_named_with_its_path() -> None:
+def test_missing_nested_setting_is_named_with_its_path() -> None:
     assert set(problems(batch_config={"encoding": {}})) == {
         "The setting batch_config.storage is missing. Set it.",
         "The setting batch_config.encoding.format is missing. Set it.",
     }
 
 
-def test_settings_that_need_nothing_later_are_taken() -> None:
+def test_defaults_are_accepted() -> None:
     defaults = {name: spec["default"] for name, spec in CONFIG_JSONSCHEMA["properties"].items() if "default" in spec}
     assert problems(**defaults, account_ids=[], start_date="2026-01-01", end_date=None) == []
 
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS.keys())
-def test_every_filter_that_the_api_takes_is_accepted(product: Any) -> None:
+def test_filters_of_the_product_are_accepted(product: Any) -> None:
     filters = dict.fromkeys(product.sync_filters, "x")
     if product.directions:
         filters["direction"] = "inbound"
     assert problems(stream_options={product.stream: {"filters": filters}}) == []
+
+
+def test_null_filters_are_accepted() -> None:
+    assert problems(stream_options={"sms": {"filters": None}}) == []
 
 
 @pytest.mark.parametrize(
@@ -112,29 +118,29 @@ def test_every_filter_that_the_api_takes_is_accepted(product: Any) -> None:
         ("sync", {"client_ref": "x"}, False),
     ],
 )
-def test_a_filter_has_to_fit_the_way_of_reading(mode: str, filters: dict[str, str], accepted: bool) -> None:  # noqa: FBT001
+def test_filter_must_be_accepted_in_the_fetch_mode(mode: str, filters: dict[str, str], accepted: bool) -> None:  # noqa: FBT001
     told = problems(stream_options={"sms": {"fetch_mode": mode, "filters": filters}})
     assert (told == []) is accepted
 
 
-def test_a_filter_that_reports_do_not_take_makes_auto_read_by_pages() -> None:
+def test_auto_becomes_sync_with_a_filter_that_reports_do_not_accept() -> None:
     options = {"voice_failed": {"filters": {"network": "23420"}}, "voice_call": {"filters": {"network": "23420"}}}
     settings = Settings.from_config({**GOOD, "stream_options": options}, CONFIG_JSONSCHEMA)
     assert settings.mode_of(PRODUCTS["voice_failed"]) == "sync"
     assert settings.mode_of(PRODUCTS["voice_call"]) == "auto"
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     assert len(problems(start_date="x", end_date="y", api_url="z")) == 3
 
 
-def test_missing_credentials_are_each_told_once() -> None:
+def test_each_missing_credential_is_reported_once() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_config({}, CONFIG_JSONSCHEMA)
     assert len(caught.value.problems) == 2
 
 
-def test_an_option_of_a_stream_goes_before_the_setting_and_that_before_the_product() -> None:
+def test_stream_option_overrides_setting_which_overrides_product() -> None:
     settings = Settings.from_config(
         {**GOOD, "lookback_hours": 5, "stream_options": {"sms": {"lookback_hours": 0}}}, CONFIG_JSONSCHEMA
     )
@@ -144,7 +150,7 @@ def test_an_option_of_a_stream_goes_before_the_setting_and_that_before_the_produ
     assert plain.lookback_of(PRODUCTS["sms"]).total_seconds() == 72 * 3600
 
 
-def test_the_environment_speaks_for_every_setting() -> None:
+def test_environment_variables_set_every_type_of_setting() -> None:
     environment = {
         "TAP_VONAGE_REPORTS_API_KEY": "abcd1234",
         "TAP_VONAGE_REPORTS_LOOKBACK_HOURS": "1.5",
@@ -163,7 +169,7 @@ def test_the_environment_speaks_for_every_setting() -> None:
 
 
 @pytest.mark.parametrize("name", ["LOOKBACK_HOURS", "INCLUDE_MESSAGE", "STREAM_OPTIONS", "REQUEST_TIMEOUT_SECONDS"])
-def test_a_variable_of_the_wrong_kind_is_named_without_its_value(name: str) -> None:
+def test_variable_of_the_wrong_type_is_named_without_its_value(name: str) -> None:
     with pytest.raises(SettingsError, match=f"TAP_VONAGE_REPORTS_{name}") as caught:
         from_environment({f"TAP_VONAGE_REPORTS_{name}": LEAK}, CONFIG_JSONSCHEMA)
     assert LEAK not in str(caught.value)
@@ -206,9 +212,7 @@ def file_with(folder: Path, content: object) -> Path:
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_bad_input_ends_with_one_clear_line_and_nothing_on_stdout(
-    tmp_path: Path, arguments: list[Any], said: str
-) -> None:
+def test_bad_input_gives_one_error_line_and_no_output(tmp_path: Path, arguments: list[Any], said: str) -> None:
     option, *contents = arguments
     files = [
         content if isinstance(content, str) and content.startswith("/") else file_with(tmp_path, content)
@@ -226,7 +230,7 @@ def test_bad_input_ends_with_one_clear_line_and_nothing_on_stdout(
     assert said in errors[0]
 
 
-def test_an_expression_that_cannot_be_parsed_is_not_repeated() -> None:
+def test_invalid_stream_map_expression_is_not_repeated() -> None:
     with pytest.raises(SettingsError, match="stream_maps") as caught:
         TapVonageReports(config={**GOOD, "stream_maps": {"sms": {"a": f"{LEAK} +"}}})
     assert LEAK not in str(caught.value)

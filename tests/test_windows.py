@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings, fingerprint
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.settings import Settings, fingerprint
 from tap_vonage_reports.extract.reading import PartitionSync
 from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.intervals import (

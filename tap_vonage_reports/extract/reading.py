@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import portion
 
-from tap_vonage_reports.config.settings import BOOLEAN_PARAMS, fingerprint
+from tap_vonage_reports.config.schema import BOOLEAN_PARAMS
+from tap_vonage_reports.config.settings import fingerprint
 from tap_vonage_reports.extract.status_tracking import StatusTracker, batch_ids
 from tap_vonage_reports.intervals import (
     MAX_SYNC_WINDOW,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.config.settings import BOOLEAN_PARAMS, DIRECTION
+from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, DIRECTION
 from tap_vonage_reports.errors import CredentialsRevokedError, ProductUnavailableError, RequestRejectedError
 from tap_vonage_reports.state.format import LOOKED_UP
 from tap_vonage_reports.timestamps import format_timestamp, normalize_timestamp

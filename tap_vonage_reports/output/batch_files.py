@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 import msgspec
 
-from tap_vonage_reports.config.settings import COMPRESSIONS
+from tap_vonage_reports.config.schema import COMPRESSIONS
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.output.storage import storage_of, writing
 from tap_vonage_reports.records.parser import KEY_FIELD

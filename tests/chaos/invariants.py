@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import portion
 
+from tap_vonage_reports.config.schema import HASH, KEEP
 from tap_vonage_reports.products import PRODUCTS, Product, personal_kinds
 from tap_vonage_reports.records.parser import RecordParser
-from tap_vonage_reports.redaction import HASH, KEEP, PersonalData, basic_token, encodings
+from tap_vonage_reports.redaction import PersonalData, basic_token, encodings
 from tap_vonage_reports.sandbox import Fault
 from tests.chaos.plans import LEFT_BEHIND, SALT
 from tests.chaos.process import ASYNC_RATE

@@ -1,0 +1,256 @@
+"""Checks of a configuration: against the schema, for contradictions, and for texts that no request can carry.
+
+Every message names the setting, says what is wrong and what to do, and never repeats a value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import math
+import unicodedata
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import jsonschema
+
+from tap_vonage_reports.config.schema import ASYNC, BOOLEAN_PARAMS, COMPRESSIONS, DIRECTION, ENVIRONMENT_PREFIX, HASH
+from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.products import BOTH_DIRECTIONS, PRODUCTS
+from tap_vonage_reports.timestamps import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tap_vonage_reports.products import Product
+
+_BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+
+
+def from_environment(environ: Mapping[str, str], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings found in variables ``TAP_VONAGE_REPORTS_<NAME>``. Empty variables are ignored.
+
+    Lists and objects are JSON; a list may also be words separated by commas.
+
+    Raises:
+        SettingsError: A variable does not have the type of its setting.
+    """
+    config: dict[str, Any] = {}
+    problems = []
+    for name, spec in jsonschema_["properties"].items():
+        variable = ENVIRONMENT_PREFIX + name.upper()
+        text = environ.get(variable, "")
+        if not text:
+            continue
+        try:
+            config[name] = _from_text(text, spec)
+        except (ValueError, KeyError):
+            problems.append(f"The variable {variable} must be of type {_types(spec.get('type', []))}.")
+    if problems:
+        raise SettingsError(problems)
+    return config
+
+
+def validate(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a configuration and fill in the defaults.
+
+    Args:
+        config: The configuration as given. A setting that is null counts as not set.
+        jsonschema_: The schema: `CONFIG_JSONSCHEMA` with the SDK's additions.
+
+    Returns:
+        The settings that are set or have a default.
+
+    Raises:
+        SettingsError: With every problem found.
+    """
+    given = {name: value for name, value in config.items() if value is not None}
+    if problems := list(_schema_problems(given, jsonschema_)):
+        raise SettingsError(problems)
+    values = {name: spec["default"] for name, spec in jsonschema_["properties"].items() if "default" in spec} | given
+    if problems := list(_value_problems(values)):
+        raise SettingsError(problems)
+    return values
+
+
+def _from_text(text: str, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
+    kinds = spec.get("type", [])
+    if "string" in kinds:
+        return text
+    if "boolean" in kinds:
+        return _BOOLEANS[text.lower()]
+    if "array" in kinds and not text.lstrip().startswith("["):
+        return [word.strip() for word in text.split(",")]
+    return json.loads(text)
+
+
+def _types(kinds: str | list[str]) -> str:
+    """Name the types that a schema allows; null is not mentioned, because it means that a setting is not set."""
+    return kinds if isinstance(kinds, str) else " or ".join(kind for kind in kinds if kind != "null")
+
+
+def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> Iterator[str]:
+    """Word the violations of the schema. The library's own words repeat the value."""
+    for error in jsonschema.Draft7Validator(jsonschema_).iter_errors(given):
+        path = [str(part) for part in error.absolute_path]
+        if error.validator == "required":
+            # The library reports one error per name and does not say which, so the first one stands for all.
+            missing = [name for name in error.validator_value if name not in error.instance]
+            for name in missing if error.message.startswith(repr(missing[0])) else []:
+                or_variable = f", or the variable {ENVIRONMENT_PREFIX}{name.upper()}" if not path else ""
+                yield f"The setting {'.'.join([*path, name])} is missing. Set it{or_variable}."
+        elif error.validator == "additionalProperties":
+            known = error.schema.get("properties", {})
+            for name in sorted(set(error.instance) - set(known)):
+                unknown = ".".join([*path, name])
+                yield f"The setting {unknown} is unknown. Correct or remove it. Known: {', '.join(sorted(known))}."
+        else:
+            yield from _limit_problems(".".join(path) or "configuration", str(error.validator), error.validator_value)
+
+
+def _limit_problems(name: str, keyword: str, limit: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
+    """Word the violation of one keyword of JSON Schema."""
+    match keyword:
+        case "type":
+            yield f"The setting {name} must be of type {_types(limit)}."
+        case "enum":
+            yield f"The setting {name} must be one of {', '.join(map(str, limit))}."
+        case "minLength":
+            yield f"The setting {name} must not be empty."
+        case "minimum":
+            yield f"The setting {name} must be at least {limit}."
+        case "exclusiveMinimum":
+            yield f"The setting {name} must be more than {limit}."
+        case "maximum":
+            yield f"The setting {name} must be at most {limit}."
+        case _:
+            yield f"The setting {name} is not valid. See --about for what it takes."
+
+
+def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Find what fits the schema and still cannot work."""
+    accounts = values.get("account_ids") or []
+    if len(set(accounts)) < len(accounts):
+        yield "The setting account_ids lists an account twice. List each account once."
+    for name in ("api_key", "api_secret"):
+        if not values[name].strip():
+            yield f"The setting {name} must not be empty."
+    if ":" in values["api_key"]:
+        yield "The setting api_key contains a colon, which HTTP Basic authentication cannot carry. Check the key."
+    yield from _number_problems(values)
+    yield from _character_problems(values)
+    yield from _date_problems(values)
+    yield from _url_problems(values["api_url"])
+    yield from _batch_problems(values)
+    if values["personal_data"] == HASH and not values.get("personal_data_salt", "").strip():
+        yield (
+            "The setting personal_data_salt is missing. Without a salt, hashed phone numbers can be guessed. "
+            "Set it to a long random text and keep it: another salt gives other hashes."
+        )
+    for stream, options in values.get("stream_options", {}).items():
+        if stream not in PRODUCTS:
+            yield (
+                f"The setting stream_options names the unknown stream {stream}. Correct or remove it. "
+                f"Known: {', '.join(PRODUCTS)}."
+            )
+        else:
+            mode = options.get("fetch_mode") or values["fetch_mode"]
+            yield from _filter_problems(PRODUCTS[stream], options.get("filters") or {}, mode)
+
+
+def _character_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Find control characters, and surrogates, which stand for bytes that are not UTF-8."""
+    texts = {name: [values[name]] for name in ("api_key", "api_secret", "api_url")}
+    texts["account_ids"] = values.get("account_ids") or []
+    for stream, options in values.get("stream_options", {}).items():
+        texts[f"stream_options.{stream}.filters"] = list((options.get("filters") or {}).values())
+    for name, given in texts.items():
+        if any(unicodedata.category(character) in ("Cc", "Cs") for text in given for character in text):
+            yield (
+                f"The setting {name} contains a control character, such as a line break, or bytes that are not UTF-8. "
+                "No request can carry them. Remove them."
+            )
+
+
+def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Find NaN, which Python's JSON parser accepts and no limit excludes."""
+    numbers = {name: value for name, value in values.items() if isinstance(value, float)}
+    for stream, options in values.get("stream_options", {}).items():
+        numbers[f"stream_options.{stream}.lookback_hours"] = options.get("lookback_hours") or 0
+    for name, number in numbers.items():
+        if math.isnan(number):
+            yield f"The setting {name} must be a number."
+
+
+def _date_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    dates = {}
+    for name in ("start_date", "end_date"):
+        try:
+            dates[name] = parse_time(values[name]) if name in values else None
+        except ValueError:
+            yield (
+                f"The setting {name} is not an ISO 8601 date or time. Write it like 2026-10-01 or 2026-10-01T00:00:00Z."
+            )
+    start, end = dates.get("start_date"), dates.get("end_date")
+    if start and end and start > end:
+        yield "The setting start_date is after end_date. Swap them, or remove end_date to sync until now."
+
+
+def _url_problems(url: str) -> Iterator[str]:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        yield "The setting api_url is not a URL. Write it like https://api.nexmo.com."
+    elif set("@?#\\") & set(url):
+        yield (
+            "The setting api_url contains more than scheme, host, port and path. Remove credentials and parameters: "
+            "the tap adds its own."
+        )
+    elif parts.scheme == "http" and not _is_loopback(host):
+        yield "The setting api_url uses plain http, which would send the secret unencrypted. Use https."
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    if not (config := values.get("batch_config")):
+        return
+    kind, compression = config["encoding"]["format"], config["encoding"].get("compression")
+    if compression and compression not in COMPRESSIONS[kind]:
+        known = ", ".join(COMPRESSIONS[kind])
+        yield f"The setting batch_config.encoding.compression must be one of {known} for {kind}."
+    for name in ("stream_maps", "flattening_enabled"):
+        if values.get(name):
+            yield (
+                f"The settings batch_config and {name} exclude each other, because the tap writes the files before "
+                "the SDK maps or flattens records. Remove one."
+            )
+
+
+def _filter_problems(product: Product, filters: Mapping[str, str], mode: str) -> Iterator[str]:
+    # In mode auto the newest time range is always fetched page by page, so the filter has to work there.
+    accepted = product.async_filters if mode == ASYNC else product.sync_filters
+    known = [*accepted, *([DIRECTION] if product.directions else [])]
+    setting = f"stream_options.{product.stream}.filters"
+    for name in sorted(set(filters) - set(known)):
+        if name in BOOLEAN_PARAMS:
+            yield f"The setting {setting} contains {name}, which is not a filter. Use the setting {name}."
+        else:
+            accepts = f"accepts only {', '.join(known)}" if known else "accepts none"
+            yield (
+                f"The setting {setting} contains the unknown filter {name}. "
+                f"For this product the API {accepts} in mode {mode}. Correct or remove it."
+            )
+    for name, value in filters.items():
+        if name in known and not value:
+            yield f"The setting {setting}.{name} must not be empty. Set it, or remove it to fetch all rows."
+    if DIRECTION in known and filters.get(DIRECTION) not in (None, "", *BOTH_DIRECTIONS):
+        yield f"The setting {setting}.{DIRECTION} must be one of {', '.join(BOTH_DIRECTIONS)}."
