@@ -10,7 +10,8 @@ import portion
 
 from tap_vonage_reports.products import PRODUCTS, Product, personal_kinds
 from tap_vonage_reports.records.parser import RecordParser
-from tap_vonage_reports.redaction import HASH, KEEP, PersonalData, basic_token, encodings
+from tap_vonage_reports.records.personal_data import PersonalData
+from tap_vonage_reports.redaction import HASH, KEEP, basic_token, encodings
 from tap_vonage_reports.sandbox import Fault
 from tests.chaos.plans import LEFT_BEHIND, SALT
 from tests.chaos.process import ASYNC_RATE
@@ -156,7 +157,7 @@ def everything_has_arrived_and_nothing_else(story: Story) -> None:
 
 def _parser(story: Story, product: Product) -> RecordParser:
     personal = PersonalData(story.plan.settings.get("personal_data", KEEP), SALT, product.schema, personal_kinds())
-    fields = product.schema["properties"].keys() - personal.columns
+    fields = product.schema["properties"].keys() - personal.dropped_columns
     return RecordParser(product.schema, product.aliases, fields=fields, transform=personal.transform)
 
 
