@@ -20,7 +20,7 @@ import pytest
 from tap_vonage_reports import errors
 from tap_vonage_reports.config.settings import CONFIG_JSONSCHEMA, Settings
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records.report_archive import check_header
+from tap_vonage_reports.records.csv_rows import check_header
 from tap_vonage_reports.sandbox import Within
 from tap_vonage_reports.state import format as state
 from tap_vonage_reports.tap import TapVonageReports
