@@ -345,7 +345,7 @@ def _known_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any])
         entry.key_properties = [KEY_FIELD]
         entry.replication_key = PRODUCTS[name].date_field
         properties = entry.schema.properties or {}
-        for column in personal_data(PRODUCTS[name], config).columns & properties.keys():
+        for column in personal_data(PRODUCTS[name], config).dropped_columns & properties.keys():
             del properties[column]
             entry.metadata.pop(("properties", column), None)
         for spec in properties.values():

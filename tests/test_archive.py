@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_vonage_reports.errors import ArchiveError
-from tap_vonage_reports.records import report_archive as archives
+from tap_vonage_reports.records import csv_rows
 from tap_vonage_reports.records.report_archive import open_members, read_chunks, verify
 
 if TYPE_CHECKING:
@@ -69,28 +69,28 @@ def test_quotes_newlines_and_any_script_survive(
     rows: list[tuple[str, str]],
     dialect: tuple[str, str],
     bom: bool,  # noqa: FBT001
-    characters_at_once: int,
+    chunk_characters: int,
 ) -> None:
     content = io.StringIO(newline="")
     writer = csv.writer(content, dialect[0], lineterminator=dialect[1])
     writer.writerow(["id", "text"])
     writer.writerows(rows)
     file = one(("\ufeff" if bom else "").encode() + content.getvalue().encode())
-    with mock.patch.object(archives, "CHARACTERS_AT_ONCE", characters_at_once):
+    with mock.patch.object(csv_rows, "CHUNK_CHARACTERS", chunk_characters):
         assert verify(file, len(rows)) == len(rows)
         assert [(row["id"], row["text"]) for row in read_rows(file, len(rows))] == rows
 
 
 @given(st.lists(st.text('",\n\ra', max_size=3), max_size=20).map("".join), st.integers(1, 20))
 def test_what_is_no_good_to_the_csv_reader_is_refused_and_all_else_is_read_like_it(
-    content: str, characters_at_once: int
+    content: str, chunk_characters: int
 ) -> None:
     file = one('"id","text"\n' + content)
     try:
         expected = list(csv.reader(io.StringIO(content, newline=""), strict=True))
     except csv.Error:
         expected = [[]]
-    with mock.patch.object(archives, "CHARACTERS_AT_ONCE", characters_at_once):
+    with mock.patch.object(csv_rows, "CHUNK_CHARACTERS", chunk_characters):
         if all(len(row) == 2 for row in expected):
             assert verify(file, None) == len(expected)
             assert [list(row.values()) for row in read_rows(file, None)] == expected
@@ -127,7 +127,7 @@ def test_a_large_file_is_read_in_any_dialect(quote: str, end: str) -> None:
 def test_a_wrong_row_is_named_wherever_it_stands(end: str) -> None:
     rows = ['"1","a ""quote"", and\na newline"'] * 9997
     content = "\n".join(['"id","text"', *rows, '"1"', '"1",""']) + end
-    with pytest.raises(ArchiveError, match="row 9999 of 2 columns has 1 cells"):
+    with pytest.raises(ArchiveError, match="row 9999 has width 1, but the CSV header has width 2"):
         verify(one(content), 9999)
 
 
@@ -139,7 +139,7 @@ def test_the_bytes_of_every_csv_can_be_had_by_another_reader() -> None:
 
 def test_another_reader_does_not_inflate_without_end_either() -> None:
     for member in open_members(one("a" * 50_000_000), 1):
-        with pytest.raises(ArchiveError, match="inflates beyond"):
+        with pytest.raises(ArchiveError, match="inflates to more"):
             member.read()
 
 
@@ -148,7 +148,7 @@ def test_a_large_file_that_does_not_say_how_many_rows_it_has_is_taken() -> None:
     assert verify(one('"id"\n' + rows), None) == 200_000
 
 
-def damaged() -> io.BytesIO:
+def with_wrong_checksum() -> io.BytesIO:
     content = bytearray(one(GOOD).getvalue())
     content[content.find(b"PK\x01\x02") + 16] ^= 1
     return io.BytesIO(bytes(content))
@@ -158,21 +158,21 @@ def damaged() -> io.BytesIO:
 @pytest.mark.parametrize(
     ("file", "count", "said"),
     [
-        (io.BytesIO(b"not a zip at all"), 0, "damaged"),
-        (io.BytesIO(one(GOOD).getvalue()[:-30]), 2, "damaged"),
-        (damaged(), 2, "damaged"),
+        (io.BytesIO(b"not a zip at all"), 0, "corrupt"),
+        (io.BytesIO(one(GOOD).getvalue()[:-30]), 2, "corrupt"),
+        (with_wrong_checksum(), 2, "corrupt"),
         (archive({"readme.txt": "no"}), 0, "no CSV"),
         (archive({}), 0, "no CSV"),
         (one(""), 0, "no column id"),
         (one('"text"\n"a"\n'), 1, "no column id"),
         (one('"id","id"\n"1","2"\n'), 1, "twice"),
-        (one('"id","text"\n"1"\n'), 1, "row 2 of 2 columns has 1 cells"),
-        (one('"id","text"\n"1","a","b"\n'), 1, "has 3 cells"),
-        (one(GOOD), 3, "has 2 rows, 3 were announced"),
-        (one('"id"\n"1'), 1, "damaged"),
-        (one(b'"id"\n"\xff"\n'), 1, "damaged"),
-        (one('"id"\n"' + "a" * 50_000_000), 1, "inflates beyond"),
-        (one('"id"\n' + '"a"\n' * 12_000_000), None, "inflates beyond"),
+        (one('"id","text"\n"1"\n'), 1, "row 2 has width 1, but the CSV header has width 2"),
+        (one('"id","text"\n"1","a","b"\n'), 1, "row 2 has width 3"),
+        (one(GOOD), 3, "number of rows is 2, but the API announced 3"),
+        (one('"id"\n"1'), 1, "corrupt"),
+        (one(b'"id"\n"\xff"\n'), 1, "corrupt"),
+        (one('"id"\n"' + "a" * 50_000_000), 1, "inflates to more"),
+        (one('"id"\n' + '"a"\n' * 12_000_000), None, "inflates to more"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

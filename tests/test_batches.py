@@ -595,7 +595,7 @@ def test_a_row_without_its_key_is_an_error_and_leaves_no_file(tmp_path: Path, ki
 @every_format
 def test_a_report_that_gives_another_number_of_rows_is_refused(tmp_path: Path, kind: str) -> None:
     files = files_for(config(tmp_path, kind))
-    with pytest.raises(ArchiveError, match="it has 1 rows, 2 were announced"):
+    with pytest.raises(ArchiveError, match="number of rows is 1, but the API announced 2"):
         files.write_archive(archive([["id"], ["1"]]), 2)
     assert in_folder(tmp_path) == set()
 

@@ -24,7 +24,7 @@ from tap_vonage_reports import errors
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records.report_archive import check_header
+from tap_vonage_reports.records.csv_rows import check_header
 from tap_vonage_reports.sandbox import Within
 from tap_vonage_reports.state import format as state
 from tap_vonage_reports.tap import TapVonageReports

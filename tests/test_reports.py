@@ -220,13 +220,13 @@ def test_a_fault_that_passes_costs_no_record(sandbox: Sandbox, fault: Fault) -> 
 
 
 BROKEN_FILES: dict[Fault, str] = {
-    Fault.BAD_CRC: "damaged",
-    Fault.CORRUPT_ZIP: "damaged",
+    Fault.BAD_CRC: "corrupt",
+    Fault.CORRUPT_ZIP: "corrupt",
     Fault.ZIP_WITHOUT_CSV: "no CSV",
     Fault.ZIP_BOMB: "a row has more than",
-    Fault.ROW_WIDTH: "columns has",
+    Fault.ROW_WIDTH: "but the CSV header has width",
     Fault.HEADER_WITHOUT_ID: "no column id",
-    Fault.COUNT_WRONG: "were announced",
+    Fault.COUNT_WRONG: "but the API announced",
 }
 LASTING: dict[Fault, str] = {
     Fault.REPORT_FAILED: "ended as FAILED",

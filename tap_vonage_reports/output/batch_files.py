@@ -20,7 +20,7 @@ from tap_vonage_reports.config.schema import COMPRESSIONS
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.output.storage import storage_of, writing
 from tap_vonage_reports.records.parser import KEY_FIELD
-from tap_vonage_reports.records.report_archive import check_count, damage_refused, read_chunks
+from tap_vonage_reports.records.report_archive import archive_errors, check_count, read_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -142,7 +142,7 @@ class BatchFiles:
         rows = 0
         with self._all_or_nothing(), closing(self._format.of_archive(file, count)) as parts:
             while True:
-                with damage_refused():
+                with archive_errors():
                     part = next(parts, None)
                 if part is None:
                     break

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from tap_vonage_reports.records.report_archive import MAX_ROW_CHARACTERS, check_header, open_members
+from tap_vonage_reports.records.csv_rows import MAX_ROW_CHARACTERS, check_header
+from tap_vonage_reports.records.report_archive import open_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

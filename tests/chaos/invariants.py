@@ -11,7 +11,8 @@ import portion
 from tap_vonage_reports.config.schema import HASH, KEEP
 from tap_vonage_reports.products import PRODUCTS, Product, personal_kinds
 from tap_vonage_reports.records.parser import RecordParser
-from tap_vonage_reports.redaction import PersonalData, basic_token, encodings
+from tap_vonage_reports.records.personal_data import PersonalData
+from tap_vonage_reports.redaction import basic_token, encodings
 from tap_vonage_reports.sandbox import Fault
 from tests.chaos.plans import LEFT_BEHIND, SALT
 from tests.chaos.process import ASYNC_RATE
@@ -157,7 +158,7 @@ def everything_has_arrived_and_nothing_else(story: Story) -> None:
 
 def _parser(story: Story, product: Product) -> RecordParser:
     personal = PersonalData(story.plan.settings.get("personal_data", KEEP), SALT, product.schema, personal_kinds())
-    fields = product.schema["properties"].keys() - personal.columns
+    fields = product.schema["properties"].keys() - personal.dropped_columns
     return RecordParser(product.schema, product.aliases, fields=fields, transform=personal.transform)
 
 

@@ -1,0 +1,114 @@
+"""Personal data in records: kept, hashed with a salt, or dropped, by the schema's `personal` keyword."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from tap_vonage_reports.config.schema import DROP, KEEP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
+
+    Transform: TypeAlias = Callable[[Any], Any]
+
+POSSIBLE = "possible"
+"""The kind of personal data in a field that holds free text of the customer's."""
+
+_PHONE_NUMBER = re.compile(r"[+\d][\d ()./-]*", re.ASCII)
+_INTERNATIONAL_NUMBER = re.compile(r"\+\d{7,15}", re.ASCII)
+_DROPPED: Final = object()
+
+
+class PersonalData:
+    """The treatment of personal data in the records of one stream.
+
+    A field that holds personal data has the keyword `personal` in the schema. Its value is the kind: ``phone``,
+    ``phone_or_email``, ``ip``, ``name``, ``content``, or ``possible`` for free text of the customer's.
+
+    A hash is the SHA-256 of the salt followed by the value, both in UTF-8, as hexadecimal digits. Values are normalized
+    first (see `normalize`), so that a phone number or e-mail address has the same hash in every field.
+
+    Columns of objects are never dropped, because `_extra` is one and holds values that do not fit their type. Inside an
+    object, a value is kept only if its name is that of a field without personal data. All others are hashed or dropped.
+
+    Attributes:
+        mode: ``keep``, ``hash`` or ``drop``.
+        dropped_columns: The fields that records do not have.
+        transform: By field, the function from a value (not null) to the value that is written. It has only the fields
+            whose values change.
+    """
+
+    def __init__(
+        self, mode: str, salt: str, schema: Mapping[str, Any], kinds: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Prepare the treatment for a stream.
+
+        Args:
+            mode: ``keep``, ``hash`` or ``drop``.
+            salt: The salt of the hashes.
+            schema: The JSON Schema of the stream's records.
+            kinds: By field of the other streams, the kind of personal data or None. A name in neither this mapping
+                nor the schema counts as ``possible``.
+        """
+        self.mode = mode
+        self._salted = sha256(salt.encode())
+        specs = schema["properties"]
+        self._kinds = {**(kinds or {}), **{name: spec.get("personal") for name, spec in specs.items()}}
+        personal = {} if mode == KEEP else {name: spec for name, spec in specs.items() if "personal" in spec}
+        objects = {name for name, spec in personal.items() if "object" in spec["type"]}
+        self.dropped_columns = frozenset(personal.keys() - objects) if mode == DROP else frozenset()
+        self.transform: dict[str, Transform] = {
+            name: self._transform_object if name in objects else partial(self.hash_text, kind=spec["personal"])
+            for name, spec in personal.items()
+            if name not in self.dropped_columns
+        }
+
+    def drops(self, name: str) -> bool:
+        """Return True if values under this name, of a field or inside an object, are not written in any form."""
+        return self.mode == DROP and self._kinds.get(name, POSSIBLE) is not None
+
+    def hash_text(self, value: str, kind: str = POSSIBLE) -> str:
+        """Return the hash of a value of the given kind: 64 hexadecimal digits."""
+        digest = self._salted.copy()
+        digest.update(normalize(value, kind).encode(errors="surrogatepass"))
+        return digest.hexdigest()
+
+    def _transform_object(self, value: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return an object without personal data, or None if nothing is left."""
+        return self._transform_json(value, POSSIBLE) or None
+
+    def _transform_json(self, value: Any, kind: str | None) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, dict):
+            parts = {name: self._transform_json(part, self._kinds.get(name, POSSIBLE)) for name, part in value.items()}
+            return {name: part for name, part in parts.items() if part is not _DROPPED}
+        if kind is None or value is None or isinstance(value, bool):
+            return value
+        if self.mode == DROP:
+            return _DROPPED
+        if isinstance(value, list):
+            return [self._transform_json(part, kind) for part in value]
+        return self.hash_text(f"{value:f}" if isinstance(value, Decimal) else str(value), kind)
+
+
+def normalize(value: str, kind: str) -> str:
+    """Return the form of a value that is hashed.
+
+    E-mail addresses become lower case, phone numbers their digits. Free text (``possible``) is only changed where it is
+    an address or an international number: two different references must not get the same hash.
+
+    Args:
+        value: The value.
+        kind: The kind of personal data.
+    """
+    if kind in ("content", "name", "ip"):
+        return value
+    if "@" in value:
+        return value.strip().lower()
+    if kind == POSSIBLE:
+        return value[1:] if _INTERNATIONAL_NUMBER.fullmatch(value) else value
+    return re.sub(r"\D", "", value, flags=re.ASCII) if _PHONE_NUMBER.fullmatch(value.strip()) else value
