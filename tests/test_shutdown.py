@@ -211,7 +211,7 @@ def test_ctrl_c_before_the_command_is_read_has_no_traceback(sandbox: Sandbox, tm
 
 @pytest.mark.parametrize(
     ("target", "code", "states"),
-    [("client.ReportsClient.records", 143, 0), ("run.Run.conclude", -signal.SIGTERM, 25)],
+    [("api.client.ReportsClient.records", 143, 0), ("extract.session.SyncSession.conclude", -signal.SIGTERM, 25)],
     ids=["before the first answer", "after the last"],
 )
 def test_a_signal_at_either_end_of_the_run_is_no_success(
@@ -228,8 +228,8 @@ def test_further_signals_do_not_disturb_the_way_out(sandbox: Sandbox, tmp_path: 
     arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
     # The first comes before the state of a window is written, the others when what nobody will read is dropped.
     prepare = [
-        *signal_at("run.Run.save", signal.SIGINT),
-        *signal_at("reports.ReportScheduler.abandon", signal.SIGTERM, signal.SIGTERM, signal.SIGINT),
+        *signal_at("extract.session.SyncSession.save", signal.SIGINT),
+        *signal_at("extract.reports.scheduler.ReportScheduler.abandon", signal.SIGTERM, signal.SIGTERM, signal.SIGINT),
     ]
     ended = run_forked(*arguments, prepare=prepare)
     assert ended.code == 130
