@@ -210,14 +210,3 @@ class ArchiveError(ApiError):
 
     It is downloaded again, then the report is asked for again, and then it is an error that names the report.
     """
-
-
-def safe_for_log(text: object, longest: int = 80) -> str:
-    """A title or a name that came over the wire, safe to show: short, printable, without digits that may be a number.
-
-    Returns:
-        The text; empty if it is none, or not to be shown.
-    """
-    if not isinstance(text, str) or sum(character.isdigit() for character in text) > 4:  # noqa: PLR2004 - a phone number has more
-        return ""
-    return "".join(character for character in text if character.isprintable())[:longest]

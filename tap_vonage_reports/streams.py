@@ -14,7 +14,7 @@ from singer_sdk import Stream, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
-from tap_vonage_reports.errors import ApiError, ProductUnavailableError, safe_for_log
+from tap_vonage_reports.errors import ApiError, ProductUnavailableError
 from tap_vonage_reports.extract.reader import Chunk, PartitionReader
 from tap_vonage_reports.extract.reading import PartitionSync
 from tap_vonage_reports.outcomes import PartitionResult, SyncStatus
@@ -22,7 +22,7 @@ from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.products import personal_kinds
 from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
 from tap_vonage_reports.records.report_archive import read_chunks
-from tap_vonage_reports.redaction import KEEP, PersonalData
+from tap_vonage_reports.redaction import KEEP, PersonalData, safe_for_log
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.format import adopt_stream_bookmark
 

@@ -49,9 +49,9 @@ from tap_vonage_reports.errors import (
     UnexpectedRedirectError,
     UnreachableError,
     WindowInFutureError,
-    safe_for_log,
 )
 from tap_vonage_reports.exact_json import texts_of
+from tap_vonage_reports.redaction import safe_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping

@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from tap_vonage_reports.errors import RetriableApiError, safe_for_log
+from tap_vonage_reports.errors import RetriableApiError
 from tap_vonage_reports.exact_json import read_json
+from tap_vonage_reports.redaction import safe_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
