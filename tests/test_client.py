@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from tap_vonage_reports.api.client import MAX_TRIES, ReportsClient
-from tap_vonage_reports.api.rate_limit import RequestContext
+from tap_vonage_reports.api.request_context import CancelToken
 from tap_vonage_reports.api.responses import retry_after
 from tap_vonage_reports.errors import (
     CredentialsError,
@@ -61,7 +61,7 @@ def test_a_netrc_or_proxy_of_the_machine_changes_nothing(
 @pytest.fixture
 def waits() -> Any:
     """The pauses that the client makes, without making them."""
-    with mock.patch.object(RequestContext, "pause") as pause:
+    with mock.patch.object(CancelToken, "pause") as pause:
         yield lambda: [call.args[0] for call in pause.call_args_list if call.args[0] >= 1]
 
 

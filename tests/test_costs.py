@@ -20,6 +20,7 @@ from tests.harness import Output, run_tap, settings_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tap_vonage_reports.api.request_context import RequestContext
     from tap_vonage_reports.sandbox import Sandbox
 
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)
@@ -106,12 +107,10 @@ def test_what_the_answers_say_that_it_costs_is_in_the_summary(
 ) -> None:
     records = ReportsClient.records
 
-    def priced(
-        client: ReportsClient, query: Mapping[str, str], turn: Any = None, cost: FetchMetrics | None = None
-    ) -> ApiResponse:
-        answer = records(client, query, turn)
-        if cost:
-            cost.count_price({"price": Decimal("0.0004") * len(answer.body["records"]), "currency": "EUR"})
+    def priced(client: ReportsClient, query: Mapping[str, str], context: RequestContext | None = None) -> ApiResponse:
+        answer = records(client, query, context)
+        if context and context.metrics:
+            context.metrics.count_price({"price": Decimal("0.0004") * len(answer.body["records"]), "currency": "EUR"})
         return answer
 
     sandbox = make_sandbox(rows={"amd": 100})

@@ -29,7 +29,7 @@ from pyrate_limiter.abstracts.bucket import Leaker
 
 import tap_vonage_reports
 from tap_vonage_reports.api.client import RETRY_BUDGET_SECONDS, ReportsClient
-from tap_vonage_reports.api.rate_limit import RequestContext
+from tap_vonage_reports.api.request_context import CancelToken
 from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
 from tap_vonage_reports.extract.pages.spool import DiskQueue
 from tap_vonage_reports.output.signals import EXIT_WITHIN_SECONDS, Interrupted
@@ -468,7 +468,7 @@ def test_a_lost_network_is_waited_for_some_minutes_and_no_longer(sandbox: Sandbo
     waited: list[float] = []
     client = ReportsClient(address, "key", "secret", timeout_seconds=1, user_agent="test")
     with (
-        mock.patch.object(RequestContext, "pause", lambda _turn, seconds: waited.append(seconds)),
+        mock.patch.object(CancelToken, "pause", lambda _token, seconds: waited.append(seconds)),
         pytest.raises(UnreachableError),
     ):
         client.records({})

@@ -23,7 +23,8 @@ import requests
 import urllib3
 from requests.auth import HTTPBasicAuth
 
-from tap_vonage_reports.api.rate_limit import PriorityRateLimiter, RequestContext
+from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
+from tap_vonage_reports.api.request_context import CancelToken, RequestContext
 from tap_vonage_reports.api.responses import (
     check_records,
     check_report,
@@ -56,8 +57,6 @@ from tap_vonage_reports.redaction import safe_for_log
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import TypeAlias
-
-    from tap_vonage_reports.metrics import FetchMetrics
 
     Check: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -164,15 +163,12 @@ class ReportsClient:
         self._accepted = False
         self._threads = threading.local()
 
-    def records(
-        self, query: Mapping[str, str], turn: RequestContext | None = None, cost: FetchMetrics | None = None
-    ) -> ApiResponse:
+    def records(self, query: Mapping[str, str], context: RequestContext | None = None) -> ApiResponse:
         """One page of records: ``GET /v2/reports/records``.
 
         Args:
             query: The query's parameters by name.
-            turn: How urgent it is, and the means to end its waits.
-            cost: What the request is counted in.
+            context: Priority, cancellation and metrics; None for a request of the main thread that is not counted.
 
         Returns:
             The answer's body: `records`, `request_status`, `cursor`, `iv`, `_links`, ... [confirmed; no
@@ -183,19 +179,21 @@ class ReportsClient:
             Refusal: The API will not serve this query.
             RetriableApiError: No usable answer, also after retries.
             UnreachableError: No answer at all, also after retries.
-            Cancelled: The turn was cancelled.
+            RequestCancelled: The context was cancelled.
         """
+        context = context or RequestContext()
+        metrics = context.metrics
 
         def attempt(*args: Any, **kwargs: Any) -> ApiResponse:  # noqa: ANN401 - handed on
-            if cost:
-                cost.count_request()
+            if metrics:
+                metrics.count_request()
             answer = self._attempt(*args, **kwargs)
-            if cost:
-                cost.count_price(answer.body)
+            if metrics:
+                metrics.count_price(answer.body)
             return answer
 
         arguments = ("GET", "/v2/reports/records", self._sync_limit, check_records)
-        return self._persistently(attempt, turn or RequestContext(), *arguments, params=query)
+        return self._persistently(attempt, context, *arguments, params=query)
 
     def create_report(self, body: Mapping[str, Any]) -> ApiResponse:
         """Ask for a report: ``POST /v2/reports``.
@@ -267,19 +265,19 @@ class ReportsClient:
             raise ApiError(msg)
         return keys
 
-    def _create(self, turn: RequestContext, body: Mapping[str, Any]) -> ApiResponse:
+    def _create(self, context: RequestContext, body: Mapping[str, Any]) -> ApiResponse:
         try:
-            return self._attempt(turn, "POST", "/v2/reports", self._async_limit, check_report, json=dict(body))
+            return self._attempt(context, "POST", "/v2/reports", self._async_limit, check_report, json=dict(body))
         except RateLimitedError as full:
             raise ReportLimitError(full.retry_after) from full
 
-    def _download(self, turn: RequestContext, path: str, file: BinaryIO) -> None:
+    def _download(self, context: RequestContext, path: str, file: BinaryIO) -> None:
         have = file.tell()
         # Unpacked on the way, a file could not go on where it broke.
         headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
-        with self._exchange(turn, "GET", path, self._async_limit, headers=headers) as response:
+        with self._exchange(context, "GET", path, self._async_limit, headers=headers) as response:
             at = self.clock.learn(response.headers.get("Date"))
             if not response.is_redirect:
                 self._take_file(response, file, have, at)
@@ -375,7 +373,7 @@ class ReportsClient:
     def _get(self, path: str, limit: PriorityRateLimiter, check: Check | None = None) -> ApiResponse:
         return self._persistently(self._attempt, RequestContext(), "GET", path, limit, check)
 
-    def _persistently(self, attempt: Callable[..., T], turn: RequestContext, *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
+    def _persistently(self, attempt: Callable[..., T], context: RequestContext, *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - handed on
         """Try until there is an answer that is not broken, or the tries are used up."""
         retried = backoff.on_exception(
             _waits,
@@ -385,25 +383,25 @@ class ReportsClient:
             giveup=lambda error: getattr(error, "retry_after", 0) > RETRY_BUDGET_SECONDS,
             jitter=None,
             logger=None,
-            turn=turn,
+            cancel_token=context.cancel_token,
             delay_factor=self._pace,
         )(attempt)
         try:
-            return retried(turn, *args, **kwargs)
+            return retried(context, *args, **kwargs)
         except ConnectionFailedError as error:
             msg = f"{error.what}: the API cannot be reached. Check api_url and the network."
             raise UnreachableError(msg) from error
 
     def _attempt(
         self,
-        turn: RequestContext,
+        context: RequestContext,
         method: str,
         path: str,
         limit: PriorityRateLimiter,
         check: Check | None,
         **content: Any,  # noqa: ANN401 - what requests takes
     ) -> ApiResponse:
-        with self._exchange(turn, method, path, limit, **content) as response:
+        with self._exchange(context, method, path, limit, **content) as response:
             at = self.clock.learn(response.headers.get("Date"))
             body = self._body(response)
         if response.status_code != requests.codes.ok:
@@ -417,7 +415,7 @@ class ReportsClient:
     @contextmanager
     def _exchange(
         self,
-        turn: RequestContext,
+        context: RequestContext,
         method: str,
         path: str,
         limit: PriorityRateLimiter,
@@ -427,8 +425,9 @@ class ReportsClient:
 
         Redirects are not followed: the credentials are for api_url only.
         """
+        context.cancel_token.pause(0)
         if self._pace:
-            limit.wait(turn)
+            limit.wait(context)
         try:
             with self._session.request(
                 method, self._api_url + path, timeout=self._timeout, allow_redirects=False, stream=True, **content
@@ -543,7 +542,7 @@ def _empty(file: BinaryIO) -> None:
     file.truncate()
 
 
-def _waits(turn: RequestContext, delay_factor: float) -> Generator[float, Any, None]:
+def _waits(cancel_token: CancelToken, delay_factor: float) -> Generator[float, Any, None]:
     """Wait before each further try: 1, 2, 4, ... 60 seconds, or what the API asks for when that is longer.
 
     The waits are made here, because those of the library cannot be ended: it gets nothing to wait for.
@@ -552,5 +551,5 @@ def _waits(turn: RequestContext, delay_factor: float) -> Generator[float, Any, N
     for number, seconds in enumerate(filter(None, backoff.expo(max_value=MAX_WAIT_SECONDS)), start=2):
         wait = backoff.random_jitter(max(seconds, error.retry_after)) * delay_factor
         logger.warning("%s. Try %d of %d in %.1f s", error.what, number, MAX_TRIES, wait)
-        turn.pause(wait)
+        cancel_token.pause(wait)
         error = yield 0
