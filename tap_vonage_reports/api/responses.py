@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from tap_vonage_reports.errors import RetriableApiError
 from tap_vonage_reports.exact_json import read_json
 from tap_vonage_reports.redaction import safe_for_log
+from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 MAX_PAGE_ROWS = 10_000
 """Rows of a page: ten times as many as there are [confirmed]."""
 MAX_ANNOUNCED_ROWS = 10**18
-YEARS = range(2000, 2100)
-"""A `Date` of another year is not the time; at the ends of the calendar it could not even be reckoned with."""
 
 # What can stand in a path, and in a log line, as it is. "." and ".." would lead to another path.
 _ID = re.compile(r"(?!\.{1,2}\Z)[!-~]{1,200}")
@@ -116,7 +115,7 @@ def http_date(text: str | None) -> datetime | None:
         time = parsedate_to_datetime(text) if text else None
     except (ValueError, OverflowError):
         return None
-    if time is None or time.year not in YEARS:
+    if time is None or time.year not in PLAUSIBLE_YEARS:
         return None
     # "-0000" is UTC, too, and comes without an offset.
     return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)
