@@ -278,7 +278,7 @@ def test_an_api_that_never_has_room_for_a_report_is_an_error(sandbox: Sandbox) -
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
     with mock.patch("tap_vonage_reports.extract.reports.scheduler.time", clock):
         output = read(sandbox)
-    assert "no room for one more report" in str(output.error)
+    assert "accepts no more reports" in str(output.error)
 
 
 def test_a_full_disk_is_an_error_that_says_so(sandbox: Sandbox) -> None:

@@ -389,7 +389,7 @@ class ReportsClient:
         try:
             return retried(context, *args, **kwargs)
         except ConnectionFailedError as error:
-            msg = f"{error.what}: the API cannot be reached. Check api_url and the network."
+            msg = f"{error.reason}: the API cannot be reached. Check api_url and the network."
             raise UnreachableError(msg) from error
 
     def _attempt(
@@ -485,8 +485,8 @@ class ReportsClient:
         if refused.status == requests.codes.unauthorized and "provision" not in said:
             if not self._accepted:
                 return CredentialsError(
-                    "The API does not accept api_key and api_secret (HTTP 401). "
-                    "Check both in the Vonage dashboard; the key is the primary account's."
+                    "Authentication failed (HTTP 401). Check api_key and api_secret in the Vonage dashboard; use the "
+                    "primary account's key."
                 )
             kind = CredentialsRevokedError
         elif refused.status in (requests.codes.unauthorized, requests.codes.forbidden):
@@ -550,6 +550,6 @@ def _waits(cancel_token: CancelToken, delay_factor: float) -> Generator[float, A
     error = yield 0
     for number, seconds in enumerate(filter(None, backoff.expo(max_value=MAX_WAIT_SECONDS)), start=2):
         wait = backoff.random_jitter(max(seconds, error.retry_after)) * delay_factor
-        logger.warning("%s. Try %d of %d in %.1f s", error.what, number, MAX_TRIES, wait)
+        logger.warning("%s. Try %d of %d in %.1f s", error.reason, number, MAX_TRIES, wait)
         cancel_token.pause(wait)
         error = yield 0

@@ -433,7 +433,7 @@ class ReportScheduler:
                 self._ask_again(report, "has lost its file")
                 return False
             except RetriableApiError as error:
-                raise self._problem(report, f"could not be downloaded ({error.what})", RESUME_HINT) from None
+                raise self._problem(report, f"could not be downloaded ({error.reason})", RESUME_HINT) from None
             except ArchiveError as error:
                 last = error
                 logger.warning("%s: its file is no good (%s), download %d", report, error, number + 1)
