@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.api.client import ApiResponse, ReportsClient
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.intervals import TimeWindow, spans
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.sandbox import Within
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tap_vonage_reports.api.request_context import RequestContext
+    from tap_vonage_reports.api.responses import ApiResponse
     from tap_vonage_reports.sandbox import Sandbox
 
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)

@@ -28,8 +28,9 @@ import pytest
 from pyrate_limiter.abstracts.bucket import Leaker
 
 import tap_vonage_reports
-from tap_vonage_reports.api.client import RETRY_BUDGET_SECONDS, ReportsClient
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.request_context import CancelToken
+from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
 from tap_vonage_reports.extract.pages.spool import DiskQueue
 from tap_vonage_reports.output.signals import EXIT_WITHIN_SECONDS, Interrupted
@@ -396,7 +397,7 @@ class OnTry(logging.Handler):
 
 @contextmanager
 def on_try(number: int, do: Callable[[], object]) -> Generator[None, None, None]:
-    handler, logger = OnTry(number, do), logging.getLogger(ReportsClient.__module__)
+    handler, logger = OnTry(number, do), logging.getLogger(RetryPolicy.__module__)
     logger.addHandler(handler)
     try:
         yield
@@ -473,7 +474,7 @@ def test_a_lost_network_is_waited_for_some_minutes_and_no_longer(sandbox: Sandbo
     ):
         client.records({})
     sandbox.start()
-    assert 60 < sum(waited) < RETRY_BUDGET_SECONDS
+    assert 60 < sum(waited) < RetryPolicy().budget_seconds
 
 
 def test_a_network_that_is_lost_while_a_report_is_waited_for_keeps_the_report(sandbox: Sandbox) -> None:

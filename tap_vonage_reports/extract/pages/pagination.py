@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    from tap_vonage_reports.api.client import ApiResponse, ReportsClient
+    from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.api.responses import ApiResponse
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.state.format import PageCursor
 

@@ -307,7 +307,7 @@ class ReportScheduler:
     def _look(self, report: ReportJob) -> None:
         """Ask for the state of a report, and act on it."""
         try:
-            body = self._client.report(report.request_id).body
+            body = self._client.report_status(report.request_id).body
         except RequestRejectedError as refusal:
             if refusal.status == NOT_FOUND:
                 self._ask_again(report, "is gone")
