@@ -15,7 +15,7 @@ from tap_vonage_reports.api.downloads import FileDownload
 from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.api.responses import check_records, check_report, is_id
-from tap_vonage_reports.api.retry import RetryPolicy, final_error
+from tap_vonage_reports.api.retry import ONE_TRY, RetryPolicy, final_error
 from tap_vonage_reports.api.transport import ApiRequest, Transport
 from tap_vonage_reports.errors import ApiError, ConnectionFailedError, RateLimitedError, ReportLimitError
 
@@ -43,7 +43,7 @@ class ReportsClient:
 
     Attributes:
         async_rate: Requests per second to all endpoints but records [confirmed for creating reports].
-        retry_policy: When requests are retried.
+        retry_policy: When requests are retried. Polls are not.
     """
 
     async_rate: int = 5
@@ -140,7 +140,10 @@ class ReportsClient:
         return self._retry(attempt, context)
 
     def report_status(self, request_id: str) -> ApiResponse:
-        """Poll a report: ``GET /v2/reports/{request_id}``.
+        """Poll a report, in one try: ``GET /v2/reports/{request_id}``.
+
+        A failed poll is repeated later by the caller, who has other work until then: see `RetryPolicy.gives_up` and
+        `final_error`.
 
         Args:
             request_id: The report's id.
@@ -150,10 +153,12 @@ class ReportsClient:
 
         Raises:
             RequestRejectedError: With status 404, the report is gone.
+            RetriableApiError: The poll failed; `ConnectionFailedError` if there was no connection.
             ApiError: See `ReportsClient`.
         """
         request = ApiRequest("GET", _report_path(request_id), self._async_limiter, check=check_report)
-        return self._send(request)
+        context = RequestContext()
+        return ONE_TRY.call(partial(self._transport.send, request, context), context.cancel_token)
 
     def cancel_report(self, request_id: str) -> ApiResponse:
         """Abort a report: ``DELETE /v2/reports/{request_id}``.
