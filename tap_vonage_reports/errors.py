@@ -1,8 +1,38 @@
-"""What can go wrong, as types; each message says what failed, why, and what to do.
+"""Every error that a user may see, as a type. A message is one line: what failed, why, and what to do.
 
-No message carries a secret, a phone number, a body or the value of a setting. What the API says of an
-error is quoted by its title and the names of the parameters it blames, never by its free text, which may
-repeat a value.
+.. code-block:: text
+
+    TapError
+     |  on this side: nothing was read, or the output is broken
+     +-- SettingsError
+     +-- StateError
+     +-- CatalogError
+     +-- OutputError
+     +-- BrokenPipeToTargetError
+     +-- SyncFailedError                  the sum of a run in which a partition failed
+     |
+     +-- FatalApiError                    fatal: ends the run
+     |    +-- CredentialsError
+     |    +-- UnreachableError
+     |
+     +-- ApiError                         ends the partition, the others go on
+          +-- RequestRejectedError        HTTP 4xx, never retried
+          |    +-- UnexpectedRedirectError
+          |    +-- ProductUnavailableError      skipped if the partition was never read
+          |    +-- CredentialsRevokedError
+          |    +-- WindowInFutureError          retried once, with a shorter window
+          +-- RetriableApiError           retriable: ends the partition after the last try
+          |    +-- RateLimitedError
+          |    +-- ConnectionFailedError        becomes an UnreachableError after the last try
+          +-- ReportLimitError            retried for as long as a report may take
+          +-- ReportError
+          +-- ArchiveError                downloaded again, then requested again
+          +-- PaginationError
+          +-- PrefetchStorageError
+          +-- RecordError
+
+No message holds a secret, a phone number, a body or the value of a setting. Of an error of the API, it holds the title
+and the names of invalid parameters, but no free text, because that may repeat a value.
 """
 
 from __future__ import annotations
@@ -15,17 +45,20 @@ if TYPE_CHECKING:
 
 
 class TapError(Exception):
-    """Something the user can act on: the message is one line and complete without a traceback."""
+    """An error that the user can act on. Its message needs no traceback."""
+
+
+# On this side
 
 
 class SettingsError(TapError):
-    """The settings cannot be used.
+    """The settings are invalid.
 
-    Everything that is wrong is told at once, a line each, by the names of the settings and never by their values. What
-    can be seen without the API is told before anything is asked of it.
+    All problems are reported together, one line each, with the names of the settings and never their values. What can
+    be checked without the API is checked before the first request.
 
     Attributes:
-        problems: One line for each thing that is wrong.
+        problems: One line per problem.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -34,9 +67,9 @@ class SettingsError(TapError):
 
 
 class StateError(TapError):
-    """The state given with `--state` is not one that this tap, or a tap like it, has written.
+    """The state given with `--state` was not written by this tap or a compatible one. Nothing was read.
 
-    Nothing was read. Half a state would have to be guessed at, and a wrong guess loses rows.
+    Using the intact half of a state would mean to guess the rest, and a wrong guess loses rows.
     """
 
 
@@ -44,54 +77,60 @@ class CatalogError(TapError):
     """The catalog given with `--catalog` does not fit this tap. Nothing was read."""
 
 
-class SyncFailedError(TapError):
-    """At least one partition could not be read; the summary before it says which, and this error why.
-
-    What the others have read is written and in the state. The next run reads what is missing.
-    """
-
-
 class OutputError(TapError):
-    """Standard output does not take what the tap writes: it is closed, or the disk behind it is full."""
+    """Standard output cannot be written: it is closed, or the disk behind it is full."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(
-            f"Standard output cannot be written ({why}). See that it is open and that there is room where it goes; "
-            "the next run goes on from the last state that arrived there."
+            f"Standard output cannot be written ({reason}). Check that it is open and that its disk has space. The "
+            "next run resumes from the last state that was written."
         )
 
 
 class BrokenPipeToTargetError(TapError):
-    """The target has closed the pipe, as a rule because it has failed itself. Look at its log first."""
+    """The target closed the pipe, usually because it failed itself. Check its log first."""
 
 
-class ApiError(TapError):
-    """The API did not give what it was asked for: the partition that asked ends, the others go on."""
+class SyncFailedError(TapError):
+    """At least one partition failed. The summary above names it, and this error says why.
+
+    The rows and the state of the other partitions are written. The next run reads what is missing.
+    """
+
+
+# Fatal: ends the run
 
 
 class FatalApiError(TapError):
-    """The API cannot be used at all. Not an `ApiError`, which ends one partition: no other needs to be tried."""
+    """The API cannot be used at all, so no other partition is tried."""
 
 
 class CredentialsError(FatalApiError):
-    """The API knows no such key and secret: HTTP 401 before any request has succeeded."""
+    """The API key or secret is wrong: HTTP 401 before any request has succeeded."""
 
 
 class UnreachableError(FatalApiError):
-    """The API gave no answer at all, also after retries: the address, the network, a proxy or a certificate."""
+    """There was no connection, also after retries. The cause is the address, the network, a proxy or a certificate."""
+
+
+# The partition's: ends one partition
+
+
+class ApiError(TapError):
+    """The API did not deliver what a partition needs. That partition ends, and the others go on."""
 
 
 class RequestRejectedError(ApiError):
-    """The API understood a request and will not serve it: HTTP 4xx that no retry changes.
+    """The API rejected a request with HTTP 4xx, which no retry would change.
 
     Attributes:
         status: The HTTP status.
-        title: The title of the API's problem body, or the reason phrase where there is none.
-        parameters: The names of the parameters that the API blames.
-        answered_at: Vonage's time of the answer, from its `Date` header.
+        title: The title of the API's problem body, or the reason phrase without one.
+        parameters: The names of the parameters that the API calls invalid.
+        answered_at: When the API answered, on its own clock, in UTC; None if unknown.
     """
 
-    advice = "Check the setting that the parameter comes from; if it is right, the API's rules have changed."
+    advice = "Check the setting behind the parameter. If it is right, the rules of the API have changed."
 
     def __init__(
         self, status: int, title: str, parameters: Sequence[str] = (), answered_at: datetime | None = None
@@ -100,124 +139,124 @@ class RequestRejectedError(ApiError):
         self.title = title
         self.parameters = tuple(parameters)
         self.answered_at = answered_at
-        blamed = f" (parameters: {', '.join(self.parameters)})" if self.parameters else ""
-        super().__init__(f"HTTP {status} {title}{blamed}. {self.advice}")
+        invalid = f" (invalid parameters: {', '.join(self.parameters)})" if self.parameters else ""
+        super().__init__(f"The API rejected the request: HTTP {status} {title}{invalid}. {self.advice}")
 
 
 class UnexpectedRedirectError(RequestRejectedError):
-    """The API answered with a redirect, and none is followed: the credentials are for `api_url` alone."""
+    """The API answered with a redirect. The tap follows none, because the credentials are for `api_url` only."""
 
-    advice = "Redirects are not followed, for the credentials are for api_url alone. Check that address."
+    advice = "Redirects are not followed, because the credentials are for api_url only. Check that address."
 
 
 class ProductUnavailableError(RequestRejectedError):
-    """The product is not there for this account: HTTP 401 not provisioned, 403, or 422 unknown product.
+    """The account does not have the product: HTTP 401 "not provisioned", 403, or 422 "unknown product" [confirmed].
 
-    A partition that was never read is skipped with a warning, for most accounts have few of the products. One that was
-    read before fails: its rows would be missing from now on.
+    A partition that was never read is skipped with a warning, because most accounts have few products. One that was
+    read before fails, because its rows would be missing from now on.
     """
 
     advice = (
-        "The account may not have this product, or the key may not read this account: "
-        "deselect the stream, or ask Vonage to enable it."
+        "The account may not have this product, or the key may not read this account. "
+        "Deselect the stream, or ask Vonage to enable the product."
     )
 
 
 class CredentialsRevokedError(RequestRejectedError):
-    """HTTP 401 although the same credentials were accepted before, and not for want of a product."""
+    """HTTP 401 for credentials that were accepted earlier in the run, and not because of a product."""
 
-    advice = "The credentials may have been changed or revoked during the run: check api_key and api_secret."
+    advice = "The credentials may have been changed or revoked during the run. Check api_key and api_secret."
 
 
 class WindowInFutureError(RequestRejectedError):
-    """The API found a bound of the window at or after its own clock, also after that clock was asked for."""
+    """A bound of the window is not in the past on the API's clock, also after the window was shortened once."""
 
-    advice = "Set end_date further back; where none is set, see that this machine's clock is right."
+    advice = "Set end_date to an earlier time. Without end_date, check this machine's clock."
+
+
+# Retriable: ends the partition after the last try
 
 
 class RetriableApiError(ApiError):
-    """The API answered, but not usably: HTTP 5xx or 429, a body that is cut, too large, too slow or not JSON.
+    """There was no usable answer: HTTP 429 or 5xx, a broken connection, or a body that is cut, too large or not JSON.
 
-    Such an answer is retried up to eight times within 15 minutes, each time with a warning, before this error ends the
-    partition.
+    The request is tried up to eight times within 15 minutes, with a warning before each retry. After the last try,
+    this error ends the partition.
 
     Attributes:
-        what: What was wrong with the answer.
-        retry_after: Seconds the API asked to wait, from `Retry-After`; 0 where it said nothing.
+        reason: What was wrong with the last answer.
+        retry_after: Seconds that the API asked to wait (`Retry-After`); 0 if it did not.
     """
 
-    def __init__(self, what: str, *, retry_after: float = 0) -> None:
-        super().__init__(
-            f"{what}. The window stays open and the next run reads it again; "
-            "if this lasts, ask Vonage support with the time of this message."
-        )
-        self.what = what
+    advice = "The next run tries again. If this persists, contact Vonage support with the time of this message."
+
+    def __init__(self, reason: str, *, retry_after: float = 0) -> None:
+        super().__init__(f"{reason}. {self.advice}")
+        self.reason = reason
         self.retry_after = retry_after
 
 
 class RateLimitedError(RetriableApiError):
-    """HTTP 429, also after waiting: another program may use up the key's rate. Set `max_requests_per_second` lower."""
+    """HTTP 429, also after retries."""
 
-
-class ReportLimitError(ApiError):
-    """A report could not be asked for because of a limit: of requests a second, or of concurrent reports.
-
-    The tap goes on with as many reports as the API has room for. It is an error when there was none at all for
-    `report_timeout_minutes`.
-
-    Attributes:
-        retry_after: Seconds the API asked to wait; 0 where it said nothing.
-    """
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__("The API has no room for one more report now. The next run asks again.")
-        self.retry_after = retry_after
+    advice = (
+        "Another program may use the same API key: lower max_requests_per_second in each, so that the sum stays within "
+        "the limit. The next run tries again."
+    )
 
 
 class ConnectionFailedError(RetriableApiError):
-    """A connection was refused, or timed out before it was there."""
+    """A connection was refused, or timed out before it was established."""
 
 
-class PaginationError(ApiError):
-    """The pages of a window do not add up (no cursor, a repeated cursor), so it may not count as read."""
+# The partition's: reports, pages and records
 
 
-class PrefetchStorageError(ApiError):
-    """Pages that were read ahead cannot be stored."""
+class ReportLimitError(ApiError):
+    """The API accepts no more reports at the moment: HTTP 429, for the request rate or for concurrent reports.
 
-    def __init__(self, why: str | None) -> None:
+    The tap continues with fewer concurrent reports. This error ends the partition if no report at all was accepted for
+    `report_timeout_minutes`.
+
+    Attributes:
+        retry_after: Seconds that the API asked to wait (`Retry-After`); 0 if it did not.
+    """
+
+    def __init__(self, retry_after: float) -> None:
         super().__init__(
-            f"Pages that were read ahead cannot be stored ({why}). See that the folder for temporary files (TMPDIR) is "
-            "there, has room and may be written to, or set max_concurrent_requests to 1; the next run goes on from the "
-            "last state."
+            "The API accepts no more reports at the moment (HTTP 429). The next run requests this one again."
         )
-
-
-class RecordError(ApiError):
-    """A record came without its id, and no target could tell it from another."""
+        self.retry_after = retry_after
 
 
 class ReportError(ApiError):
-    """An asynchronous report did not lead to its rows: it failed, took too long, or its file is no good.
+    """A report did not lead to its rows: it failed, timed out, or its file is unusable.
 
-    A report that is not ready stays in the state, and the next run looks for it before it asks for another. No row of
-    a file that fails its checks is written.
+    A report that is not ready stays in the state, and the next run resumes it. No row of a file that fails a check is
+    emitted.
     """
 
 
 class ArchiveError(ApiError):
-    """A downloaded file is not the archive that was announced.
+    """A downloaded file is not the archive that the report announced.
 
-    It is downloaded again, then the report is asked for again, and then it is an error that names the report.
+    The tap downloads it again, then requests the report again, and then fails with an error that names the report.
     """
 
 
-def safe_for_log(text: object, longest: int = 80) -> str:
-    """A title or a name that came over the wire, safe to show: short, printable, without digits that may be a number.
+class PaginationError(ApiError):
+    """The pages of a window contradict each other (no cursor, a repeated cursor), so the window is incomplete."""
 
-    Returns:
-        The text; empty if it is none, or not to be shown.
-    """
-    if not isinstance(text, str) or sum(character.isdigit() for character in text) > 4:  # noqa: PLR2004 - a phone number has more
-        return ""
-    return "".join(character for character in text if character.isprintable())[:longest]
+
+class PrefetchStorageError(ApiError):
+    """Prefetched pages cannot be stored on disk."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(
+            f"Prefetched pages cannot be stored ({reason}). Check that the folder for temporary files (TMPDIR) exists, "
+            "is writable and has space, or set max_concurrent_requests to 1. The next run resumes from the last state."
+        )
+
+
+class RecordError(ApiError):
+    """A record has no id, so no target could tell it from another."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import portion
 
-from tap_vonage_reports.errors import safe_for_log
 from tap_vonage_reports.intervals import bounds, length, spans
+from tap_vonage_reports.redaction import safe_for_log
 from tap_vonage_reports.tables import money
 from tap_vonage_reports.timestamps import normalize_timestamp
 

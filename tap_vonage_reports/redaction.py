@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 REDACTED = "[redacted]"
+MAX_DIGITS_IN_LOG = 4
+"""Digits that a logged name may have. A phone number has more."""
 
 
 class RedactingFormatter(logging.Formatter):
@@ -83,6 +85,21 @@ def traceback_without_text(error: BaseException) -> str:
     ]
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return " > ".join([*([f"({traceback_without_text(cause)})"] if cause else []), *calls, type(error).__name__])
+
+
+def safe_for_log(text: object, max_characters: int = 80) -> str:
+    """Return a title or a name from outside in a form that is safe to log.
+
+    Args:
+        text: A value from an answer or a record.
+        max_characters: Where to cut it.
+
+    Returns:
+        The printable characters of the text. Empty if it is no text, or holds as many digits as a phone number.
+    """
+    if not isinstance(text, str) or sum(character.isdigit() for character in text) > MAX_DIGITS_IN_LOG:
+        return ""
+    return "".join(character for character in text if character.isprintable())[:max_characters]
 
 
 def basic_token(key: str, secret: str) -> str:

@@ -14,16 +14,15 @@ from singer_sdk import Stream, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
-from tap_vonage_reports.errors import ApiError, ProductUnavailableError, safe_for_log
+from tap_vonage_reports.errors import ApiError, ProductUnavailableError
 from tap_vonage_reports.extract.reader import Chunk, PartitionReader
 from tap_vonage_reports.extract.reading import PartitionSync
 from tap_vonage_reports.outcomes import PartitionResult, SyncStatus
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.products import personal_kinds
 from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
-from tap_vonage_reports.records.personal_data import PersonalData
 from tap_vonage_reports.records.report_archive import read_chunks
-from tap_vonage_reports.config.schema import KEEP
+from tap_vonage_reports.redaction import KEEP, PersonalData, safe_for_log
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.format import adopt_stream_bookmark
 
@@ -72,7 +71,7 @@ class ReportStream(Stream):
         self.selected_by_default = product.selected
         self._personal = personal_data(product, tap.config)
         schema = _without_notes(product.schema)
-        for name in self._personal.dropped_columns:
+        for name in self._personal.columns:
             del schema["properties"][name]
         if files_hold_text(tap.config):
             _objects_as_text(schema)

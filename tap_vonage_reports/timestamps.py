@@ -11,6 +11,8 @@ import pendulum
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PLAUSIBLE_YEARS = range(2000, 2100)
+"""A time of another year is wrong; near the ends of the calendar, sums would even fail."""
 _DATE_FIRST = re.compile(r"\d{4}-\d{2}-\d{2}($|[T ])")
 _WIRE_TIME = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))? ?"

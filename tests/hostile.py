@@ -17,8 +17,8 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from tap_vonage_reports.api import client as clients
 from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.retry import ONE_TRY
 from tap_vonage_reports.products import PRODUCTS
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class _Handler(socketserver.StreamRequestHandler):
 @pytest.fixture
 def once() -> Iterator[None]:
     """Nothing is tried again: it would be answered the same."""
-    with mock.patch.object(clients, "MAX_TRIES", 1):
+    with mock.patch.object(ReportsClient, "retry_policy", ONE_TRY):
         yield
 
 
@@ -163,7 +163,7 @@ def download(client: ReportsClient, link: str = REPORT["_links"]["download_repor
 ENDPOINTS: dict[str, Callable[[ReportsClient], Any]] = {
     "records": lambda client: client.records({"product": PRODUCT.name}),
     "create": lambda client: client.create_report({"product": PRODUCT.name}),
-    "status": lambda client: client.report("some-report"),
+    "status": lambda client: client.report_status("some-report"),
     "cancel": lambda client: client.cancel_report("some-report"),
     "download": download,
     "subaccounts": lambda client: client.subaccounts(),

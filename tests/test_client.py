@@ -11,9 +11,9 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.api.client import MAX_TRIES, ReportsClient
-from tap_vonage_reports.api.rate_limit import RequestContext
-from tap_vonage_reports.api.responses import retry_after
+from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.clock import parse_retry_after
+from tap_vonage_reports.api.request_context import CancelToken
 from tap_vonage_reports.errors import (
     CredentialsError,
     ProductUnavailableError,
@@ -61,7 +61,7 @@ def test_a_netrc_or_proxy_of_the_machine_changes_nothing(
 @pytest.fixture
 def waits() -> Any:
     """The pauses that the client makes, without making them."""
-    with mock.patch.object(RequestContext, "pause") as pause:
+    with mock.patch.object(CancelToken, "pause") as pause:
         yield lambda: [call.args[0] for call in pause.call_args_list if call.args[0] >= 1]
 
 
@@ -82,7 +82,7 @@ def test_without_retry_after_the_pauses_grow(
     with pytest.raises(RetriableApiError):
         client_of(sandbox, delay_factor=1).records(QUERY)
     assert [int(seconds) for seconds in waits()] == pytest.approx([1, 2, 4, 8, 16, 32, 60], abs=1)
-    assert sandbox.requests.total == MAX_TRIES
+    assert sandbox.requests.total == ReportsClient.retry_policy.max_tries
 
 
 def test_a_retry_after_of_hours_is_not_waited_for(
@@ -97,9 +97,9 @@ def test_a_retry_after_of_hours_is_not_waited_for(
 
 def test_a_retry_after_may_be_a_date() -> None:
     now = datetime(2026, 11, 20, tzinfo=timezone.utc)
-    assert retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30
-    assert retry_after("soon", now) == 0
-    assert retry_after("-5", now) == 0
+    assert parse_retry_after(format_datetime(now + timedelta(seconds=30), usegmt=True), now) == 30
+    assert parse_retry_after("soon", now) == 0
+    assert parse_retry_after("-5", now) == 0
 
 
 @pytest.mark.promise("Never retried: 400, 401, 403, 404, 409, 422.")
@@ -175,16 +175,16 @@ def test_a_download_may_be_redirected_but_the_credentials_are_not(make_sandbox: 
     sandbox.faults.on(Fault.REDIRECT, elsewhere.url, endpoints=["media"])
     with pytest.raises(RetriableApiError), TemporaryFile() as file:
         client_of(sandbox).download(f"{sandbox.url}/v3/media/some-file", file)
-    assert elsewhere.requests.total == MAX_TRIES
+    assert elsewhere.requests.total == ReportsClient.retry_policy.max_tries
     assert not any(entry.credentials for entry in elsewhere.requests.log)
 
 
 def test_a_download_that_breaks_goes_on_where_it_broke(make_sandbox: Callable[..., Sandbox]) -> None:
-    sandbox = make_sandbox(rows={"amd": 2000})
+    sandbox = make_sandbox(rows={"amd": 2000}, polls=1)
     client = client_of(sandbox)
     body = {**QUERY, "date_start": "2026-11-10T00:00:00Z"}
     created = client.create_report(body).body["request_id"]
-    link = client.report(created).body["_links"]["download_report"]["href"]
+    link = client.report_status(created).body["_links"]["download_report"]["href"]
     with TemporaryFile() as whole, TemporaryFile() as file:
         client.download(link, whole)
         sandbox.faults.on(Fault.DOWNLOAD_CUT, first=3)

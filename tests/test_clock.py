@@ -11,9 +11,9 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.api import client
-from tap_vonage_reports.api.client import ReportsClient, ServerClock
-from tap_vonage_reports.api.responses import http_date
+from tap_vonage_reports.api import clock as clocks
+from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.clock import ServerClock, parse_http_date
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.sandbox.clock import Clock
 from tap_vonage_reports.timestamps import format_query_time, parse_time
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tap_vonage_reports.api.client import ApiResponse
+    from tap_vonage_reports.api.responses import ApiResponse
 
 LEARN, ASK, CREATE = ServerClock.learn, ReportsClient.records, ReportsClient.create_report
 
@@ -55,7 +55,7 @@ def test_a_bound_that_is_not_in_the_past_shortens_the_window_once(
 
 
 def _learn_nothing(clock: ServerClock, date: str | None) -> object:
-    return http_date(date) or clock.now()
+    return parse_http_date(date) or clock.now()
 
 
 def test_rows_after_the_answer_do_not_count_as_read_where_the_future_is_accepted(
@@ -99,7 +99,7 @@ def test_a_machine_whose_clock_is_off_reads_the_same(
     sandbox = make_sandbox(rows={"amd": 50})
     settings = settings_for(sandbox, start_date="2026-11-19")
     right = run_tap(settings, ["amd"])
-    monkeypatch.setattr(client, "datetime", Shifted)
+    monkeypatch.setattr(clocks, "datetime", Shifted)
     monkeypatch.setattr(Shifted, "by", timedelta(hours=hours))
     off = run_tap(settings, ["amd"])
     assert off.code == 0
@@ -132,11 +132,11 @@ def test_neither_a_date_header_nor_a_right_clock_fails_the_run_and_loses_nothing
     start = sandbox.clock.now() - timedelta(days=6)  # the seven days of the first run are later, by its wrong clock
     with monkeypatch.context() as patches:
         patches.setattr(ServerClock, "learn", learn_without_a_date)
-        patches.setattr(client, "datetime", Shifted)
+        patches.setattr(clocks, "datetime", Shifted)
         patches.setattr(Shifted, "by", timedelta(hours=1))
         first = run_tap(settings, ["amd"])
     assert first.code == 1
-    assert "see that this machine's clock is right" in str(first.error)
+    assert "check this machine's clock" in str(first.error)
     second = run_tap(settings, ["amd"], first.state)
     end = parse_time(second.bookmark("amd")["replication_key_value"])
     truth = {row["id"] for row in sandbox.expected("amd", None, None, start, end)}

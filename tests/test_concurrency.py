@@ -34,8 +34,8 @@ class Meeting:
         self._records = ReportsClient.records
         self.held = False
 
-    def records(self, client: ReportsClient, query: Any, turn: Any, cost: Any) -> Any:
-        answer = self._records(client, query, turn, cost)
+    def records(self, client: ReportsClient, query: Any, context: Any) -> Any:
+        answer = self._records(client, query, context)
         if not self.held and query["product"] != "REPORTS-USAGE":
             try:
                 self._barrier.wait(PATIENCE)
@@ -49,7 +49,7 @@ class Meeting:
 def meet(parties: int) -> Any:
     meeting = Meeting(parties)
     return mock.patch.object(
-        ReportsClient, "records", lambda client, query, turn=None, cost=None: meeting.records(client, query, turn, cost)
+        ReportsClient, "records", lambda client, query, context=None: meeting.records(client, query, context)
     )
 
 

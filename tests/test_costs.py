@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.api.client import ApiResponse, ReportsClient
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.intervals import TimeWindow, spans
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.sandbox import Within
@@ -20,6 +20,8 @@ from tests.harness import Output, run_tap, settings_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tap_vonage_reports.api.request_context import RequestContext
+    from tap_vonage_reports.api.responses import ApiResponse
     from tap_vonage_reports.sandbox import Sandbox
 
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)
@@ -106,12 +108,10 @@ def test_what_the_answers_say_that_it_costs_is_in_the_summary(
 ) -> None:
     records = ReportsClient.records
 
-    def priced(
-        client: ReportsClient, query: Mapping[str, str], turn: Any = None, cost: FetchMetrics | None = None
-    ) -> ApiResponse:
-        answer = records(client, query, turn)
-        if cost:
-            cost.count_price({"price": Decimal("0.0004") * len(answer.body["records"]), "currency": "EUR"})
+    def priced(client: ReportsClient, query: Mapping[str, str], context: RequestContext | None = None) -> ApiResponse:
+        answer = records(client, query, context)
+        if context and context.metrics:
+            context.metrics.count_price({"price": Decimal("0.0004") * len(answer.body["records"]), "currency": "EUR"})
         return answer
 
     sandbox = make_sandbox(rows={"amd": 100})

@@ -13,8 +13,8 @@ import pytest
 import requests
 import urllib3
 
-from tap_vonage_reports.api import client as clients
 from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.errors import (
@@ -119,7 +119,10 @@ def test_a_redirect_of_a_redirect_is_not_followed(elsewhere: HostileServer) -> N
 def test_a_link_to_a_file_that_leads_nowhere_is_an_error_and_nobody_is_asked(
     elsewhere: HostileServer, link: str
 ) -> None:
-    with HostileServer(lambda _request: reply(b"the file")) as server, pytest.raises(ReportError, match="nowhere"):
+    with (
+        HostileServer(lambda _request: reply(b"the file")) as server,
+        pytest.raises(ReportError, match="malformed"),
+    ):
         download(client_of(server), link.format(host=elsewhere.host))
     assert server.log == elsewhere.log == []
 
@@ -180,15 +183,18 @@ def test_a_store_that_cannot_be_reached_is_no_reason_to_end_the_run(location: st
         download(client_of(server))
 
 
-def test_a_download_that_cannot_go_on_begins_again() -> None:
-    answers = iter(
-        [
-            [head(**{"Content-Length": "8"}), b"the "],
-            [head("206 Partial Content", **{"Content-Length": "4", "Content-Range": "bytes 2-5/8"}), b"xxxx"],
-            [reply(b"the file")],
-        ]
-    )
-    with mock.patch.object(clients, "MAX_TRIES", 3), HostileServer(lambda _request: iter(next(answers))) as server:
+@pytest.mark.parametrize(
+    "refused",
+    [
+        [head("206 Partial Content", **{"Content-Length": "4", "Content-Range": "bytes 2-5/8"}), b"xxxx"],
+        [reply(b"", "416 Range Not Satisfiable")],
+    ],
+    ids=["another part", "no part"],
+)
+def test_a_download_that_cannot_go_on_begins_again(refused: list[bytes]) -> None:
+    answers = iter([[head(**{"Content-Length": "8"}), b"the "], refused, [reply(b"the file")]])
+    three = mock.patch.object(ReportsClient, "retry_policy", RetryPolicy(max_tries=3))
+    with three, HostileServer(lambda _request: iter(next(answers))) as server:
         assert download(client_of(server)) == b"the file"
     assert [request.headers.get("range") for request in server.log] == [None, "bytes=4-", None]
     assert {request.headers["accept-encoding"] for request in server.log} == {"identity"}
@@ -260,7 +266,7 @@ def test_an_account_is_a_parameter_and_nothing_else(text: str) -> None:
 @pytest.mark.parametrize("name", ["..", ".", "", "a b", "a\r\nb", "a\x00b", "ä", "x" * 1000])
 def test_a_report_whose_name_is_none_is_not_asked_for(name: str) -> None:
     with HostileServer(lambda _request: reply(as_json({**REPORT, "request_id": name}))) as server:
-        for ask in (ReportsClient.report, ReportsClient.cancel_report):
+        for ask in (ReportsClient.report_status, ReportsClient.cancel_report):
             with pytest.raises(ApiError):
                 ask(client_of(server), name)
         assert server.log == []
@@ -271,7 +277,7 @@ def test_a_report_whose_name_is_none_is_not_asked_for(name: str) -> None:
 @pytest.mark.parametrize("name", ["ri3p58f-3fa85f64", "../../accounts", "a/b", "a?b", "a#b", "%2e%2e", "a@b", "..."])
 def test_a_report_is_one_part_of_a_path_whatever_its_name(name: str) -> None:
     with HostileServer(lambda _request: reply(as_json({**REPORT, "request_id": name}))) as server:
-        client_of(server).report(name)
+        client_of(server).report_status(name)
     (request,) = server.log
     assert request.target.count("/") == 3
     assert unquote(request.target.removeprefix("/v2/reports/")) == name

@@ -144,7 +144,7 @@ def fail(error: errors.TapError) -> None:
         lambda: check_header(["name"]),
         lambda: fail(errors.PrefetchStorageError("No space left on device")),
         lambda: fail(errors.OutputError("No space left on device")),
-        lambda: fail(errors.RateLimitedError("HTTP 429 Too Many Requests: the key's rate limit is used up")),
+        lambda: fail(errors.RateLimitedError("HTTP 429 Too Many Requests: the API key's rate limit is exhausted")),
     ],
 )
 def test_error_message_is_on_the_site(site: dict[str, Page], act: Callable[[], object]) -> None:

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
-from tap_vonage_reports.api import client as clients
+from tap_vonage_reports.api import downloads, transport
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.responses import rows_announced
+from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import (
     ApiError,
     PaginationError,
@@ -371,7 +373,7 @@ def test_a_body_without_end_is_an_error_and_takes_no_more_than_a_page_may(body: 
     named, parts = BODIES[body]
     answer = {"Location": "/elsewhere", **named}
     with (
-        mock.patch.object(clients, "MAX_BODY_BYTES", 2 * MIB),
+        mock.patch.object(transport, "MAX_BODY_BYTES", 2 * MIB),
         HostileServer(lambda _request: itertools.chain([head(status, **answer)], parts())) as server,
         memory_below(20 * MIB),
         pytest.raises(RetriableApiError, match="MiB"),
@@ -383,8 +385,8 @@ def test_a_body_without_end_is_an_error_and_takes_no_more_than_a_page_may(body: 
 def test_a_file_without_end_is_an_error_and_is_not_downloaded_again(body: str) -> None:
     named, parts = BODIES[body]
     with (
-        mock.patch.object(clients, "MAX_TRIES", 8),
-        mock.patch.object(clients, "MAX_FILE_BYTES", 8 * MIB),
+        mock.patch.object(ReportsClient, "retry_policy", RetryPolicy()),
+        mock.patch.object(downloads, "MAX_FILE_BYTES", 8 * MIB),
         HostileServer(lambda _request: itertools.chain([head(**named)], parts())) as server,
         memory_below(20 * MIB),
         pytest.raises(ReportError, match="report_window_days"),
@@ -409,7 +411,7 @@ def test_a_body_that_only_drips_is_given_up(endpoint: str, chunked: bool) -> Non
     drip = b"1\r\n \r\n" if chunked else b" "
     named = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(MIB)}
     with HostileServer(lambda _request: itertools.chain([head(**named)], itertools.repeat(drip))) as server:
-        clock = mock.patch("tap_vonage_reports.api.client.time.monotonic", side_effect=itertools.count(0, 1))
+        clock = mock.patch("tap_vonage_reports.api.transport.time.monotonic", side_effect=itertools.count(0, 1))
         # A clock that goes on by a second with each look: more than a handful of looks would be a part each.
         with clock, pytest.raises(RetriableApiError, match="too slowly"):
             ENDPOINTS[endpoint](client_of(server))

@@ -184,7 +184,7 @@ def test_a_report_that_was_taken_on_and_is_refused_later_is_no_missing_product(
     make_tap: Callable[[str], Tap],
 ) -> None:
     tap = make_tap("async")
-    with mock.patch.object(ReportsClient, "report", side_effect=ProductUnavailableError(403, "Forbidden")):
+    with mock.patch.object(ReportsClient, "report_status", side_effect=ProductUnavailableError(403, "Forbidden")):
         output = tap.run()
     assert output.code == 1
     assert {end for _, end in results(output).values()} == {"failed"}

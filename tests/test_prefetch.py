@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.api.rate_limit import PriorityRateLimiter, RequestCancelled, RequestContext
+from tap_vonage_reports.api.request_context import RequestCancelled, RequestContext
 from tap_vonage_reports.errors import PrefetchStorageError
 from tap_vonage_reports.extract.pages import prefetch
 from tap_vonage_reports.extract.pages.prefetch import Prefetcher
@@ -39,17 +39,17 @@ def nothing() -> None:
 
 
 def work(*items: object) -> Callable[[RequestContext], Iterable[object]]:
-    return lambda _turn: iter(items)
+    return lambda _context: iter(items)
 
 
 def test_items_come_in_the_order_of_tasks_whichever_is_done_first(make: Callable[[int], Prefetcher[Any]]) -> None:
     last_done = threading.Event()
 
-    def first(_turn: RequestContext) -> Iterator[str]:
+    def first(_context: RequestContext) -> Iterator[str]:
         assert last_done.wait(PATIENCE)
         yield "a"
 
-    def last(_turn: RequestContext) -> Iterator[str]:
+    def last(_context: RequestContext) -> Iterator[str]:
         yield "d"
         last_done.set()
 
@@ -65,7 +65,7 @@ def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], Pref
     room = prefetch.ROOM_BY_WORKER * (workers - 1) + prefetch.OWN_ROOM
     lock, fetched, taken, most = threading.Lock(), 0, 0, 0
 
-    def fetch(_turn: RequestContext) -> Iterator[int]:
+    def fetch(_context: RequestContext) -> Iterator[int]:
         nonlocal fetched, most
         for number in range(100):
             with lock:
@@ -85,11 +85,11 @@ def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], Pref
 def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Callable[[int], Prefetcher[Any]]) -> None:
     begun = threading.Event()
 
-    def next_group(_turn: RequestContext) -> Iterator[str]:
+    def next_group(_context: RequestContext) -> Iterator[str]:
         begun.set()
         yield "next"
 
-    def this_group(_turn: RequestContext) -> Iterator[str]:
+    def this_group(_context: RequestContext) -> Iterator[str]:
         assert begun.wait(PATIENCE)
         yield "this"
 
@@ -102,12 +102,12 @@ def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Calla
 def test_an_error_comes_in_its_place_and_nothing_after_it_is_begun(make: Callable[[int], Prefetcher[Any]]) -> None:
     begun: list[int] = []
 
-    def fail(_turn: RequestContext) -> Iterator[str]:
+    def fail(_context: RequestContext) -> Iterator[str]:
         begun.append(1)
         msg = "no"
         raise ValueError(msg)
 
-    def after(_turn: RequestContext) -> Iterator[str]:
+    def after(_context: RequestContext) -> Iterator[str]:
         begun.append(2)
         yield ""
 
@@ -126,10 +126,10 @@ class LongWait:
     def __init__(self) -> None:
         self.begun, self.cancelled = threading.Event(), threading.Event()
 
-    def __call__(self, turn: RequestContext) -> Iterator[str]:
+    def __call__(self, context: RequestContext) -> Iterator[str]:
         self.begun.set()
         try:
-            turn.pause(PATIENCE)
+            context.cancel_token.pause(PATIENCE)
         except RequestCancelled:
             self.cancelled.set()
             raise
@@ -139,7 +139,7 @@ class LongWait:
 def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[int], Prefetcher[Any]]) -> None:
     later = LongWait()
 
-    def fail(_turn: RequestContext) -> Iterator[str]:
+    def fail(_context: RequestContext) -> Iterator[str]:
         assert later.begun.wait(PATIENCE)
         msg = "no"
         raise ValueError(msg)
@@ -167,7 +167,7 @@ def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int
 def test_there_is_something_to_do_while_nothing_comes(make: Callable[[int], Prefetcher[Any]]) -> None:
     looked = threading.Event()
 
-    def slow(_turn: RequestContext) -> Iterator[str]:
+    def slow(_context: RequestContext) -> Iterator[str]:
         assert looked.wait(PATIENCE)
         yield "a"
 
@@ -183,7 +183,7 @@ def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], Prefetcher[A
         full.set()
         raise OSError(28, "No space left on device")
 
-    def first(_turn: RequestContext) -> Iterator[str]:
+    def first(_context: RequestContext) -> Iterator[str]:
         assert full.wait(PATIENCE)
         yield "a"
 
@@ -206,34 +206,3 @@ def test_a_spool_gives_back_what_was_put_in_and_the_file_with_it() -> None:
     spool.append("more")
     assert [spool.popleft() for _ in range(len(spool))] == [*items[10:], "more"]
     assert spool.closed
-
-
-def test_the_most_urgent_request_goes_first() -> None:
-    limit, order, free = PriorityRateLimiter(1000), list[int](), threading.Semaphore(0)
-
-    def ask(rank: int) -> None:
-        limit.wait(RequestContext((0, rank)))
-        order.append(rank)
-
-    with mock.patch.object(limit, "_limiter") as limiter:
-        limiter.try_acquire = lambda _name, blocking: free.acquire(blocking=blocking)
-        threads = [threading.Thread(target=ask, args=(rank,)) for rank in (9, 3, 1, 2)]
-        for number, thread in enumerate(threads, start=1):
-            thread.start()
-            while limit.queue_length < number:
-                pass
-        for number in range(1, 5):
-            free.release()
-            while len(order) < number:
-                pass
-        for thread in threads:
-            thread.join()
-    assert order == [1, 2, 3, 9]
-
-
-def test_a_wait_for_the_rate_limit_can_be_cancelled() -> None:
-    limit, turn = PriorityRateLimiter(1), RequestContext()
-    turn.cancel()
-    with pytest.raises(RequestCancelled):
-        limit.wait(turn)
-    assert limit.queue_length == 0

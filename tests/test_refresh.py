@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.api.client import ApiResponse, ReportsClient
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.extract import reader as delivery
 from tap_vonage_reports.extract.status_tracking import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from tap_vonage_reports.api.responses import ApiResponse
     from tap_vonage_reports.sandbox import Sandbox
     from tap_vonage_reports.sandbox.journal import Entry
 

@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 
+from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.errors import SyncFailedError
 from tap_vonage_reports.extract.reports import scheduler as reports
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
@@ -278,13 +279,11 @@ def test_an_api_that_never_has_room_for_a_report_is_an_error(sandbox: Sandbox) -
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
     with mock.patch("tap_vonage_reports.extract.reports.scheduler.time", clock):
         output = read(sandbox)
-    assert "no room for one more report" in str(output.error)
+    assert "accepts no more reports" in str(output.error)
 
 
 def test_a_full_disk_is_an_error_that_says_so(sandbox: Sandbox) -> None:
-    with mock.patch(
-        "tap_vonage_reports.api.client.ReportsClient._save", side_effect=OSError(28, "No space left on device")
-    ):
+    with mock.patch.object(ReportsClient, "download", side_effect=OSError(28, "No space left on device")):
         output = read(sandbox)
     assert "No space left" in str(output.error)
     assert "TMPDIR" in str(output.error)

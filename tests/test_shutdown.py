@@ -28,8 +28,9 @@ import pytest
 from pyrate_limiter.abstracts.bucket import Leaker
 
 import tap_vonage_reports
-from tap_vonage_reports.api.client import RETRY_BUDGET_SECONDS, ReportsClient
-from tap_vonage_reports.api.rate_limit import RequestContext
+from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.request_context import CancelToken
+from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
 from tap_vonage_reports.extract.pages.spool import DiskQueue
 from tap_vonage_reports.output.signals import EXIT_WITHIN_SECONDS, Interrupted
@@ -211,7 +212,7 @@ def test_ctrl_c_before_the_command_is_read_has_no_traceback(sandbox: Sandbox, tm
 
 @pytest.mark.parametrize(
     ("target", "code", "states"),
-    [("client.ReportsClient.records", 143, 0), ("run.Run.conclude", -signal.SIGTERM, 25)],
+    [("api.client.ReportsClient.records", 143, 0), ("extract.session.SyncSession.conclude", -signal.SIGTERM, 25)],
     ids=["before the first answer", "after the last"],
 )
 def test_a_signal_at_either_end_of_the_run_is_no_success(
@@ -228,8 +229,8 @@ def test_further_signals_do_not_disturb_the_way_out(sandbox: Sandbox, tmp_path: 
     arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
     # The first comes before the state of a window is written, the others when what nobody will read is dropped.
     prepare = [
-        *signal_at("run.Run.save", signal.SIGINT),
-        *signal_at("reports.ReportScheduler.abandon", signal.SIGTERM, signal.SIGTERM, signal.SIGINT),
+        *signal_at("extract.session.SyncSession.save", signal.SIGINT),
+        *signal_at("extract.reports.scheduler.ReportScheduler.abandon", signal.SIGTERM, signal.SIGTERM, signal.SIGINT),
     ]
     ended = run_forked(*arguments, prepare=prepare)
     assert ended.code == 130
@@ -396,7 +397,7 @@ class OnTry(logging.Handler):
 
 @contextmanager
 def on_try(number: int, do: Callable[[], object]) -> Generator[None, None, None]:
-    handler, logger = OnTry(number, do), logging.getLogger(ReportsClient.__module__)
+    handler, logger = OnTry(number, do), logging.getLogger(RetryPolicy.__module__)
     logger.addHandler(handler)
     try:
         yield
@@ -468,12 +469,12 @@ def test_a_lost_network_is_waited_for_some_minutes_and_no_longer(sandbox: Sandbo
     waited: list[float] = []
     client = ReportsClient(address, "key", "secret", timeout_seconds=1, user_agent="test")
     with (
-        mock.patch.object(RequestContext, "pause", lambda _turn, seconds: waited.append(seconds)),
+        mock.patch.object(CancelToken, "pause", lambda _token, seconds: waited.append(seconds)),
         pytest.raises(UnreachableError),
     ):
         client.records({})
     sandbox.start()
-    assert 60 < sum(waited) < RETRY_BUDGET_SECONDS
+    assert 60 < sum(waited) < RetryPolicy().budget_seconds
 
 
 def test_a_network_that_is_lost_while_a_report_is_waited_for_keeps_the_report(sandbox: Sandbox) -> None:

@@ -1,7 +1,7 @@
-"""Whose turn it is to ask the API: rate limits that let the most urgent request go first, and waits that end early.
+"""Client-side rate limit over all threads, in which the most urgent request goes first.
 
-Several threads ask at once. Were they served as they come, the windows behind the one that is written now would get
-the larger part of the requests, and run far ahead of it: pages that a kill would have to pay for again.
+First come, first served would give most requests to the windows behind the one that is being emitted. They would run
+far ahead of it, and a kill would have to fetch their pages again.
 """
 
 from __future__ import annotations
@@ -9,92 +9,59 @@ from __future__ import annotations
 import heapq
 import threading
 from itertools import count
+from typing import TYPE_CHECKING
 
 from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate
 
+if TYPE_CHECKING:
+    from tap_vonage_reports.api.request_context import RequestContext
+
 SLACK_MILLISECONDS = 30
-"""A second of the limit is longer by this, because requests do not arrive quite as they leave."""
-EVENNESS = 0.95
-"""Requests leave one by one, at this part of their average distance at least: a burst has no order of urgency."""
-LOOK_EVERY_SECONDS = 0.004
-GLANCE_SECONDS = 0.2
-
-
-class RequestCancelled(Exception):  # noqa: N818 - no error: nobody wants the answer any more
-    """Nobody waits for the answer any more."""
-
-
-class RequestContext:
-    """How urgent a request is, and whether its answer is still wanted."""
-
-    def __init__(self, rank: tuple[int, int] = (0, 0)) -> None:
-        """Make a turn.
-
-        Args:
-            rank: Of all that wait, the lowest goes first. It may change while nobody waits with it.
-        """
-        self.rank = rank
-        self._stopped = threading.Event()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self._stopped.is_set()
-
-    def cancel(self) -> None:
-        """End the waits, now and in future."""
-        self._stopped.set()
-
-    def pause(self, seconds: float) -> None:
-        """Wait.
-
-        Raises:
-            Cancelled: The turn was cancelled before or meanwhile.
-        """
-        if self._stopped.wait(seconds):
-            raise RequestCancelled
+"""Added to each second of the limit, because requests arrive at slightly other distances than they leave."""
+MIN_SPACING = 0.95
+"""Distance between two requests, as a part of the average distance. Without it a burst would ignore priorities."""
+POLL_SECONDS = 0.004
+"""How often the first in the queue looks for a free slot: a 25th of the distance at 10 requests per second."""
+QUEUE_CHECK_SECONDS = 0.2
+"""How often the others look whether they are cancelled."""
 
 
 class PriorityRateLimiter:
-    """So many requests in any second, the most urgent ones first."""
+    """At most so many requests in any second, in the order of their priorities. Safe to use from several threads."""
 
-    def __init__(self, per_second: int) -> None:
+    def __init__(self, requests_per_second: int) -> None:
         """Set up a limit.
 
         Args:
-            per_second: How many requests may be sent in a second.
+            requests_per_second: How many requests may be sent in any second.
         """
         second = Duration.SECOND + SLACK_MILLISECONDS
-        rates = [Rate(1, max(1, int(EVENNESS * second / per_second))), Rate(per_second, second)]
-        # The bucket is given because the library announces the one it would make itself.
-        self._limiter = Limiter(InMemoryBucket(rates[-1:] if per_second == 1 else rates))
-        self._waiting: list[tuple[tuple[int, int], int]] = []
+        spacing = Rate(1, max(1, int(MIN_SPACING * second / requests_per_second)))
+        limit = Rate(requests_per_second, second)
+        # The library logs the bucket that it would create by itself.
+        self._limiter = Limiter(InMemoryBucket([limit] if requests_per_second == 1 else [spacing, limit]))
+        self._queue: list[tuple[tuple[int, int], int]] = []
         self._arrivals = count()
-        self._moved = threading.Condition()
+        self._changed = threading.Condition()
 
-    @property
-    def queue_length(self) -> int:
-        """How many wait."""
-        with self._moved:
-            return len(self._waiting)
-
-    def wait(self, turn: RequestContext) -> None:
+    def wait(self, context: RequestContext) -> None:
         """Wait until a request may be sent.
 
         Raises:
-            Cancelled: The turn was cancelled meanwhile.
+            RequestCancelled: The request was cancelled before its turn.
         """
-        place = (turn.rank, next(self._arrivals))
-        with self._moved:
-            heapq.heappush(self._waiting, place)
+        place = (context.priority, next(self._arrivals))
+        with self._changed:
+            heapq.heappush(self._queue, place)
             try:
-                # Who is first is asked again each time, for a more urgent request may have come.
-                while not turn.cancelled and not (
-                    self._waiting[0] == place and self._limiter.try_acquire("request", blocking=False)
-                ):
-                    self._moved.wait(LOOK_EVERY_SECONDS if self._waiting[0] == place else GLANCE_SECONDS)
+                while not context.cancel_token.cancelled and not self._acquire(place):
+                    self._changed.wait(POLL_SECONDS if self._queue[0] == place else QUEUE_CHECK_SECONDS)
             finally:
-                self._waiting.remove(place)
-                heapq.heapify(self._waiting)
-                self._moved.notify_all()
-        turn.pause(0)
+                self._queue.remove(place)
+                heapq.heapify(self._queue)
+                self._changed.notify_all()
+        context.cancel_token.pause(0)
+
+    def _acquire(self, place: tuple[tuple[int, int], int]) -> bool:
+        """Take a slot if this request is the most urgent one."""
+        return self._queue[0] == place and self._limiter.try_acquire("request", blocking=False) is True

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tap_vonage_reports.errors import ApiError, safe_for_log
+from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.extract.pages.pagination import iter_pages
 from tap_vonage_reports.intervals import MAX_SYNC_WINDOW, TimeWindow, cut, spans
 from tap_vonage_reports.products import FREE_PRODUCT, PRODUCTS
 from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
+from tap_vonage_reports.redaction import safe_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

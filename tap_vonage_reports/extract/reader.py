@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.extract.pages.pagination import iter_pages
 from tap_vonage_reports.extract.reports.scheduler import ReportSplit
 from tap_vonage_reports.extract.status_tracking import MAX_PENDING_IDS, LookupResult
@@ -172,8 +173,9 @@ class PartitionReader:
     def _one_by_one(self, plan: PagePlan) -> Iterator[tuple[int, Page]]:
         """The pages of a plan, not read ahead: the workers wait until what comes next is taken."""
         reading = self._reading
+        context = RequestContext(metrics=reading.outcome.cost)
         for number, window in enumerate(plan.windows):
-            for page in iter_pages(self._run.client, reading.query, window, cost=reading.outcome.cost):
+            for page in iter_pages(self._run.client, reading.query, window, context=context):
                 self._run.look_after()
                 yield number, page
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tap_vonage_reports.api.client import ReportsClient
-    from tap_vonage_reports.api.rate_limit import RequestContext
+    from tap_vonage_reports.api.request_context import RequestContext
     from tap_vonage_reports.intervals import TimeWindow
-    from tap_vonage_reports.metrics import FetchMetrics
     from tap_vonage_reports.products import FinalityRule
 
 logger = logging.getLogger(__name__)
@@ -148,8 +147,7 @@ def fetch_by_ids(
     client: ReportsClient,
     query: Mapping[str, str],
     ids: tuple[str, ...],
-    cost: FetchMetrics,
-    turn: RequestContext | None = None,
+    context: RequestContext,
 ) -> Iterator[LookupResult]:
     """Look rows up by their ids; they may be of any time, and come on one page [confirmed].
 
@@ -157,8 +155,7 @@ def fetch_by_ids(
         client: The API.
         query: Product, account, direction and switches.
         ids: At most 20.
-        cost: What the partition costs.
-        turn: How urgent it is, and the means to end its waits.
+        context: How urgent it is, the means to end its waits, and what it is counted in.
 
     Yields:
         What there is of them, once.
@@ -168,12 +165,13 @@ def fetch_by_ids(
     """
     parameters = {name: query[name] for name in MAY_GO_WITH_IDS if name in query}
     try:
-        answer = client.records({**parameters, "id": ",".join(ids)}, turn, cost)
+        answer = client.records({**parameters, "id": ",".join(ids)}, context)
     except (CredentialsRevokedError, ProductUnavailableError):
         raise
     except RequestRejectedError as refusal:
         logger.warning("Rows cannot be looked up by their ids: %s", refusal)
         yield LookupResult(ids, [])
     else:
-        cost.count_looked_up(len(answer.body["records"]))
+        if context.metrics:
+            context.metrics.count_looked_up(len(answer.body["records"]))
         yield LookupResult(ids, answer.body["records"])

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
-from tap_vonage_reports.api.responses import YEARS
 from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.timestamps import parse_time
+from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -255,7 +254,7 @@ def _partition(shape: _PartitionShape, stream: str) -> PartitionState:
 
 def _hour(text: str, stream: str) -> datetime:
     hour = _needed_time(text, OPEN, stream)
-    if hour.year not in YEARS or hour != hour.replace(minute=0, second=0, microsecond=0):
+    if hour.year not in PLAUSIBLE_YEARS or hour != hour.replace(minute=0, second=0, microsecond=0):
         raise _malformed(stream, OPEN)
     return hour
 

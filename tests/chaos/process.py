@@ -158,12 +158,12 @@ def _adapt(sent: int) -> None:
     """Make waits short, and note every request as it leaves."""
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
-    from tap_vonage_reports.api import client  # noqa: PLC0415
+    from tap_vonage_reports.api.client import ReportsClient  # noqa: PLC0415
     from tap_vonage_reports.config.settings import Settings  # noqa: PLC0415
     from tap_vonage_reports.extract.session import SyncSession  # noqa: PLC0415
 
     SyncSession.delay_factor = PACE
-    vars(client)["ASYNC_RATE"] = ASYNC_RATE
+    ReportsClient.async_rate = ASYNC_RATE
     send, from_config = HTTPAdapter.send, Settings.from_config
 
     def noted(adapter: HTTPAdapter, request: Any, *args: Any, **kwargs: Any) -> Any:

@@ -89,7 +89,7 @@ class PageFetcher:
 
     def _start(self, reading: PartitionSync) -> None:
         plan = self._plans[reading] = self._planner.plan(reading, last=not self._coming)
-        client, query, cost = self._client, reading.query, reading.outcome.cost
-        pages = [partial(iter_pages, client, query, window, plan.place_in(window), cost) for window in plan.windows]
-        lookups = [partial(fetch_by_ids, client, query, ids, cost) for ids in plan.lookups]
-        self._ahead.add(reading, [*pages, *lookups])
+        client, query = self._client, reading.query
+        pages = [partial(iter_pages, client, query, window, plan.place_in(window)) for window in plan.windows]
+        lookups = [partial(fetch_by_ids, client, query, ids) for ids in plan.lookups]
+        self._ahead.add(reading, [*pages, *lookups], reading.outcome.cost)

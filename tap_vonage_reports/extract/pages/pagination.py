@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
     CredentialsRevokedError,
     PaginationError,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TypeAlias
 
-    from tap_vonage_reports.api.client import ApiResponse, ReportsClient
-    from tap_vonage_reports.api.rate_limit import RequestContext
+    from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.api.responses import ApiResponse
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.state.format import PageCursor
 
@@ -77,13 +78,12 @@ class Page:
         return self.cursor is None
 
 
-def iter_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
+def iter_pages(
     client: ReportsClient,
     query: Mapping[str, str],
     window: TimeWindow,
     resume: PageCursor | None = None,
-    cost: FetchMetrics | None = None,
-    turn: RequestContext | None = None,
+    context: RequestContext | None = None,
 ) -> Iterator[Page]:
     """Read a window page by page.
 
@@ -92,8 +92,7 @@ def iter_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
         query: Product, account, and whatever else narrows the query; no dates.
         window: What to read.
         resume: The page of this window to go on at.
-        cost: What the partition costs.
-        turn: How urgent the requests are, and the means to end their waits.
+        context: How urgent the requests are, the means to end their waits, and what they are counted in.
 
     If the API refuses a cursor, the window is read again from its first page, once.
 
@@ -104,8 +103,9 @@ def iter_pages(  # noqa: PLR0913, PLR0917 - what to read, and on whose behalf
         PaginationError: The pages do not add up.
         ApiError: See `ReportsClient.records`.
     """
-    repeats, cost = PageDeduplicator(), cost or FetchMetrics()
-    fetch = partial(client.records, turn=turn, cost=cost)
+    context = context or RequestContext()
+    repeats, cost = PageDeduplicator(), context.metrics or FetchMetrics()
+    fetch = partial(client.records, context=context)
     pulled = 0
     try:
         for page in map(repeats.without, _iter_from(fetch, query, window, resume)):

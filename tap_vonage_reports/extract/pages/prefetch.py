@@ -13,11 +13,13 @@ from contextlib import suppress
 from itertools import chain, dropwhile, islice
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
-from tap_vonage_reports.api.rate_limit import RequestCancelled, RequestContext
+from tap_vonage_reports.api.request_context import RequestCancelled, RequestContext
 from tap_vonage_reports.extract.pages.spool import DiskQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+
+    from tap_vonage_reports.metrics import FetchMetrics
 
 T = TypeVar("T")
 
@@ -33,9 +35,9 @@ Work: TypeAlias = "Callable[[RequestContext], Iterable[T]]"
 class FetchTask(Generic[T]):
     """One piece of work: its items on their way to the consumer, then its end or its error."""
 
-    def __init__(self, work: Work[T], rank: int) -> None:
+    def __init__(self, work: Work[T], rank: int, metrics: FetchMetrics | None) -> None:
         self.work = work
-        self.turn = RequestContext((1, rank))
+        self.context = RequestContext((1, rank), metrics=metrics)
         self.fetched = 0
         self.ending = False
         self.spool: DiskQueue[T] = DiskQueue()
@@ -69,15 +71,16 @@ class Prefetcher(Generic[T]):
         with self._changed:
             return len(self._waiting) < self.workers
 
-    def add(self, group: Hashable, work: Sequence[Work[T]]) -> None:
+    def add(self, group: Hashable, work: Sequence[Work[T]], metrics: FetchMetrics | None = None) -> None:
         """Hand over the tasks of a group. Groups are consumed in the order in which they are added.
 
         Args:
             group: The group's name.
             work: What to do, in order: each makes an iterator, which one worker runs through.
+            metrics: What the requests of the group are counted in.
         """
         with self._changed:
-            tasks = deque(FetchTask(one, self._ranks + number) for number, one in enumerate(work))
+            tasks = deque(FetchTask(one, self._ranks + number, metrics) for number, one in enumerate(work))
             self._ranks += len(tasks)
             self._groups[group] = tasks
             self._waiting.extend((group, task) for task in tasks)
@@ -139,7 +142,7 @@ class Prefetcher(Generic[T]):
     def _drop(self, group: Hashable) -> None:
         with self._changed:
             for task in self._groups.pop(group, ()):
-                task.turn.cancel()
+                task.context.cancel_token.cancel()
                 self._spooled -= len(task.spool)
                 task.spool.close()
             self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
@@ -151,7 +154,7 @@ class Prefetcher(Generic[T]):
             try:
                 # What was cancelled has no consumer.
                 with suppress(RequestCancelled):
-                    for item in task.work(task.turn):
+                    for item in task.work(task.context):
                         self._put(task, item)
             except BaseException as error:  # noqa: BLE001 - the consumer raises it again
                 task.error = error
@@ -166,7 +169,7 @@ class Prefetcher(Generic[T]):
             self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
             after = dropwhile(lambda task: task is not failed, self._groups.get(group, ()))
             for task in islice(after, 1, None):
-                task.turn.cancel()
+                task.context.cancel_token.cancel()
             self._changed.notify_all()
 
     def _next(self) -> tuple[Hashable, FetchTask[T]] | None:
@@ -181,13 +184,13 @@ class Prefetcher(Generic[T]):
 
     def _put(self, task: FetchTask[T], item: T) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: task.turn.cancelled or self._has_room(task))
-            task.turn.pause(0)
+            self._changed.wait_for(lambda: task.context.cancel_token.cancelled or self._has_room(task))
+            task.context.cancel_token.pause(0)
             task.spool.append(item, store=not self._is_next(task))
             self._spooled += 1
             task.fetched += 1
             if task.ending:
-                task.turn.rank = (0, task.fetched)
+                task.context.priority = (0, task.fetched)
             self._changed.notify_all()
 
     def _has_room(self, task: FetchTask[T]) -> bool:

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tap_vonage_reports.api.responses import rows_announced
+from tap_vonage_reports.api.retry import final_error
 from tap_vonage_reports.config.settings import fingerprint
 from tap_vonage_reports.errors import (
     ApiError,
@@ -92,6 +93,8 @@ class ReportJob:
         fetched: When its download began, likewise.
         next_look: When to look at it again, likewise.
         pause: Seconds between two looks.
+        failed_polls: How many polls have failed in a row.
+        failing_since: When the first of these failed, on this machine's monotonic clock.
     """
 
     reading: PartitionSync
@@ -108,6 +111,8 @@ class ReportJob:
     fetched: float = 0
     next_look: float = 0
     pause: float = POLL_SECONDS[0]
+    failed_polls: int = 0
+    failing_since: float = 0
 
     def __str__(self) -> str:
         """The report for a log line."""
@@ -307,16 +312,20 @@ class ReportScheduler:
     def _look(self, report: ReportJob) -> None:
         """Ask for the state of a report, and act on it."""
         try:
-            body = self._client.report(report.request_id).body
+            body = self._client.report_status(report.request_id).body
         except RequestRejectedError as refusal:
             if refusal.status == NOT_FOUND:
                 self._ask_again(report, "is gone")
             else:
                 report.error = refusal
             return
+        except RetriableApiError as error:
+            self._poll_again(report, error)
+            return
         except ApiError as error:
             report.error = error
             return
+        report.failed_polls = 0
         try:
             stage = ReportStatus(str(body.get("request_status")))
         except ValueError:
@@ -328,6 +337,34 @@ class ReportScheduler:
             return
         report.enter(stage)
         _ON_STAGE[stage](self, report, body)
+
+    def _poll_again(self, report: ReportJob, failure: RetriableApiError) -> None:
+        """Schedule another poll after one that failed, or give up after as many as any request is tried.
+
+        Raises:
+            UnreachableError: There was no connection in the last poll.
+        """
+        now = time.monotonic()
+        if not report.failed_polls:
+            report.failing_since = now
+        report.failed_polls += 1
+        policy = self._client.retry_policy
+        if policy.gives_up(report.failed_polls, failure, now - report.failing_since):
+            error = final_error(failure)
+            if not isinstance(error, ApiError):
+                raise error from failure
+            report.error = error
+            return
+        seconds = policy.delay_seconds(report.failed_polls, failure)
+        report.next_look = now + seconds
+        logger.warning(
+            "%s: poll failed (%s), try %d of %d in %.1f s",
+            report,
+            failure.reason,
+            report.failed_polls + 1,
+            policy.max_tries,
+            seconds,
+        )
 
     def _on_flight(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
         if time.monotonic() - report.since > self._timeout.total_seconds():
@@ -380,6 +417,7 @@ class ReportScheduler:
         logger.warning("%s: it %s, asking for it again", report, why)
         report.reading.bookmark.forget_report(report.request_id)
         report.request_id, report.link, report.count = "", "", None
+        report.failed_polls = 0
         report.enter(ReportStatus.PLANNED)
 
     def _wait(self, report: ReportJob) -> None:
@@ -433,7 +471,7 @@ class ReportScheduler:
                 self._ask_again(report, "has lost its file")
                 return False
             except RetriableApiError as error:
-                raise self._problem(report, f"could not be downloaded ({error.what})", RESUME_HINT) from None
+                raise self._problem(report, f"could not be downloaded ({error.reason})", RESUME_HINT) from None
             except ArchiveError as error:
                 last = error
                 logger.warning("%s: its file is no good (%s), download %d", report, error, number + 1)

@@ -1,0 +1,249 @@
+"""One exchange with the API: a request, sent when the rate limit allows it, and its answer or one of our errors.
+
+Authentication is HTTP Basic [confirmed]. The credentials go to `api_url` only: no redirect is followed, no cookie is
+kept, and no error repeats an address.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.auth import HTTPBasicAuth
+
+from tap_vonage_reports.api.clock import ServerClock
+from tap_vonage_reports.api.problems import to_error
+from tap_vonage_reports.api.responses import ApiResponse, read_answer
+from tap_vonage_reports.errors import (
+    ConnectionFailedError,
+    RequestRejectedError,
+    RetriableApiError,
+    UnexpectedRedirectError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+    from datetime import datetime
+    from typing import TypeAlias
+
+    from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
+    from tap_vonage_reports.api.request_context import RequestContext
+    from tap_vonage_reports.errors import TapError
+
+    Check: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+MAX_BODY_TIMEOUTS = 5
+"""Read timeouts that a body may take in all, plus a second per `MIN_BYTES_PER_SECOND`. The read timeout alone would
+let a body that drips hold the run for ever, and a fixed deadline would fail a large file."""
+MIN_BYTES_PER_SECOND = 1 << 16
+READ_BYTES = 1 << 18
+MAX_BODY_BYTES = 1 << 25
+"""Bytes of a JSON body, inflated: 32 KiB for each of the 1,000 rows of a page [confirmed], where real rows take one or
+two."""
+HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
+
+
+@dataclass(frozen=True)
+class ApiRequest:
+    """A request to the API.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path below `api_url`, encoded.
+        limiter: The rate limit that the request waits for; None to send it immediately.
+        params: Query parameters by name.
+        json: The body, if there is one.
+        headers: Headers beside those of every request.
+        check: Rejects a body that cannot be right, with a `RetriableApiError`.
+    """
+
+    method: str
+    path: str
+    limiter: PriorityRateLimiter | None
+    params: Mapping[str, str] | None = None
+    json: Mapping[str, Any] | None = None
+    headers: Mapping[str, str] | None = None
+    check: Check | None = None
+
+
+class Session(requests.Session):
+    """Connections that follow no redirect and keep no cookie."""
+
+    def __init__(self, user_agent: str, *, trust_env: bool) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = user_agent
+        self.trust_env = trust_env
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Report no redirect. For a redirect, requests would read the whole body, even if it must not follow."""
+
+
+class Transport:
+    """Sends single requests to the API. Safe to use from several threads, each of which has its own connections.
+
+    Attributes:
+        clock: Vonage's clock, set by each answer.
+        plain_http: True if `api_url` is not encrypted, as it is for a sandbox on this machine.
+    """
+
+    def __init__(self, api_url: str, api_key: str, api_secret: str, *, timeout_seconds: float, user_agent: str) -> None:
+        """Set up a transport; nothing is sent yet.
+
+        Args:
+            api_url: Base address without a path.
+            api_key: The user name for HTTP Basic; any characters.
+            api_secret: The password for HTTP Basic; any characters.
+            timeout_seconds: Timeout of connecting, and of each read.
+            user_agent: Name of this client in the API's logs.
+        """
+        self.clock = ServerClock()
+        self.api_url = api_url.rstrip("/")
+        self.plain_http = urlsplit(api_url).scheme == "http"
+        # UTF-8, because requests would use Latin-1, which does not have every character.
+        self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
+        self._timeout = timeout_seconds
+        self._user_agent = user_agent
+        self._credentials_accepted = False
+        self._threads = threading.local()
+
+    def send(self, request: ApiRequest, context: RequestContext) -> ApiResponse:
+        """Send a request once, and read its answer.
+
+        Raises:
+            CredentialsError: HTTP 401 before any request has succeeded.
+            RequestRejectedError: Any other status that is not retried.
+            RetriableApiError: HTTP 429 or 5xx, a broken connection, or an unusable body.
+            ConnectionFailedError: No connection.
+            UnreachableError: `api_url` is malformed, or its certificate is not trusted.
+            RequestCancelled: The context was cancelled before the request was sent.
+        """
+        with self.open(request, context) as response:
+            answered_at = self.clock.learn(response.headers.get("Date"))
+            body = self.read_body(response)
+        if response.status_code != HTTPStatus.OK:
+            raise self.error_for(response, body, answered_at)
+        answer = ApiResponse(read_answer(body), answered_at)
+        if request.check:
+            request.check(answer.body)
+        self._credentials_accepted = True
+        return answer
+
+    @contextmanager
+    def open(self, request: ApiRequest, context: RequestContext) -> Generator[requests.Response, None, None]:
+        """Send a request once; the body of its answer can be read inside the `with` block.
+
+        Raises:
+            RetriableApiError: The connection broke, also inside the block.
+            ConnectionFailedError: No connection.
+            UnreachableError: `api_url` is malformed, or its certificate is not trusted.
+            RequestCancelled: The context was cancelled before the request was sent.
+        """
+        context.cancel_token.pause(0)
+        if request.limiter:
+            request.limiter.wait(context)
+        try:
+            with self._session.request(
+                request.method,
+                self.api_url + request.path,
+                params=request.params,
+                json=request.json,
+                headers=request.headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                yield response
+        except HTTP_ERRORS as error:
+            raise _connection_error(error) from None  # its text repeats the address with all parameters
+
+    def error_for(self, response: requests.Response, body: bytearray, answered_at: datetime) -> TapError:
+        """Return the error that an answer other than HTTP 200 means."""
+        error = to_error(response, body, answered_at, credentials_accepted=self._credentials_accepted)
+        if isinstance(error, RequestRejectedError) and not isinstance(error, UnexpectedRedirectError):
+            self._credentials_accepted = True
+        return error
+
+    def read_body(self, response: requests.Response) -> bytearray:
+        """Read a JSON body to its end.
+
+        Raises:
+            RetriableApiError: It is too large or too slow.
+        """
+        body = bytearray()
+        for part in self.iter_body(response):
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                msg = f"The API sent a body of more than {MAX_BODY_BYTES >> 20} MiB"
+                raise RetriableApiError(msg)
+        return body
+
+    def iter_body(self, response: requests.Response) -> Iterator[bytes]:
+        """Read a body in parts as they arrive, inflated.
+
+        Raises:
+            RetriableApiError: It is too slow: see `MAX_BODY_TIMEOUTS`.
+        """
+        started, size = time.monotonic(), 0
+        while part := response.raw.read1(READ_BYTES, decode_content=True):
+            yield part
+            size += len(part)
+            if time.monotonic() - started > MAX_BODY_TIMEOUTS * self._timeout + size / MIN_BYTES_PER_SECOND:
+                msg = "The answer arrived too slowly"
+                raise RetriableApiError(msg)
+
+    @contextmanager
+    def open_elsewhere(self, url: str, headers: Mapping[str, str]) -> Generator[requests.Response, None, None]:
+        """Send a GET request to another host, without credentials of any kind.
+
+        Raises:
+            requests.RequestException: The connection failed or broke, and other `HTTP_ERRORS`.
+        """
+        with (
+            self._new_session() as session,
+            session.get(
+                url, timeout=self._timeout, allow_redirects=False, stream=True, auth=_no_auth, headers=headers
+            ) as response,
+        ):
+            yield response
+
+    @property
+    def _session(self) -> requests.Session:
+        """The connections of the current thread."""
+        if not hasattr(self._threads, "session"):
+            session = self._new_session()
+            session.auth = self._auth
+            session.headers["Accept"] = "application/json"
+            self._threads.session = session
+        session_of_thread: requests.Session = self._threads.session
+        return session_of_thread
+
+    def _new_session(self) -> Session:
+        # A proxy from the environment would receive the credentials for a plain-http address unencrypted.
+        return Session(self._user_agent, trust_env=not self.plain_http)
+
+
+def _connection_error(error: Exception) -> TapError:
+    """Return our error for one of `HTTP_ERRORS`, with the name of its type only."""
+    name = type(error).__name__
+    if isinstance(
+        error, (requests.exceptions.InvalidURL, requests.exceptions.SSLError, urllib3.exceptions.LocationValueError)
+    ):
+        return UnreachableError(f"No connection to api_url ({name}). Check the address and its certificate.")
+    if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
+        return ConnectionFailedError(f"The connection failed ({name})")
+    return RetriableApiError(f"The connection broke ({name})")
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Add no credentials, not even those that a .netrc has for the host."""
+    return request

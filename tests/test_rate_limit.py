@@ -1,0 +1,142 @@
+"""Requests wait for the rate limit in the order of their priority, and a wait ends when it is cancelled."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
+
+from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
+from tap_vonage_reports.api.request_context import CancelToken, RequestCancelled, RequestContext
+from tests.hostile import LAST_PAGE, HostileServer, as_json, client_of, once, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+__all__ = ["once"]
+PATIENCE = 20
+
+
+class WatchedToken(CancelToken):
+    """Tells when a request has joined the queue: that is when it is first looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queued = threading.Event()
+
+    @property
+    def cancelled(self) -> bool:
+        self.queued.set()
+        return super().cancelled
+
+
+@pytest.fixture
+def slots() -> Generator[threading.Semaphore, None, None]:
+    """The slots of all limiters, none at first."""
+    free = threading.Semaphore(0)
+    with mock.patch("pyrate_limiter.Limiter.try_acquire", lambda _self, _name, blocking: free.acquire(blocking)):
+        yield free
+
+
+def start(act: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    return thread
+
+
+def finish(*threads: threading.Thread) -> None:
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_the_most_urgent_request_goes_first(slots: threading.Semaphore) -> None:
+    limiter, order, sent = PriorityRateLimiter(1000), list[int](), threading.Semaphore(0)
+
+    def ask(context: RequestContext) -> None:
+        limiter.wait(context)
+        order.append(context.priority[1])
+        sent.release()
+
+    threads = []
+    for number in (9, 3, 1, 2):
+        token = WatchedToken()
+        context = RequestContext((0, number), token)
+        threads.append(start(partial(ask, context)))
+        assert token.queued.wait(PATIENCE)
+    for _ in threads:
+        slots.release()
+        assert sent.acquire(timeout=PATIENCE)
+    finish(*threads)
+    assert order == [1, 2, 3, 9]
+
+
+def test_a_priority_that_changes_counts_from_the_next_request_on(slots: threading.Semaphore) -> None:
+    limiter, order, sent = PriorityRateLimiter(1000), list[str](), threading.Semaphore(0)
+
+    def ask(name: str, context: RequestContext) -> None:
+        limiter.wait(context)
+        order.append(name)
+        sent.release()
+
+    context = RequestContext((1, 5))
+    slots.release()
+    limiter.wait(context)
+    context.priority = (0, 1)
+    threads = []
+    for name, waiting in (("other", RequestContext((1, 0), WatchedToken())), ("changed", context)):
+        waiting.cancel_token = token = WatchedToken()
+        threads.append(start(partial(ask, name, waiting)))
+        assert token.queued.wait(PATIENCE)
+    for _ in threads:
+        slots.release()
+        assert sent.acquire(timeout=PATIENCE)
+    finish(*threads)
+    assert order == ["changed", "other"]
+
+
+def test_a_cancelled_wait_ends_and_leaves_the_queue(slots: threading.Semaphore) -> None:
+    limiter, token, ended = PriorityRateLimiter(1), WatchedToken(), threading.Event()
+
+    def ask() -> None:
+        with pytest.raises(RequestCancelled):
+            limiter.wait(RequestContext((0, 0), token))
+        ended.set()
+
+    waiting = start(ask)
+    assert token.queued.wait(PATIENCE)
+    token.cancel()
+    finish(waiting)
+    assert ended.is_set()
+    # It was the first in the queue: had it stayed there, nobody else would ever be sent.
+    slots.release()
+    finish(start(lambda: limiter.wait(RequestContext((9, 9)))))
+
+
+@pytest.mark.usefixtures("once")
+def test_a_cancelled_request_is_not_sent() -> None:
+    context = RequestContext()
+    context.cancel_token.cancel()
+    with HostileServer(lambda _request: reply(as_json(LAST_PAGE))) as server:
+        with pytest.raises(RequestCancelled):
+            client_of(server).records({}, context)
+        assert server.log == []
+
+
+def test_a_pause_of_a_cancelled_token_ends_in_the_middle() -> None:
+    token, ended = CancelToken(), threading.Event()
+
+    def wait() -> None:
+        with pytest.raises(RequestCancelled):
+            token.pause(10 * PATIENCE)
+        ended.set()
+
+    pausing = start(wait)
+    assert not token.cancelled
+    token.cancel()
+    finish(pausing)
+    assert ended.is_set()
+    assert token.cancelled
