@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from benchmarks.measure import PartitionResult, Subject
+    from benchmarks.measure import Outcome, Subject
 
 START, END = datetime(2026, 10, 20, tzinfo=timezone.utc), datetime(2026, 11, 19, tzinfo=timezone.utc)
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
@@ -82,7 +82,7 @@ class Bench:
         """A size, or the small one that stands in for it."""
         return quick if self.quick else full
 
-    def measure(self, subjects: Iterable[Subject]) -> dict[str, PartitionResult]:
+    def measure(self, subjects: Iterable[Subject]) -> dict[str, Outcome]:
         """Run the subjects by turns, and say what came of them, by name.
 
         Raises:

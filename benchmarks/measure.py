@@ -81,7 +81,7 @@ class Subject:
 
 
 @dataclass
-class PartitionResult:
+class Outcome:
     """A subject and its runs.
 
     Attributes:
@@ -149,7 +149,7 @@ class Usage(msgspec.Struct):
 
 def measure(
     subjects: Sequence[Subject], *, repeat: int, folder: Path, say: Callable[[str], None]
-) -> dict[str, PartitionResult]:
+) -> dict[str, Outcome]:
     """Run every subject several times, by turns, so that what disturbs the machine disturbs all alike.
 
     Args:
@@ -164,7 +164,7 @@ def measure(
     Raises:
         BenchError: A subject failed.
     """
-    outcomes = {subject.name: PartitionResult(subject) for subject in subjects}
+    outcomes = {subject.name: Outcome(subject) for subject in subjects}
     for turn in range(1, repeat + 1):
         for subject in subjects:
             sample = run(subject, folder)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from benchmarks.measure import PartitionResult
+    from benchmarks.measure import Outcome
 
 HEAD = """\
 # Results
@@ -96,7 +96,7 @@ class Column(NamedTuple):
     """A column of a table: its title, its figure of a subject, and how that is written."""
 
     title: str
-    figure: Callable[[PartitionResult], Figure]
+    figure: Callable[[Outcome], Figure]
     form: Callable[[float], str]
 
 
@@ -131,10 +131,10 @@ def cell(figure: Figure, form: Callable[[float], str]) -> str:
     return median if low == median == high else f"{median} ({low} to {high})"
 
 
-def ratio(of: Callable[[PartitionResult], Figure], reference: PartitionResult) -> Callable[[PartitionResult], Figure]:
+def ratio(of: Callable[[Outcome], Figure], reference: Outcome) -> Callable[[Outcome], Figure]:
     """The ratio of a figure's median to that of another subject."""
 
-    def divided(outcome: PartitionResult) -> Figure:
+    def divided(outcome: Outcome) -> Figure:
         value = of(outcome).median / of(reference).median
         return Figure(value, value, value)
 
@@ -155,7 +155,7 @@ def section(  # noqa: PLR0913 - what a section is made of
     title: str,
     *,
     about: str,
-    outcomes: Iterable[PartitionResult],
+    outcomes: Iterable[Outcome],
     columns: Sequence[Column],
     main: Column,
     notes: Sequence[str] = (),

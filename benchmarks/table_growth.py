@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from benchmarks.bench import Bench
-    from benchmarks.measure import PartitionResult
+    from benchmarks.measure import Outcome
     from benchmarks.report import Section
 
 SIZES, QUICK_SIZES = (50_000, 500_000, 2_000_000), (1_000, 2_000, 4_000)
@@ -68,7 +68,7 @@ def subjects(bench: Bench, sizes: tuple[int, ...]) -> Iterator[Subject]:
             )
 
 
-def note(mode: str, outcomes: Mapping[str, PartitionResult]) -> str:
+def note(mode: str, outcomes: Mapping[str, Outcome]) -> str:
     """How time and memory of a mode grow."""
     grown = [outcome for name, outcome in outcomes.items() if name.startswith(mode) and outcome.subject.rows]
     first, last = grown[0], grown[-1]

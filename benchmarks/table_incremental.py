@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.bench import Bench
-    from benchmarks.measure import PartitionResult, Sample
+    from benchmarks.measure import Outcome, Sample
     from benchmarks.report import Section
 
 TRAFFIC = "sms/outbound"
@@ -199,12 +199,12 @@ def serve(bench: Bench, days: int, rows: int) -> Generator[Api, None, None]:
             process.terminate()
 
 
-def pages_per_second(outcome: PartitionResult) -> Figure:
+def pages_per_second(outcome: Outcome) -> Figure:
     """Pages a second of the whole process."""
     return outcome.figure(lambda sample: sample.facts["pages"] / sample.wall)
 
 
-def first_to_last(outcome: PartitionResult) -> Figure:
+def first_to_last(outcome: Outcome) -> Figure:
     """Pages a second between the first and the last page."""
     return outcome.figure(lambda sample: (sample.facts["pages"] - 1) / max(sample.facts["page_seconds"], 1e-3))
 

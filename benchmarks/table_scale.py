@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from benchmarks.bench import Bench
-    from benchmarks.measure import PartitionResult
+    from benchmarks.measure import Outcome
     from benchmarks.report import Section
 
 WORKERS = Path(__file__).with_name("workers.py")
@@ -225,6 +225,6 @@ def serve(accounts: int, end: datetime, rows: int, *, per_account: bool) -> Gene
         server.stop()
 
 
-def per_second(outcome: PartitionResult) -> Figure:
+def per_second(outcome: Outcome) -> Figure:
     """Requests a second of the whole process, those that were refused not counted."""
     return outcome.figure(lambda sample: (sample.facts["requests"] - sample.facts["refused"]) / sample.wall)

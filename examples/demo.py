@@ -22,9 +22,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tap_vonage_reports.metrics import money
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox
-from tap_vonage_reports.tables import money
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,67 +1,70 @@
-"""What a partition costs: what is asked of the API for it, and the rows that come, by which it bills [confirmed]."""
+"""What a run fetched, and what it cost, per partition; and the summary at its end. Rows are billed [confirmed]."""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
 
-import portion
+from singer_sdk import metrics as sdk_metrics
 
-from tap_vonage_reports.intervals import bounds, length, spans
+from tap_vonage_reports.intervals import EMPTY, bounds, duration, to_intervals
 from tap_vonage_reports.redaction import safe_for_log
-from tap_vonage_reports.tables import money
 from tap_vonage_reports.timestamps import normalize_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    import logging
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from tap_vonage_reports.intervals import TimeWindow
+    from tap_vonage_reports.intervals import TimeSet, TimeWindow
+    from tap_vonage_reports.planning.partition import Partition
 
 
 MIN_PRICE, MAX_PRICE = Decimal("1e-9"), Decimal("1e9")
-"""What no answer costs is no price, and might be too long to be written."""
+"""A price outside these bounds is wrong, and might be too long to write."""
 
 
 class FetchMetrics:
-    """What one partition has cost so far. Safe to use from several threads.
+    """What one partition has fetched so far. Safe to use from several threads.
 
     Attributes:
-        known: The time that was read before, whose rows are pulled again.
-        requests: Queries for records that were sent, those that had to be sent again included.
-        reports: Reports that were asked for.
-        rows: Rows that the API has given, also those that were not delivered. Whether it bills for an answer that got
-            lost is unknown: its rows are not counted.
-        again: How many of these had been given before.
-        prices: What the answers say that it costs, by currency [likely: 0 in all samples].
+        refetch: The time that was read before, whose rows are fetched again.
+        requests: Requests for records that were sent, retries included.
+        reports: Reports that were requested.
+        rows: Rows that the API returned, including those that were not written. Whether it bills for an answer that
+            got lost is unknown: its rows are not counted.
+        refetched: How many of these had been fetched before.
+        prices: What the answers say that they cost, by currency [likely: 0 in all samples].
     """
 
     def __init__(self, date_field: str = "") -> None:
-        """Begin at nothing.
+        """Start counting at zero.
 
         Args:
             date_field: The field with a row's time.
         """
-        self.known: portion.Interval = portion.empty()
+        self.refetch: TimeSet = EMPTY
         self.requests = 0
         self.reports = 0
         self.rows = 0
-        self.again = 0
+        self.refetched = 0
         self.prices: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._date_field = date_field
         self._lock = threading.Lock()
 
     @classmethod
-    def total(cls, costs: Iterable[FetchMetrics]) -> FetchMetrics:
-        """What several partitions cost together."""
+    def total(cls, parts: Iterable[FetchMetrics]) -> FetchMetrics:
+        """Return the sum of several partitions' metrics."""
         total = cls()
-        for cost in costs:
-            total.requests += cost.requests
-            total.reports += cost.reports
-            total.rows += cost.rows
-            total.again += cost.again
-            for currency, price in cost.prices.items():
+        for part in parts:
+            total.requests += part.requests
+            total.reports += part.reports
+            total.rows += part.rows
+            total.refetched += part.refetched
+            for currency, price in part.prices.items():
                 total.prices[currency] += price
         return total
 
@@ -71,17 +74,17 @@ class FetchMetrics:
         return money(self.prices)
 
     def count_request(self) -> None:
-        """A query for records is sent."""
+        """Count a request for records that is about to be sent."""
         with self._lock:
             self.requests += 1
 
     def count_report(self) -> None:
-        """A report was asked for."""
+        """Count a report that was requested."""
         with self._lock:
             self.reports += 1
 
     def count_price(self, body: Mapping[str, Any]) -> None:
-        """An answer has come, and may say what it costs."""
+        """Count the price of an answer, where it names one."""
         price = body.get("price")
         if isinstance(price, (int, Decimal)) and price is not True and MIN_PRICE <= price <= MAX_PRICE:
             with self._lock:
@@ -90,41 +93,152 @@ class FetchMetrics:
     def count_page(
         self, records: Sequence[Mapping[str, Any]], window: TimeWindow, *, repeated: int = 0, known: int = 0
     ) -> int:
-        """A page has come.
+        """Count the rows of a page.
 
         Args:
-            records: Its rows, without those that are repeated.
-            window: The window that it is of.
-            repeated: How many rows stood on the pages before, too.
-            known: How many of the rows that come now had come when the window was begun for the first time.
+            records: Its rows, without those repeated from the pages before.
+            window: The window of the page.
+            repeated: How many rows were repeated.
+            known: How many of the rows had come before the window was restarted.
 
         Returns:
             How many rows came.
         """
-        self._add(len(records) + repeated, max(self._known_of(records, window), min(known, len(records))) + repeated)
+        refetched = max(self._count_refetched(records, window), min(known, len(records))) + repeated
+        self._add(len(records) + repeated, refetched)
         return len(records) + repeated
 
-    def count_looked_up(self, rows: int) -> None:
-        """Rows that were looked up have come."""
+    def count_lookup(self, rows: int) -> None:
+        """Count rows that were looked up by id."""
         self._add(rows, rows)
 
     def count_file(self, rows: int, window: TimeWindow) -> None:
-        """A report's file has come. How many of its rows had come before is told by the time that they are of."""
-        whole = spans([window])
-        seconds = length(whole).total_seconds()
-        self._add(rows, round(rows * length(whole & self.known).total_seconds() / seconds) if seconds else 0)
+        """Count the rows of a report's file. The share that is refetched is estimated by time."""
+        whole = to_intervals([window])
+        seconds = duration(whole).total_seconds()
+        share = duration(whole & self.refetch).total_seconds() / seconds if seconds else 0
+        self._add(rows, round(rows * share))
 
-    def _add(self, rows: int, again: int) -> None:
+    def _add(self, rows: int, refetched: int) -> None:
         with self._lock:
             self.rows += rows
-            self.again += again
+            self.refetched += refetched
 
-    def _known_of(self, records: Sequence[Mapping[str, Any]], window: TimeWindow) -> int:
-        """How many rows of a window lie in time that was read before."""
-        whole = spans([window])
-        known = whole & self.known
-        if known.empty or known == whole:
-            return 0 if known.empty else len(records)
-        parts = bounds(known)
+    def _count_refetched(self, records: Sequence[Mapping[str, Any]], window: TimeWindow) -> int:
+        """Return how many rows of a window lie in time that was read before."""
+        whole = to_intervals([window])
+        refetch = whole & self.refetch
+        if refetch.empty or refetch == whole:
+            return 0 if refetch.empty else len(records)
+        parts = bounds(refetch)
         times = (normalize_timestamp(str(row.get(self._date_field))) for row in records)
         return sum(any(start <= time < end for start, end in parts) for time in times if time)
+
+
+class FetchMetric(str, Enum):
+    """Metrics of the SDK's kind, one for each count of `FetchMetrics`. The SDK has a name for the first alone."""
+
+    REQUESTS = sdk_metrics.Metric.HTTP_REQUEST_COUNT.value
+    REPORTS = "report_count"
+    ROWS = "rows_pulled_count"
+    REFETCHED = "rows_pulled_again_count"
+
+
+def log_metrics(logger: logging.Logger, stream: str, partition: Partition, fetched: FetchMetrics) -> None:
+    """Log what a partition has fetched as metrics of the SDK."""
+    tags: dict[str, Any] = {sdk_metrics.Tag.STREAM: stream, sdk_metrics.Tag.CONTEXT: partition.context}
+    counts = {
+        FetchMetric.REQUESTS: fetched.requests,
+        FetchMetric.REPORTS: fetched.reports,
+        FetchMetric.ROWS: fetched.rows,
+        FetchMetric.REFETCHED: fetched.refetched,
+    }
+    for metric, count in counts.items():
+        sdk_metrics.log(logger, sdk_metrics.Point("counter", cast("sdk_metrics.Metric", metric), count, tags))
+
+
+class SyncStatus(Enum):
+    """How the sync of a partition ended."""
+
+    READ = "read"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass
+class PartitionResult:
+    """One partition's line in the summary.
+
+    Attributes:
+        partition: The partition.
+        fetched: What it fetched.
+        rows: Rows that were written.
+        windows: Windows that were read to their end, by pages or by report.
+        seconds: How long that took.
+        status: How it ended.
+        reason: What went wrong.
+    """
+
+    partition: Partition
+    fetched: FetchMetrics = field(init=False)
+    rows: int = 0
+    windows: int = 0
+    seconds: float = 0
+    status: SyncStatus = SyncStatus.FAILED
+    reason: str = "not finished"
+
+    def __post_init__(self) -> None:
+        """Start counting."""
+        self.fetched = FetchMetrics(self.partition.product.date_field)
+
+
+def summary(results: Sequence[PartitionResult]) -> list[str]:
+    """Return the table at the end of a run, as lines."""
+    counts = ("rows", "fetched", "refetched", "requests", "reports", "windows", "seconds")
+    has_prices = any(result.fetched.prices for result in results)
+    head = ("stream", "direction", "account", *counts, *(["price"] if has_prices else []), "result")
+    rows = [_cells(result, has_prices=has_prices) for result in results]
+    total = FetchMetrics.total(result.fetched for result in results)
+    costs = f"{total.rows:,} fetched, {total.refetched:,} refetched; {total.requests:,} requests"
+    prices = f"; price: {total.price}" if has_prices else ""
+    written = sum(result.rows for result in results)
+    return [
+        *aligned([head, *rows], right={*counts, "price"}),
+        f"{written:,} rows in total ({costs}, {total.reports:,} reports{prices})",
+    ]
+
+
+def _cells(result: PartitionResult, *, has_prices: bool) -> tuple[str, ...]:
+    partition, fetched = result.partition, result.fetched
+    counts = (result.rows, fetched.rows, fetched.refetched, fetched.requests, fetched.reports, result.windows)
+    return (
+        partition.product.stream,
+        partition.direction or "-",
+        partition.account_label,
+        *(f"{count:,}" for count in counts),
+        f"{result.seconds:.1f}",
+        *([fetched.price or "-"] if has_prices else []),
+        result.status.value,
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[str]:
+    """Return a table as lines with aligned columns.
+
+    Args:
+        rows: The cells of each line; the first line is the head.
+        right: The columns aligned to the right, by their heads.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(rows[0], row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def money(prices: Mapping[str, Decimal]) -> str:
+    """Return amounts by currency, to the last digit; empty where nothing costs anything."""
+    return ", ".join(f"{price:f} {currency}".strip() for currency, price in sorted(prices.items()) if price)

@@ -1,14 +1,13 @@
-"""TapVonageReports: the settings, the list of streams, and how a run ends."""
+"""TapVonageReports: the tap as the Singer SDK sees it, its command, and how a run starts and ends."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
@@ -16,38 +15,42 @@ from dotenv import find_dotenv, load_dotenv
 from singer_sdk import Tap
 from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
-from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 
+from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.config.validation import from_environment
 from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import (
     ApiError,
+    BrokenPipeToTargetError,
     CatalogError,
     FatalApiError,
+    OutputError,
     SettingsError,
     StateError,
     TapError,
 )
 from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.extract.session import PACKAGE, SyncSession
+from tap_vonage_reports.output.channel import OutputChannel
 from tap_vonage_reports.output.messages import MessageWriter
-from tap_vonage_reports.output.signals import Interrupted, without_handlers
+from tap_vonage_reports.output.signals import without_handlers
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records.parser import KEY_FIELD
 from tap_vonage_reports.redaction import basic_token, redact_logs
-from tap_vonage_reports.state.format import BOOKMARKS, check_state
-from tap_vonage_reports.streams import ReportStream, files_hold_text, personal_data
+from tap_vonage_reports.state.validation import check_state, foreign_keys
+from tap_vonage_reports.streams import ReportStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.singerlib import Catalog
 
     from tap_vonage_reports.dry_run import DryRun
+    from tap_vonage_reports.extract.reader import PartitionSync
 
 
 PLAN_AS_TABLE, PLAN_AS_JSON = "table", "json"
@@ -81,22 +84,22 @@ class TapVonageReports(Tap):
         validate_config: bool = True,
         **kwargs: Any,  # noqa: ANN401 - handed on to the SDK
     ) -> None:
-        """Set up the tap; nothing is asked of the API yet.
+        """Set up the tap; no request is sent yet.
 
         Args:
             config: The settings.
             catalog: What is selected.
-            parse_env_config: Whether variables of the environment go before `config`.
-            validate_config: Whether the settings have to be complete and right; `--discover` does without.
+            parse_env_config: True if environment variables override `config`.
+            validate_config: False where the settings need not be complete and valid (`--discover`).
             kwargs: As for the SDK's `Tap`.
 
         Raises:
-            SettingsError: The settings cannot be used.
-            StateError: The state is not one of this tap.
+            SettingsError: The settings are invalid.
+            StateError: The state was not written by this tap.
             CatalogError: The catalog names a stream that the tap does not have.
         """
-        self._run: SyncSession | None = None
-        self._writes = False
+        self._session: SyncSession | None = None
+        self._is_syncing = False
         jsonschema = deepcopy(CONFIG_JSONSCHEMA)
         self.append_builtin_config(jsonschema)
         given = dict(config or {})
@@ -114,35 +117,46 @@ class TapVonageReports(Tap):
                     *texts_of((given.get("batch_config") or {}).get("storage", {}).get("params")),
                 ]
             )
-            self._run = SyncSession(settings, self._write_state)
+            self._session = self._new_session(settings)
         try:
             without_handlers(
                 partial(
                     super().__init__,
-                    # A setting that is null is one that was not set.
+                    # A null setting counts as not set.
                     config={name: value for name, value in given.items() if value is not None},
-                    catalog=_known_catalog(catalog, given) if catalog else None,
+                    catalog=read_catalog(catalog, given) if catalog else None,
                     validate_config=validate_config,
                     **kwargs,
                 )
             )
         except MappingError as error:
-            # Not the error's own words: they repeat the expression.
+            # Without the error's own text, which repeats the expression.
             raise SettingsError([f"The setting stream_maps cannot be used ({type(error).__name__})."]) from None
         if "SINGER_SDK_LOG_CONFIG" not in os.environ:
-            # They would drown the run's own lines. Who configures logging gets them.
+            # They would drown the tap's own lines. Whoever configures logging gets them.
             self.metrics_logger.setLevel(logging.WARNING)
 
+    @cached_property
+    def output(self) -> OutputChannel:
+        """Where messages go."""
+        return OutputChannel(self.message_writer)
+
     @property
-    def run(self) -> SyncSession:
-        """What the streams of this run share.
+    def session(self) -> SyncSession:
+        """The run that all streams share.
 
         Raises:
             SettingsError: The tap was set up without valid settings.
         """
-        if self._run is None:
-            self._run = SyncSession(Settings.from_config(self.config, self.config_jsonschema), self._write_state)
-        return self._run
+        if self._session is None:
+            self._session = self._new_session(Settings.from_config(self.config, self.config_jsonschema))
+        return self._session
+
+    def _new_session(self, settings: Settings) -> SyncSession:
+        return SyncSession(settings, self._write_state, self._defer_signals)
+
+    def _defer_signals(self) -> AbstractContextManager[None]:
+        return self.output.defer_signals()  # the writer of the output is not known before the SDK has set it up
 
     def discover_streams(self) -> Sequence[ReportStream]:
         """One stream per product."""
@@ -150,27 +164,20 @@ class TapVonageReports(Tap):
 
     @property
     def catalog_dict(self) -> dict[str, Any]:
-        """The catalog; fields that hold personal data say of what kind in their metadata (``personal-data``)."""
+        """The catalog; the metadata of a field says which kind of personal data it holds (``personal-data``)."""
         catalog = super().catalog_dict
-        for entry in catalog["streams"]:
-            specs = PRODUCTS[entry["stream"]].schema["properties"]
-            for metadata in entry["metadata"]:
-                kind = specs.get(metadata["breadcrumb"][-1], {}).get("personal") if metadata["breadcrumb"] else None
-                if kind:
-                    metadata["metadata"]["personal-data"] = kind
+        add_personal_metadata(catalog)
         return catalog
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the state of an earlier run, if it is one.
+        """Load the state of an earlier run.
 
         Raises:
-            StateError: The state is not one of this tap.
+            StateError: The state was not written by this tap.
         """
         check_state(state, PRODUCTS)
         super().load_state(deepcopy(state))
-        # The SDK takes up nothing but the bookmarks.
-        others = {key: deepcopy(value) for key, value in state.items() if key != BOOKMARKS}
-        cast("dict[str, Any]", self.state).update(others)
+        cast("dict[str, Any]", self.state).update(deepcopy(foreign_keys(state)))
 
     def run_sync(self, sync: Callable[[], object]) -> None:
         """Run a sync, from the first request to the summary.
@@ -184,70 +191,75 @@ class TapVonageReports(Tap):
             OutputError: Standard output cannot be written.
             Interrupted: A signal came; the state is written.
         """
-        writer = self.message_writer
-        with writer.handle_signals() if isinstance(writer, MessageWriter) else nullcontext():
+        with self.output.handle_signals():
             try:
-                _ = self.run.client, self.run.accounts
+                _ = self.session.client, self.session.accounts
                 sync()
-            except Interrupted as interrupted:
-                interrupted.arrived = True
-                self._write_state()
-                self.logger.warning("Interrupted. The state is written; the next run goes on from there")
-                raise
             except (ApiError, FatalApiError):
+                self._end_if_interrupted()
                 self._write_state()
+                raise
+            except BaseException:
+                self._end_if_interrupted()
                 raise
             finally:
-                self.run.close()
-        self.run.conclude()
+                self.session.close()
+        self.session.log_summary()
+        self.session.raise_on_failure()
+
+    def _end_if_interrupted(self) -> None:
+        """Write the state if a signal has come: whatever is raised after it, the signal is why the run ends.
+
+        A signal that meets the main thread inside a lock of the standard library, for one, shows as a RuntimeError.
+
+        Raises:
+            Interrupted: A signal has come.
+        """
+        if interrupted := self.output.interrupted:
+            interrupted.arrived = True
+            try:
+                self._write_state()
+            except (BrokenPipeToTargetError, OutputError) as error:
+                self.logger.warning("Interrupted. The state could not be written: %s", error)
+            else:
+                self.logger.warning("Interrupted. The state is written; the next run resumes from it")
+            raise interrupted
 
     @property
-    def record_writer(self) -> MessageWriter | None:
-        """Where records go as they are; None when the SDK has to change them, or is not to write any."""
+    def writes_records(self) -> bool:
+        """True if streams write records as they are; False when the SDK has to change them, or is not to write any."""
         changed = self.config.get("stream_maps") or self.config.get("flattening_enabled")
-        writer = self.message_writer
-        return writer if self._writes and not changed and isinstance(writer, MessageWriter) else None
-
-    def defer_signals(self) -> AbstractContextManager[None]:
-        """Put off signals for the length of a `with` block."""
-        writer = self.message_writer
-        return writer.defer_signals() if isinstance(writer, MessageWriter) else nullcontext()
-
-    def flush(self) -> None:
-        """Write what the SDK has handed to the message writer."""
-        if isinstance(self.message_writer, MessageWriter):
-            self.message_writer.flush()
+        return self._is_syncing and not changed and self.output.takes_records
 
     def _write_state(self) -> int:
-        """Write the state; how long it is, where that is known."""
-        if self.state:  # an empty one would tell nothing, and might replace one that does
+        """Write the state. Return its length in bytes, where that is known."""
+        if self.state:  # an empty one would say nothing, and might replace one that does
             self.state_writer.write_state(self.state)
-        return self.message_writer.state_bytes if isinstance(self.message_writer, MessageWriter) else 0
+        return self.output.state_bytes
 
     def sync(self) -> None:
-        """Ask for the first reports of all streams, so that they are generated while others are read; then sync."""
-        self._writes = True
+        """Start on all streams at the same time, so that reports are generated while others are read; then sync."""
+        self._is_syncing = True
         for stream in self.selected_streams:
             stream.validate_batch_config()
-        readings = [reading for stream in self.selected_streams for reading in stream.open_partitions()]
-        for reading in readings:
-            self.run.reports.add(reading)
-        self.run.reports.pump()
-        self.run.pages.expect(readings)
+        self.session.reader.prepare(self._open_partitions())
         self.sync_all()
 
     def plan(self) -> DryRun:
-        """What a run would read now. Nothing is asked for that is billed, and the state stays as it is.
+        """Return what a run would read now. No request is billed, and the state stays as it is.
 
         Raises:
             FatalApiError: The API cannot be used at all.
             ApiError: The accounts cannot be listed.
         """
-        return plan_run(self.run, [reading for stream in self.selected_streams for reading in stream.open_partitions()])
+        return plan_run(self.session, self._open_partitions())
+
+    def _open_partitions(self) -> list[PartitionSync]:
+        return [sync for stream in self.selected_streams for sync in stream.open_partitions()]
 
     @property
     def selected_streams(self) -> list[ReportStream]:
-        """The streams that are selected, in the order in which they are read."""
+        """The selected streams, in the order in which they are read."""
         return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
 
     @classmethod
@@ -287,7 +299,7 @@ class TapVonageReports(Tap):
                 is_flag=False,
                 flag_value=PLAN_AS_TABLE,
                 type=click.Choice([PLAN_AS_TABLE, PLAN_AS_JSON]),
-                help="Say what a run would read, and with how many requests and reports. Nothing is read, or billed.",
+                help="Show what a run would read, and with how many requests and reports. Costs nothing.",
             )
         )
         return command
@@ -297,7 +309,7 @@ class TapVonageReports(Tap):
         """Read the configuration files.
 
         Raises:
-            SettingsError: A file is not there, or no JSON object.
+            SettingsError: A file is missing, or is not a JSON object.
         """
         try:
             return super().cb_config(ctx, param, value)
@@ -310,7 +322,7 @@ class TapVonageReports(Tap):
 
     @classmethod
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Test the connection: read until a first record of every stream.
+        """Test the connection: read the first record of every stream.
 
         Raises:
             SyncFailedError: A stream could not be read.
@@ -318,40 +330,11 @@ class TapVonageReports(Tap):
         if value == CliTestOptionValue.All.value:
             config = ctx.params["config"]
             tap = cls(config=config.config, parse_env_config=config.parse_env)
-            # Every row that is read ahead is billed, and only the first is looked at.
-            tap.run.settings = replace(tap.run.settings, max_concurrent_requests=1)
+            # Prefetched rows are billed, and only the first one is looked at.
+            tap.session.settings = replace(tap.session.settings, max_concurrent_requests=1)
             tap.run_sync(tap.run_connection_test)
             ctx.exit()
         super().cb_test(ctx, param, value)
-
-
-def _known_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -> Catalog:
-    """A catalog for the tap's own streams, with their keys, columns and types as they are, whatever it says."""
-    try:
-        if not isinstance(content, Catalog):
-            # The SDK takes a file without "streams" for an empty catalog.
-            streams: Any = content["streams"]
-            content = Catalog.from_dict({"streams": streams})
-    except (KeyError, TypeError, AttributeError, ValueError):
-        msg = "The catalog file is no Singer catalog. Make a new one with --discover."
-        raise CatalogError(msg) from None
-    if foreign := sorted(set(content) - set(PRODUCTS)):
-        msg = (
-            f"The catalog names streams that this tap does not have: {', '.join(foreign)}. "
-            "Make a new one with --discover."
-        )
-        raise CatalogError(msg)
-    for name, entry in content.items():
-        entry.key_properties = [KEY_FIELD]
-        entry.replication_key = PRODUCTS[name].date_field
-        properties = entry.schema.properties or {}
-        for column in personal_data(PRODUCTS[name], config).dropped_columns & properties.keys():
-            del properties[column]
-            entry.metadata.pop(("properties", column), None)
-        for spec in properties.values():
-            if files_hold_text(config) and "object" in (spec.type or ()):
-                spec.type = ["string", "null"]
-    return content
 
 
 def _read_json(file: IO[str] | None, error: type[TapError], what: str) -> dict[str, Any] | None:

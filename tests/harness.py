@@ -158,7 +158,7 @@ def run_tap(
             catalog=catalog or (catalog_of(streams) if streams is not None else None),
             message_writer=writer,
         )
-        tap.run.delay_factor = 0
+        tap.session.delay_factor = 0
         tap.run_sync(tap.sync)
     except TapError as error:
         output.error, output.code = error, 1

@@ -19,7 +19,7 @@ import requests
 from benchmarks import __main__ as command
 from benchmarks import machine, report, table_growth, table_scale, workers
 from benchmarks.bench import PINNED, Bench
-from benchmarks.measure import BenchError, Figure, PartitionResult, Sample, Subject, exponent, measure, run
+from benchmarks.measure import BenchError, Figure, Outcome, Sample, Subject, exponent, measure, run
 from benchmarks.outputs import complete, count_files, count_records, record_ids, row_ids
 from benchmarks.report import Column, Section, cell, number, ratio, section, share, times, whole
 from benchmarks.table_incremental import Api
@@ -43,9 +43,9 @@ def python(code: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code, *arguments)
 
 
-def outcome(name: str, *seconds: float, rows: int = 0, start: float = 0) -> PartitionResult:
+def outcome(name: str, *seconds: float, rows: int = 0, start: float = 0) -> Outcome:
     samples = [Sample(wall, 1.0, 2 * MEGABYTE, {"pages": 3.0}) for wall in seconds]
-    return PartitionResult(Subject(name, [], rows=rows), samples, start)
+    return Outcome(Subject(name, [], rows=rows), samples, start)
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_a_cell_shows_between_what_the_runs_lie_where_it_can_be_seen() -> None:
 
 def a_section(place: int, *seconds: float) -> Section:
     made = outcome("tap", *seconds, rows=10)
-    hidden = PartitionResult(Subject("empty", [], shown=False), made.samples)
+    hidden = Outcome(Subject("empty", [], shown=False), made.samples)
     column = Column("Seconds", lambda each: each.wall, number)
     return section(place, "Title", about="About.", outcomes=[made, hidden], columns=[column], main=column)
 

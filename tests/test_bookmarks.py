@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from tap_vonage_reports.config.settings import fingerprint
 from tap_vonage_reports.errors import StateError
-from tap_vonage_reports.intervals import TimeWindow, spans, windows_of
+from tap_vonage_reports.intervals import TimeWindow, to_intervals, to_windows
 from tap_vonage_reports.sandbox import Sandbox, Within
 from tap_vonage_reports.state.bookmark import Bookmark
-from tap_vonage_reports.state.format import PageCursor, check_state
+from tap_vonage_reports.state.format import PageCursor
+from tap_vonage_reports.state.validation import check_state
 from tap_vonage_reports.timestamps import format_timestamp, parse_time
 from tests.harness import Output, catalog_of, run_tap, settings_for
-from tests.test_windows import dated, open_reading
+from tests.test_windows import dated, open_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +49,10 @@ def asked(sandbox: Sandbox, product: str, **only: str) -> list[tuple[str, str]]:
         for entry in sandbox.requests.log
         if entry.product == product and all(getattr(entry, name) == value for name, value in only.items())
     ]
-    return [(format_timestamp(part.start)[:16], format_timestamp(part.end)[:16]) for part in windows_of(spans(windows))]
+    return [
+        (format_timestamp(part.start)[:16], format_timestamp(part.end)[:16])
+        for part in to_windows(to_intervals(windows))
+    ]
 
 
 PAGE = {"date_start": "2026-11-16", "date_end": "2026-11-17", "cursor": "cursor"}
@@ -65,7 +69,7 @@ NO_HOURS: list[Any] = [0, -1, 1e-300, 1e300, float("nan"), float("inf"), True, "
 
 
 def bookmark(state: dict[str, Any], query: str = "") -> Bookmark:
-    return Bookmark(state, stream="sms", replication_key="date_received", query=query, since=ORIGIN)
+    return Bookmark(state, stream="sms", replication_key="date_received", row_filter=query, since=ORIGIN)
 
 
 spans_of_hours = st.lists(
@@ -82,22 +86,22 @@ def test_coverage_survives_being_written_and_read(windows: list[TimeWindow]) -> 
     state: dict[str, Any] = {"context": {}}
     first = bookmark(state)
     for window in windows:
-        first.cover(window, at(500))
+        first.commit_window(window, at(500))
     again = bookmark(dict(state))
-    assert again.covered == spans(windows)
+    assert again.coverage.times == to_intervals(windows)
     assert state["replication_key_value"] == format_timestamp(max(window.end for window in windows))
     assert [[parse_time(start), parse_time(end)] for start, end in state["covered"]] == [
-        [part.start, part.end] for part in windows_of(spans(windows))
+        [part.start, part.end] for part in to_windows(to_intervals(windows))
     ]
 
 
 def test_an_open_page_survives_being_written_and_read() -> None:
     state: dict[str, Any] = {"context": {}}
     page = PageCursor(TimeWindow(at(0), at(24)), "cursor", "iv", "query", at(30))
-    bookmark(state).turn_page(page)
+    bookmark(state).commit_page(page)
     assert bookmark(state).page == page
     done = bookmark(state)
-    done.cover(TimeWindow(at(0), at(24)), at(30))
+    done.commit_window(TimeWindow(at(0), at(24)), at(30))
     assert "page" not in state
     assert bookmark(state).page is None
 
@@ -521,12 +525,10 @@ def test_whatever_a_state_says_it_is_planned_with_or_refused(state: dict[str, An
         partition = state["bookmarks"]["amd"]["partitions"][0]
     except (StateError, LookupError):
         return
-    reading = open_reading(partition, 1200, lookback_hours=lookback, fetch_mode=mode, **dated(start_date=1000))
-    reports, _ = reading.plan_reports()
-    pages, _ = reading.plan_pages(timedelta(hours=24))
-    for window in [*reports, *pages]:
-        reading.bookmark.cover(window, reading.read_at)
-    assert reading.need().empty
+    opened = open_sync(partition, 1200, lookback_hours=lookback, fetch_mode=mode, **dated(start_date=1000))
+    for window in [*opened.reports().windows, *opened.pages().windows]:
+        opened.bookmark.commit_window(window, opened.sync.read_at)
+    assert opened.session.planner.missing(opened.sync).empty
     check_state({"bookmarks": {"amd": {"partitions": [json.loads(json.dumps(partition))]}}}, {"amd": None})
 
 

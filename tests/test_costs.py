@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.api.client import ReportsClient
-from tap_vonage_reports.intervals import TimeWindow, spans
+from tap_vonage_reports.intervals import TimeWindow, to_intervals
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.sandbox import Within
 from tests.harness import Output, run_tap, settings_for
@@ -132,7 +132,7 @@ def test_what_is_no_price_is_not_counted(price: object) -> None:
 
 def test_rows_without_a_time_are_not_known_to_have_come_before() -> None:
     cost = FetchMetrics("date")
-    cost.known = spans([TimeWindow(START, START + timedelta(hours=1))])
+    cost.refetch = to_intervals([TimeWindow(START, START + timedelta(hours=1))])
     rows: list[dict[str, Any]] = [
         {"date": "2026-11-18T00:30:00+00:00"},
         {"date": "2026-11-18T01:30:00+00:00"},
@@ -140,9 +140,9 @@ def test_rows_without_a_time_are_not_known_to_have_come_before() -> None:
         {},
     ]
     assert cost.count_page(rows, TimeWindow(START, END)) == 4
-    assert (cost.rows, cost.again) == (4, 1)
+    assert (cost.rows, cost.refetched) == (4, 1)
     cost.count_page(rows, TimeWindow(START, START + timedelta(hours=1)))
-    assert (cost.rows, cost.again) == (8, 5)
+    assert (cost.rows, cost.refetched) == (8, 5)
 
 
 def test_the_costs_are_metrics_of_the_sdk_too(

@@ -27,6 +27,7 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.csv_rows import check_header
 from tap_vonage_reports.sandbox import Within
 from tap_vonage_reports.state import format as state
+from tap_vonage_reports.state.validation import check_state
 from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import run_tap, settings_for
 
@@ -136,8 +137,8 @@ def fail(error: errors.TapError) -> None:
 @pytest.mark.parametrize(
     "act",
     [
-        lambda: state.check_state([], PRODUCTS),
-        lambda: state.check_state({"bookmarks": {"sms": {"partitions": [{"context": 1}]}}}, PRODUCTS),
+        lambda: check_state([], PRODUCTS),
+        lambda: check_state({"bookmarks": {"sms": {"partitions": [{"context": 1}]}}}, PRODUCTS),
         lambda: Settings.from_config({**KEYS, "personal_data": "hash"}, CONFIG_JSONSCHEMA),
         lambda: Settings.from_config({**KEYS, "api_url": "http://api.nexmo.com"}, CONFIG_JSONSCHEMA),
         lambda: TapVonageReports(catalog={"streams": 1}, validate_config=False),
@@ -324,10 +325,10 @@ def test_state_page_explains_every_key(documented: str) -> None:
 
 
 def test_state_example_is_valid(example: dict[str, Any]) -> None:
-    state.check_state(example, PRODUCTS)
+    check_state(example, PRODUCTS)
     (partition,) = example["bookmarks"]["sms"]["partitions"]
     read = state.read_partition(partition, "sms")
-    assert all((read.until, read.covered, read.read_at, read.page, read.reports, read.tracked, read.open))
+    assert all((read.until, read.covered, read.read_at, read.page, read.reports, read.tracked, read.pending_ids))
 
 
 def test_state_example_has_every_key_that_runs_write(

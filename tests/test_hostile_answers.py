@@ -40,6 +40,8 @@ from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.output.batch_files import JsonLines
 from tap_vonage_reports.output.parquet import Parquet
+from tap_vonage_reports.planning.partition import Query
+from tap_vonage_reports.planning.planner import ReportPlan
 from tap_vonage_reports.records.parser import RecordParser
 from tests.harness import Collector, Output, run_tap
 from tests.hostile import (
@@ -177,7 +179,7 @@ def test_whatever_stands_in_a_page_it_is_rows_or_an_error() -> None:
         nonlocal body
         body = spoilt_body
         with suppress(ApiError):
-            for page in iter_pages(client, {"product": PRODUCT.name}, WINDOW):
+            for page in iter_pages(client, Query({"product": PRODUCT.name}), WINDOW):
                 check_written(page.records)
 
     with HostileServer(answer) as server:
@@ -442,7 +444,7 @@ def test_a_connection_is_used_again() -> None:
 def test_a_next_link_that_is_none_is_an_error(href: object) -> None:
     page = {**PAGE, "_links": {"next": {"href": href}}, "cursor": None, "iv": None}
     with HostileServer(lambda _request: reply(as_json(page))) as server, pytest.raises(PaginationError):
-        list(iter_pages(client_of(server), {}, WINDOW))
+        list(iter_pages(client_of(server), Query({}), WINDOW))
 
 
 def test_a_cursor_that_no_address_could_hold_is_an_error() -> None:
@@ -450,14 +452,14 @@ def test_a_cursor_that_no_address_could_hold_is_an_error() -> None:
         HostileServer(lambda _request: reply(as_json({**PAGE, "cursor": "x" * 100_000}))) as server,
         pytest.raises(PaginationError, match="too long"),
     ):
-        list(iter_pages(client_of(server), {}, WINDOW))
+        list(iter_pages(client_of(server), Query({}), WINDOW))
 
 
 @pytest.mark.parametrize("cursor", ["a&b=c", "a\r\nX-Injected: yes", "../..?x#y", "ä😀", "%0d%0a"])
 def test_a_cursor_is_sent_back_as_it_is_and_as_nothing_else(cursor: str) -> None:
     page = as_json({**PAGE, "cursor": cursor})
     with HostileServer(lambda request: reply(as_json(LAST_PAGE) if "cursor=" in request.target else page)) as server:
-        assert len(list(iter_pages(client_of(server), {}, WINDOW))) == 2
+        assert len(list(iter_pages(client_of(server), Query({}), WINDOW))) == 2
     (_, asked) = server.log
     assert asked.path == "/v2/reports/records"
     assert asked.target.count("cursor=") == 1
@@ -528,15 +530,15 @@ def test_a_name_of_a_field_goes_into_the_log_only_if_it_can_be_shown() -> None:
 def test_a_wait_of_years_for_room_ends_with_the_time_that_a_report_may_take() -> None:
     client = mock.Mock()
     client.create_report.side_effect = ReportLimitError(float("inf"))
-    reading = mock.MagicMock()
-    reading.plan_reports.return_value = ([WINDOW], [])
-    queue = ReportScheduler(client, budget=1, timeout=timedelta(0), save=mock.Mock())
-    queue.add(reading)
-    report = queue.first(reading)
-    assert report is not None
+    client.retry_policy = RetryPolicy(delay_factor=0)
+    sync = mock.MagicMock()
+    scheduler = ReportScheduler(client, budget=1, timeout=timedelta(0), checkpoint=mock.Mock())
+    scheduler.add(sync, ReportPlan([WINDOW], resumed=[], expired=[], stale=[]))
+    job = scheduler.next_job(sync)
+    assert job is not None
     for _ in range(2):
-        queue.pump()
-    assert isinstance(report.error, ReportLimitError)
+        scheduler.poll()
+    assert isinstance(job.error, ReportLimitError)
 
 
 # Whole runs

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.extract import session as run
+from tap_vonage_reports.state import checkpoint
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ACCOUNTS = 120
 
 @pytest.fixture
 def settings(make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(run, "LARGE_STATE", 1 << 12)
+    monkeypatch.setattr(checkpoint, "LARGE_STATE_BYTES", 1 << 12)
     keys = [f"sub{number:05}" for number in range(ACCOUNTS - 1)]
     sandbox = make_sandbox(rows={"amd": 3}, subaccount_keys=keys)
     dates = {"start_date": "2026-11-18", "end_date": "2026-11-20"}
@@ -49,7 +49,7 @@ def test_the_state_is_not_most_of_what_is_written(settings: dict[str, Any]) -> N
 def test_while_it_is_small_the_state_is_written_after_every_window(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "LARGE_STATE", 1 << 20)
+    monkeypatch.setattr(checkpoint, "LARGE_STATE_BYTES", 1 << 20)
     assert len(run_tap(settings, ["amd"]).states) >= ACCOUNTS * 2
 
 
@@ -75,5 +75,5 @@ def test_a_run_that_ends_between_two_states_is_gone_on_with_from_the_first(
 
 def test_much_that_comes_is_worth_a_state(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     few = run_tap(settings, ["amd"])
-    monkeypatch.setattr(run, "ROWS_PER_STATE", 12)
+    monkeypatch.setattr(checkpoint, "ROWS_PER_CHECKPOINT", 12)
     assert len(run_tap(settings, ["amd"]).states) > 2 * len(few.states)

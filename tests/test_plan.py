@@ -231,10 +231,10 @@ def test_a_pull_that_is_listed_for_several_accounts_is_counted_once(
         return records(client, {**query, "account_id": sandbox.api_key}, *more, **switches)
 
     sandbox = make_sandbox(rows={"reports_usage": 30}, subaccount_keys=["sub00001"])
-    alone = parsed(plan(settings_for(sandbox)))["past_usage"]
+    alone = parsed(plan(settings_for(sandbox)))["earlier_pulls"]
     monkeypatch.setattr(ReportsClient, "records", of_all)
     accounts = [sandbox.api_key, "sub00001"]
-    assert parsed(plan(settings_for(sandbox, account_ids=accounts)))["past_usage"] == alone
+    assert parsed(plan(settings_for(sandbox, account_ids=accounts)))["earlier_pulls"] == alone
 
 
 @pytest.mark.parametrize("fault", ["unfit-values", "extra-columns", "missing-columns"])
@@ -242,7 +242,7 @@ def test_what_earlier_pulls_have_cost_may_look_otherwise(
     make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output], fault: str
 ) -> None:
     sandbox = make_sandbox(rows={**ROWS, "reports_usage": 60}, faults=[fault])
-    pulls = parsed(plan(settings_for(sandbox)))["past_usage"]
+    pulls = parsed(plan(settings_for(sandbox)))["earlier_pulls"]
     assert sum(pull["requests"] for pull in pulls) > 100
     assert {pull["product"] for pull in pulls} <= {"other", *(product.name for product in PRODUCTS.values())}
 
@@ -251,7 +251,7 @@ def test_a_plan_tells_what_was_pulled_before_and_what_it_cost(
     make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
 ) -> None:
     sandbox = make_sandbox(rows={**ROWS, "reports_usage": 30}, faults=["rows-repeated"], page_size=10)
-    pulls = parsed(plan(settings_for(sandbox)))["past_usage"]
+    pulls = parsed(plan(settings_for(sandbox)))["earlier_pulls"]
     end = datetime.fromisoformat("2026-11-20T11:59:00+00:00")
     rows = sandbox.expected("reports_usage", None, None, end - timedelta(days=7), end)
     assert sum(pull["requests"] for pull in pulls) == len(rows)
@@ -266,7 +266,7 @@ def test_a_plan_without_what_it_has_cost_is_still_a_plan(
 ) -> None:
     sandbox = make_sandbox(rows=ROWS, faults=["forbidden=reports_usage"])
     output = plan(settings_for(sandbox))
-    assert parsed(output)["past_usage"] is None
+    assert parsed(output)["earlier_pulls"] is None
     assert "REPORTS-USAGE" in output.log
     table = plan(settings_for(sandbox), how="--plan")
     assert b"cannot be read" in b"".join(table.lines)

@@ -55,14 +55,14 @@ def test_items_come_in_the_order_of_tasks_whichever_is_done_first(make: Callable
 
     ahead = make(3)
     ahead.add("group", [first, work("b", "c"), last])
-    assert list(ahead.take("group", nothing)) == [(0, "a"), (1, "b"), (1, "c"), (2, "d")]
+    assert list(ahead.consume("group", nothing)) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.promise("It runs in flat memory.")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], Prefetcher[Any]], workers: int) -> None:
     ahead = make(workers)
-    room = prefetch.ROOM_BY_WORKER * (workers - 1) + prefetch.OWN_ROOM
+    room = prefetch.ITEMS_PER_WORKER * (workers - 1) + prefetch.ITEMS_OF_FIRST_TASK
     lock, fetched, taken, most = threading.Lock(), 0, 0, 0
 
     def fetch(_context: RequestContext) -> Iterator[int]:
@@ -74,7 +74,7 @@ def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], Pref
             yield number
 
     ahead.add("group", [fetch] * 4)
-    for _ in ahead.take("group", nothing):
+    for _ in ahead.consume("group", nothing):
         with lock:
             taken += 1
     assert taken == 400
@@ -96,7 +96,7 @@ def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Calla
     ahead = make(2)
     ahead.add("this", [this_group])
     ahead.add("next", [next_group])
-    assert [item for group in ("this", "next") for _, item in ahead.take(group, nothing)] == ["this", "next"]
+    assert [item for group in ("this", "next") for item in ahead.consume(group, nothing)] == ["this", "next"]
 
 
 def test_an_error_comes_in_its_place_and_nothing_after_it_is_begun(make: Callable[[int], Prefetcher[Any]]) -> None:
@@ -113,8 +113,8 @@ def test_an_error_comes_in_its_place_and_nothing_after_it_is_begun(make: Callabl
 
     ahead = make(1)
     ahead.add("group", [work("a"), fail, after])
-    got = ahead.take("group", nothing)
-    assert next(got) == (0, "a")
+    got = ahead.consume("group", nothing)
+    assert next(got) == "a"
     with pytest.raises(ValueError, match="no"):
         next(got)
     assert begun == [1]
@@ -148,7 +148,7 @@ def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[in
     ahead.add("group", [fail, later])
     assert later.cancelled.wait(PATIENCE)
     with pytest.raises(ValueError, match="no"):
-        next(ahead.take("group", nothing))
+        next(ahead.consume("group", nothing))
 
 
 def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int], Prefetcher[Any]]) -> None:
@@ -156,12 +156,12 @@ def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int
     ahead = make(2)
     ahead.add("group", [work("a"), wait])
     ahead.add("other", [work("b")])
-    got = ahead.take("group", nothing)
+    got = ahead.consume("group", nothing)
     next(got)
     assert wait.begun.wait(PATIENCE)
     got.close()
     assert wait.cancelled.wait(PATIENCE)
-    assert list(ahead.take("other", nothing)) == [(0, "b")]
+    assert list(ahead.consume("other", nothing)) == ["b"]
 
 
 def test_there_is_something_to_do_while_nothing_comes(make: Callable[[int], Prefetcher[Any]]) -> None:
@@ -173,7 +173,7 @@ def test_there_is_something_to_do_while_nothing_comes(make: Callable[[int], Pref
 
     ahead = make(1)
     ahead.add("group", [slow])
-    assert list(ahead.take("group", looked.set)) == [(0, "a")]
+    assert list(ahead.consume("group", looked.set)) == ["a"]
 
 
 def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], Prefetcher[Any]]) -> None:
@@ -190,8 +190,8 @@ def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], Prefetcher[A
     ahead = make(2)
     with mock.patch.object(tempfile, "SpooledTemporaryFile", no_file):
         ahead.add("group", [first, work("b")])
-        got = ahead.take("group", nothing)
-        assert next(got) == (0, "a")
+        got = ahead.consume("group", nothing)
+        assert next(got) == "a"
         with pytest.raises(PrefetchStorageError, match=r"No space left on device.*TMPDIR"):
             next(got)
 
@@ -205,4 +205,4 @@ def test_a_spool_gives_back_what_was_put_in_and_the_file_with_it() -> None:
     assert [spool.popleft() for _ in range(10)] == items[:10]
     spool.append("more")
     assert [spool.popleft() for _ in range(len(spool))] == [*items[10:], "more"]
-    assert spool.closed
+    assert len(spool) == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.api.client import ReportsClient
-from tap_vonage_reports.extract import reader as delivery
+from tap_vonage_reports.extract.pages import commit
 from tap_vonage_reports.extract.status_tracking import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.products import PRODUCTS
@@ -233,7 +233,7 @@ def test_what_is_read_instead_does_not_wait_for_what_is_read_ahead(make_sandbox:
 def test_more_rows_than_can_be_kept_are_read_by_their_windows(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "MAX_PENDING_IDS", 60)
+    monkeypatch.setattr(commit, "MAX_PENDING_IDS", 60)
     sandbox = make_sandbox(rows=SOME, page_size=20)
     table: Table = {}
     for output in runs(sandbox, table, 4, hours=15):
@@ -361,17 +361,17 @@ def row(
     ids=str,
 )
 def test_a_row_that_tells_no_time_in_its_window_counts_as_one_of_its_last_hour(came: Any, hour: datetime) -> None:
-    assert refresh().assess([row("a", date=came)], WHOLE_DAY, START).open == {"a": hour}
+    assert refresh().assess([row("a", date=came)], WHOLE_DAY, START).pending == {"a": hour}
 
 
 @pytest.mark.parametrize(("minutes", "is_open"), [(-1, True), (0, False), (1, False)])
 def test_a_row_is_settled_when_all_of_its_hour_is_older_than_the_look_back(minutes: int, *, is_open: bool) -> None:
     read_at = START + timedelta(hours=6) + LOOKBACK + timedelta(minutes=minutes)
     assessed = refresh().assess([row("a")], WHOLE_DAY, read_at)
-    assert list(assessed.open) == (["a"] if is_open else [])
-    assert assessed.settled == ([] if is_open else ["a"])
+    assert list(assessed.pending) == (["a"] if is_open else [])
+    assert assessed.final == ([] if is_open else ["a"])
     known = {"a": START + timedelta(hours=5)}
-    assert refresh().settled([row("a"), row("b")], known, read_at) == assessed.settled
+    assert refresh().final_ids([row("a"), row("b")], known, read_at) == assessed.final
 
 
 @pytest.mark.parametrize(
@@ -391,18 +391,18 @@ def test_only_a_known_final_status_with_what_goes_with_it_is_final(
     status: str, finalized: str | None, *, is_final: bool
 ) -> None:
     assessed = refresh().assess([row("a", status, date_finalized=finalized)], WHOLE_DAY, START)
-    assert (assessed.settled == ["a"]) == is_final
+    assert (assessed.final == ["a"]) == is_final
 
 
 def test_of_a_row_that_comes_twice_the_last_counts() -> None:
     final = row("a", "delivered", date_finalized="2026-11-18T06:00:00+00:00")
-    assert refresh().assess([row("a"), final], WHOLE_DAY, START).open == {}
+    assert refresh().assess([row("a"), final], WHOLE_DAY, START).pending == {}
     again = refresh().assess([final, row("a")], WHOLE_DAY, START)
-    assert (list(again.open), again.settled) == (["a"], [])
+    assert (list(again.pending), again.final) == (["a"], [])
 
 
 @pytest.mark.parametrize("name", ["a,b", "a b", "", "\u00e9", "a\n", "a" * 201])
 def test_an_id_that_cannot_stand_in_a_query_is_not_kept(name: str) -> None:
     assessed = refresh().assess([row(name), row("fine")], WHOLE_DAY, START)
-    assert list(assessed.open) == ["fine"]
-    assert not assessed.complete
+    assert list(assessed.pending) == ["fine"]
+    assert not assessed.is_complete

@@ -13,7 +13,7 @@ import pytest
 
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.errors import SyncFailedError
-from tap_vonage_reports.extract.reports import scheduler as reports
+from tap_vonage_reports.extract.reports import fetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
@@ -22,10 +22,12 @@ from tests.harness import Output, run_tap, settings_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tap_vonage_reports.extract.reports.job import ReportJob
+
 START, END = datetime(2026, 11, 1, tzinfo=timezone.utc), datetime(2026, 11, 11, tzinfo=timezone.utc)
 DATES = {"start_date": START.isoformat(), "end_date": END.isoformat()}
 ROWS = 300
-SETTLE = ReportScheduler.settle
+COMPLETE = ReportScheduler.complete
 
 every_product = pytest.mark.parametrize("stream", PRODUCTS)
 
@@ -108,11 +110,11 @@ def test_a_long_first_run_reads_the_last_day_by_pages_and_the_rest_by_reports(
 def test_the_last_day_reaches_to_now_however_long_the_reports_took(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": 4})
 
-    def settle_late(queue: ReportScheduler, report: reports.ReportJob) -> None:
+    def complete_late(scheduler: ReportScheduler, job: ReportJob) -> None:
         sandbox.clock.advance(hours=2)
-        SETTLE(queue, report)
+        COMPLETE(scheduler, job)
 
-    with mock.patch.object(ReportScheduler, "settle", settle_late):
+    with mock.patch.object(ReportScheduler, "complete", complete_late):
         output = run_tap(settings_for(sandbox, start_date="2026-11-01", report_window_days=10), ["amd"])
     # Of the two reports, the download of the second has told the time.
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T13:59:00+00:00"
@@ -256,7 +258,7 @@ def test_a_fault_that_lasts_ends_with_an_error_that_names_it_and_the_next_run_is
     assert len(set(resumed.ids("amd"))) == ROWS
 
 
-TOO_SLOW = {Fault.REPORT_STUCK: "not started", Fault.REPORT_PROCESSING_FOR_EVER: "not finished"}
+TOO_SLOW = {Fault.REPORT_STUCK: "did not start", Fault.REPORT_PROCESSING_FOR_EVER: "did not finish"}
 
 
 @pytest.mark.parametrize(("fault", "said"), TOO_SLOW.items())
@@ -266,7 +268,8 @@ def test_a_report_that_takes_too_long_is_an_error_that_says_what_to_change(
     sandbox.faults.on(fault)
     moments = itertools.count(0.0, 60.0)
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
-    with mock.patch("tap_vonage_reports.extract.reports.scheduler.time", clock):
+    package = "tap_vonage_reports.extract.reports"
+    with mock.patch(f"{package}.scheduler.time", clock), mock.patch(f"{package}.fetcher.time", clock):
         output = read(sandbox, report_timeout_minutes=30)
     assert said in str(output.error)
     assert "report_timeout_minutes" in str(output.error)
@@ -277,7 +280,8 @@ def test_an_api_that_never_has_room_for_a_report_is_an_error(sandbox: Sandbox) -
     sandbox.faults.on(Fault.CREATE_TOO_MANY_REQUESTS)
     moments = itertools.count(0.0, 60.0)
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
-    with mock.patch("tap_vonage_reports.extract.reports.scheduler.time", clock):
+    package = "tap_vonage_reports.extract.reports"
+    with mock.patch(f"{package}.scheduler.time", clock), mock.patch(f"{package}.fetcher.time", clock):
         output = read(sandbox)
     assert "accepts no more reports" in str(output.error)
 
@@ -383,14 +387,14 @@ def test_a_product_that_the_account_lacks_is_skipped(sandbox: Sandbox) -> None:
 
 def test_the_log_says_what_reports_are_doing(sandbox: Sandbox) -> None:
     sandbox.options.polls = 4
-    with mock.patch.object(reports, "WORD_EVERY_SECONDS", 0.0):
+    with mock.patch.object(fetcher, "LOG_EVERY_SECONDS", 0.0):
         lines = read(sandbox).log.splitlines()
     report = "amd, primary account: report of 2026-11-01 00:00 to 2026-11-11 00:00: "
     said = [line.removeprefix(report) for line in lines if line.startswith(report)]
     assert said[0] == "requested"
-    assert "PROCESSING, 0 min so far, 1 in flight" in said
-    assert said[-1].startswith("300 rows in ")
-    assert said[-1].endswith("rows/s), reports left: 0, in the run: 0")
+    assert "PROCESSING (0 min, 1 in flight)" in said
+    assert said[-1].startswith("read (300 rows in ")
+    assert said[-1].endswith("rows/s; reports left: 0, in the run: 0)")
 
 
 def test_no_temporary_file_is_left(sandbox: Sandbox, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

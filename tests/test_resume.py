@@ -32,13 +32,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
 PAGE_SIZE = 20
-ROOM_BY_WORKER = 2
+ITEMS_PER_WORKER = 2
 """In these tests; more would hold all that there is to read."""
 
 
 def ahead(workers: int) -> int:
     """Rows that may be fetched and not yet be out: in the spools, one page with each worker, one with the consumer."""
-    return PAGE_SIZE * (ROOM_BY_WORKER * (workers - 1) + prefetch.OWN_ROOM + workers + 1)
+    return PAGE_SIZE * (ITEMS_PER_WORKER * (workers - 1) + prefetch.ITEMS_OF_FIRST_TASK + workers + 1)
 
 
 def child(settings: dict[str, Any], output: int) -> None:
@@ -48,9 +48,9 @@ def child(settings: dict[str, Any], output: int) -> None:
     from tap_vonage_reports.tap import TapVonageReports  # noqa: PLC0415 - after stdout is what it should be
     from tests.harness import catalog_of  # noqa: PLC0415
 
-    vars(prefetch)["ROOM_BY_WORKER"] = ROOM_BY_WORKER
+    vars(prefetch)["ITEMS_PER_WORKER"] = ITEMS_PER_WORKER
     tap = TapVonageReports(config=settings, catalog=catalog_of(["amd"]))
-    tap.run.delay_factor = 0
+    tap.session.delay_factor = 0
     tap.run_sync(tap.sync)
 
 

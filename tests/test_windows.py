@@ -14,31 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
-from tap_vonage_reports.config.settings import Settings, fingerprint
-from tap_vonage_reports.extract.reading import PartitionSync
+from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.extract.session import SyncSession
-from tap_vonage_reports.intervals import (
-    TimeWindow,
-    by_report,
-    cut,
+from tap_vonage_reports.intervals import TimeWindow, split, to_intervals, to_windows
+from tap_vonage_reports.planning.windows import (
+    async_intervals,
     halve_last,
-    longest_of,
-    plan,
-    resumable,
-    spans,
-    unsettled,
-    windows_of,
+    is_resumable,
+    lookback_intervals,
+    plan_windows,
+    shared_window_length,
 )
-from tap_vonage_reports.outcomes import PartitionResult
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.format import PageCursor, PendingReport
 from tap_vonage_reports.timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import portion
+    from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.intervals import TimeSet
+    from tap_vonage_reports.planning.planner import PagePlan, ReportPlan
 
 ORIGIN = datetime(2026, 10, 1, tzinfo=timezone.utc)
 
@@ -55,23 +51,21 @@ windows = st.tuples(st.integers(0, 500), st.integers(0, 500)).map(lambda pair: h
 some_windows = st.lists(windows, max_size=6)
 
 
-def inside(time: portion.Interval, hour: int) -> bool:
+def inside(time: TimeSet, hour: int) -> bool:
     return at(hour) in time
 
 
-def to_read(
-    wanted: TimeWindow, covered: portion.Interval, lookback: timedelta, settled: datetime | None = None
-) -> portion.Interval:
+def to_read(wanted: TimeWindow, covered: TimeSet, lookback: timedelta, settled: datetime | None = None) -> TimeSet:
     """What a run reads."""
-    read_at = {part.end: settled for part in windows_of(covered) if settled}
-    return spans([wanted]) - (covered - unsettled(covered, lookback, wanted.end, read_at))
+    read_at = {part.end: settled for part in to_windows(covered) if settled}
+    return to_intervals([wanted]) - (covered - lookback_intervals(covered, lookback, wanted.end, read_at))
 
 
 @given(windows, some_windows, st.integers(0, 100))
 def test_everything_wanted_and_not_covered_is_read(
     wanted: TimeWindow, covered: list[TimeWindow], lookback: int
 ) -> None:
-    need = to_read(wanted, spans(covered), timedelta(hours=lookback))
+    need = to_read(wanted, to_intervals(covered), timedelta(hours=lookback))
     for hour in range(-1, 502):
         is_wanted = wanted.start <= at(hour) < wanted.end
         is_covered = any(window.start <= at(hour) < window.end for window in covered)
@@ -85,9 +79,9 @@ def test_everything_wanted_and_not_covered_is_read(
 def test_what_is_covered_is_read_again_only_within_the_lookback(
     wanted: TimeWindow, covered: list[TimeWindow], lookback: int
 ) -> None:
-    need = to_read(wanted, spans(covered), timedelta(hours=lookback))
-    ends = [part.end for part in windows_of(spans(covered))]
-    starts = [part.start for part in windows_of(spans(covered))]
+    need = to_read(wanted, to_intervals(covered), timedelta(hours=lookback))
+    ends = [part.end for part in to_windows(to_intervals(covered))]
+    starts = [part.start for part in to_windows(to_intervals(covered))]
     for hour in range(502):
         part_end = next((e for s, e in zip(starts, ends, strict=True) if s <= at(hour) < e), None)
         if part_end is not None and wanted.start <= at(hour) < wanted.end:
@@ -96,74 +90,74 @@ def test_what_is_covered_is_read_again_only_within_the_lookback(
 
 @given(some_windows, st.integers(1, 48))
 def test_windows_meet_without_gap_or_overlap_and_none_is_too_long(pieces: list[TimeWindow], longest: int) -> None:
-    need = spans(pieces)
-    cuts = cut(need, timedelta(hours=longest))
-    assert spans(cuts) == need
+    need = to_intervals(pieces)
+    cuts = split(need, timedelta(hours=longest))
+    assert to_intervals(cuts) == need
     assert all(timedelta(0) < window.end - window.start <= timedelta(hours=longest) for window in cuts)
     assert all(before.end <= after.start for before, after in pairwise(cuts))
 
 
 @given(some_windows, windows, st.integers(1, 48))
 def test_a_window_that_was_begun_keeps_its_bounds(pieces: list[TimeWindow], opened: TimeWindow, longest: int) -> None:
-    need = spans(pieces)
-    kept = [opened] if resumable(opened, need) else []
-    planned = plan(need, timedelta(hours=longest), kept)
-    assert spans(planned) == need
+    need = to_intervals(pieces)
+    kept = [opened] if is_resumable(opened, need) else []
+    planned = plan_windows(need, timedelta(hours=longest), kept)
+    assert to_intervals(planned) == need
     assert planned == sorted(planned)
     assert set(kept) <= set(planned)
 
 
 def test_a_first_run_has_no_lookback() -> None:
-    assert list(windows_of(to_read(hours(0, 48), spans([]), timedelta(hours=72)))) == [hours(0, 48)]
+    assert list(to_windows(to_read(hours(0, 48), to_intervals([]), timedelta(hours=72)))) == [hours(0, 48)]
 
 
 def test_a_later_run_reads_from_the_lookback_before_the_bookmark() -> None:
-    need = to_read(hours(0, 240), spans([hours(0, 200)]), timedelta(hours=72))
-    assert list(windows_of(need)) == [hours(128, 240)]
+    need = to_read(hours(0, 240), to_intervals([hours(0, 200)]), timedelta(hours=72))
+    assert list(to_windows(need)) == [hours(128, 240)]
 
 
 def test_a_start_date_moved_back_fills_the_gap_and_no_more() -> None:
-    need = to_read(hours(0, 200), spans([hours(100, 200)]), timedelta(0))
-    assert list(windows_of(need)) == [hours(0, 100)]
+    need = to_read(hours(0, 200), to_intervals([hours(100, 200)]), timedelta(0))
+    assert list(to_windows(need)) == [hours(0, 100)]
 
 
 def test_rows_that_were_final_when_they_were_read_are_not_read_again() -> None:
-    need = to_read(hours(0, 240), spans([hours(0, 100)]), timedelta(hours=72), settled=at(500))
-    assert list(windows_of(need)) == [hours(100, 240)]
+    need = to_read(hours(0, 240), to_intervals([hours(0, 100)]), timedelta(hours=72), settled=at(500))
+    assert list(to_windows(need)) == [hours(100, 240)]
 
 
 def test_rows_that_were_partly_final_are_read_again_from_there() -> None:
-    need = to_read(hours(0, 240), spans([hours(0, 100)]), timedelta(hours=72), settled=at(150))
-    assert list(windows_of(need)) == [hours(78, 240)]
+    need = to_read(hours(0, 240), to_intervals([hours(0, 100)]), timedelta(hours=72), settled=at(150))
+    assert list(to_windows(need)) == [hours(78, 240)]
 
 
 @given(some_windows, st.integers(1, 30))
 def test_every_instant_goes_by_exactly_one_path(pieces: list[TimeWindow], backfill: int) -> None:
-    need, now = spans(pieces), at(600)
+    need, now = to_intervals(pieces), at(600)
     for mode in ("auto", "sync", "async"):
-        reports = by_report(need, mode, timedelta(days=backfill), now)
+        reports = async_intervals(need, mode, timedelta(days=backfill), now)
         assert reports | (need - reports) == need
         assert reports in need
         if mode == "auto":
-            assert all(window.end <= now - timedelta(hours=24) for window in windows_of(reports))
-    assert by_report(need, "sync", timedelta(days=backfill), now).empty
-    assert by_report(need, "async", timedelta(days=backfill), now) == need
+            assert all(window.end <= now - timedelta(hours=24) for window in to_windows(reports))
+    assert async_intervals(need, "sync", timedelta(days=backfill), now).empty
+    assert async_intervals(need, "async", timedelta(days=backfill), now) == need
 
 
 @pytest.mark.parametrize(("days", "by_reports"), [(7, []), (8, [hours(0, 168)])])
 def test_only_a_long_range_goes_by_reports(days: int, by_reports: list[TimeWindow]) -> None:
-    need = spans([hours(0, days * 24)])
-    assert list(windows_of(by_report(need, "auto", timedelta(days=7), at(days * 24)))) == by_reports
+    need = to_intervals([hours(0, days * 24)])
+    assert list(to_windows(async_intervals(need, "auto", timedelta(days=7), at(days * 24)))) == by_reports
 
 
 def test_an_empty_range_needs_nothing() -> None:
-    assert cut(to_read(hours(5, 5), spans([]), timedelta(hours=1)), timedelta(hours=24)) == []
+    assert split(to_read(hours(5, 5), to_intervals([]), timedelta(hours=1)), timedelta(hours=24)) == []
 
 
 @given(st.integers(0, 20_000), st.integers(1, 40), st.integers(1, 24))
 def test_there_are_enough_windows_to_share_and_none_is_cut_below_an_hour(hours: int, pieces: int, most: int) -> None:
     total, longest = timedelta(hours=hours), timedelta(hours=most)
-    length = longest_of(total, pieces, longest)
+    length = shared_window_length(total, pieces, longest)
     assert timedelta(hours=1) <= length <= longest
     assert length == longest or length == timedelta(hours=1) or total / length >= pieces / 2
     # What is cut for the workers' sake alone is bounded by what they can use.
@@ -177,7 +171,7 @@ def test_the_last_windows_are_halved_and_nothing_is_lost_between_them(minutes: l
         windows.append(TimeWindow(start, start + timedelta(minutes=length, seconds=7)))
         start = windows[-1].end
     halved = halve_last(windows, count)
-    assert spans(halved) == spans(windows)
+    assert to_intervals(halved) == to_intervals(windows)
     assert all(one.end == other.start for one, other in pairwise(halved))
     assert halved[: len(windows[:-count])] == windows[:-count]
     for window in windows[-count:]:
@@ -193,19 +187,35 @@ ACCOUNT = "abcd1234"
 AMD = PRODUCTS["amd"]
 
 
-def open_reading(state: dict[str, Any], now: float, **settings: Any) -> PartitionSync:
-    """A partition at the beginning of a run, as the stream makes it."""
+class OpenSync:
+    """A partition at the beginning of a run, as a stream opens it, and its plans."""
+
+    def __init__(self, session: SyncSession, sync: PartitionSync) -> None:
+        self.session = session
+        self.sync = sync
+        self.bookmark = sync.bookmark
+
+    def reports(self) -> ReportPlan:
+        plan = self.session.planner.reports(self.sync)
+        self.sync.report_windows = plan.windows
+        return plan
+
+    def pages(self) -> PagePlan:
+        plan = self.session.planner.pages(self.sync, 24 * HOUR)
+        self.sync.until, self.sync.read_at = plan.until, plan.read_at
+        if plan.resume_from is None:
+            self.bookmark.clear_page()
+        return plan
+
+
+def open_sync(state: dict[str, Any], now: float, **settings: Any) -> OpenSync:
+    """Open a partition of AMD."""
     config = {"api_key": ACCOUNT, "api_secret": "hush-hush", "report_window_days": 2, "backfill_days": 2, **settings}
-    run = SyncSession(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
+    session = SyncSession(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
     # Now is held back for a minute.
     clock = SimpleNamespace(now=lambda: at(now) + timedelta(minutes=1))
-    vars(run)["client"] = SimpleNamespace(clock=clock)  # nothing else of it is needed
-    since = run.start(AMD) if run.settings.start_date else run.earliest(AMD)
-    bookmark = Bookmark(state, stream="amd", replication_key=AMD.date_field, query="", since=since)
-    bookmark.clip(max(run.now(), run.end()))
-    partition = run.partition(AMD, ACCOUNT, None)
-    query = {**run.settings.query_of(AMD, None), "account_id": ACCOUNT}
-    return PartitionSync(run, partition, bookmark, query, run.end(), run.now(), PartitionResult(partition))
+    vars(session)["client"] = SimpleNamespace(clock=clock)  # nothing else of it is needed
+    return OpenSync(session, session.open(session.partition(AMD, ACCOUNT, None), state))
 
 
 def hours_of(planned: Iterable[TimeWindow]) -> list[int]:
@@ -221,10 +231,11 @@ def dated(**dates: float | None) -> dict[str, str]:
     return {name: format_timestamp(at(date)) for name, date in dates.items() if date is not None}
 
 
-def request(reading: PartitionSync, window: TimeWindow, number: int = 0, *, ours: bool = True) -> None:
-    """Ask for a report."""
-    query = fingerprint(reading.report_body(window)) if ours else "other"
-    reading.bookmark.remember_report(PendingReport(f"report-{number}", window, query, reading.run.now()))
+def request(opened: OpenSync, window: TimeWindow, number: int = 0, *, ours: bool = True) -> None:
+    """Request a report."""
+    fingerprint = opened.sync.query.report_fingerprint(window) if ours else "other"
+    now = opened.session.dates.now()
+    opened.bookmark.add_report(PendingReport(f"report-{number}", window, fingerprint, now))
 
 
 @dataclass(frozen=True)
@@ -242,7 +253,7 @@ class Case:
     lookback: int
     mode: str
 
-    def reading(self) -> PartitionSync:
+    def opened(self) -> OpenSync:
         state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
         if self.covered:
             state["covered"] = [[format_timestamp(at(start)), format_timestamp(at(end))] for start, end in self.covered]
@@ -251,13 +262,13 @@ class Case:
         dates = dated(start_date=self.start, end_date=self.end)
         settings = {**dates, "lookback_hours": self.lookback, "fetch_mode": self.mode}
         # What an earlier run has left open, of this query or of another.
-        earlier = open_reading(state, self.now, **settings)
+        earlier = open_sync(state, self.now, **settings)
         if self.page:
-            query = earlier.fingerprint if self.ours else "other"
-            earlier.bookmark.turn_page(PageCursor(hours(*self.page), "cursor", None, query, at(self.page[1])))
+            query = earlier.sync.query.fingerprint if self.ours else "other"
+            earlier.bookmark.commit_page(PageCursor(hours(*self.page), "cursor", None, query, at(self.page[1])))
         for number, pair in enumerate(self.reports):
             request(earlier, hours(*pair), number, ours=self.ours)
-        return open_reading(json.loads(json.dumps(state)), self.now, **settings)
+        return open_sync(json.loads(json.dumps(state)), self.now, **settings)
 
     def expected(self) -> set[int]:
         """What has to be read, hour by hour, and nothing that a set of time is needed for."""
@@ -298,9 +309,9 @@ cases = st.builds(
 
 @given(cases)
 def test_a_plan_covers_what_is_missing_and_the_lookback_and_nothing_else(case: Case) -> None:
-    reading = case.reading()
-    reports, kept = reading.plan_reports()
-    pages, page = reading.plan_pages(24 * HOUR)
+    opened = case.opened()
+    plan, page_plan = opened.reports(), opened.pages()
+    reports, kept, pages, page = plan.windows, plan.resumed, page_plan.windows, page_plan.resume_from
     planned = hours_of([*reports, *pages])
     assert len(planned) == len(set(planned))
     assert set(planned) == case.expected()
@@ -314,9 +325,9 @@ def test_a_plan_covers_what_is_missing_and_the_lookback_and_nothing_else(case: C
 
 @given(cases)
 def test_what_was_begun_is_gone_on_with_wherever_it_is_still_needed(case: Case) -> None:
-    reading = case.reading()
-    reports, kept = reading.plan_reports()
-    pages, page = reading.plan_pages(24 * HOUR)
+    opened = case.opened()
+    plan, page_plan = opened.reports(), opened.pages()
+    reports, kept, pages, page = plan.windows, plan.resumed, page_plan.windows, page_plan.resume_from
     needed = case.expected()
     if case.page and case.ours and case.page[0] < case.page[1] and set(range(*case.page)) <= needed:
         assert page
@@ -334,14 +345,15 @@ def test_what_was_begun_is_gone_on_with_wherever_it_is_still_needed(case: Case) 
 
 @given(cases)
 def test_only_time_that_is_past_goes_by_reports_unless_told_so(case: Case) -> None:
-    reports, kept = (reading := case.reading()).plan_reports()
+    plan = (opened := case.opened()).reports()
+    reports, kept = plan.windows, plan.resumed
     fresh = [window for window in reports if window not in [one.window for one in kept]]
     if case.mode == "sync":
         assert reports == []
     if case.mode == "async":
-        assert reading.left_for_pages().empty or case.page
+        assert opened.session.planner.unclaimed(opened.sync).empty or case.page
     if case.mode == "auto":
-        assert all(window.end <= reading.end - timedelta(hours=24) for window in fresh)
+        assert all(window.end <= opened.sync.until - timedelta(hours=24) for window in fresh)
 
 
 @dataclass(frozen=True)
@@ -368,14 +380,14 @@ def pasts(start: st.SearchStrategy[int | None], end: st.SearchStrategy[int | Non
     return st.lists(st.builds(Past, st.integers(1, 200), start, end, modes, counts), min_size=1, max_size=6)
 
 
-def read_windows(reading: PartitionSync, count: int | None) -> tuple[list[TimeWindow], bool]:
+def read_windows(opened: OpenSync, count: int | None) -> tuple[list[TimeWindow], bool]:
     """Read so many windows, or all; what was read, and whether that is all."""
     done: list[TimeWindow] = []
     for path in ("reports", "pages"):
-        for window in reading.plan_reports()[0] if path == "reports" else reading.plan_pages(24 * HOUR)[0]:
+        for window in opened.reports().windows if path == "reports" else opened.pages().windows:
             if len(done) == count:
                 return done, False
-            reading.bookmark.cover(window, reading.read_at)
+            opened.bookmark.commit_window(window, opened.sync.read_at)
             done.append(window)
     return done, True
 
@@ -398,7 +410,7 @@ def played(runs: list[Past], lookback: int) -> Iterator[Played]:
     for run in runs:
         now += run.gap
         start, end, settings = run.settings(now)
-        done, whole = read_windows(open_reading(state, now, **settings, lookback_hours=lookback), run.count)
+        done, whole = read_windows(open_sync(state, now, **settings, lookback_hours=lookback), run.count)
         yield Played(now, start, end, hours_of(done), whole)
         state = json.loads(json.dumps(state))
 
@@ -431,15 +443,15 @@ def test_what_was_final_when_it_was_read_is_not_read_again_wherever_runs_are_kil
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_where_the_start_moves_with_the_clock_what_was_begun_is_gone_on_with(start: int | None, mode: str) -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
-    first = open_reading(state, 0, fetch_mode=mode, **dated(start_date=start))
-    [begun, *_] = first.plan_reports()[0] or first.plan_pages(24 * HOUR)[0]
+    first = open_sync(state, 0, fetch_mode=mode, **dated(start_date=start))
+    [begun, *_] = first.reports().windows or first.pages().windows
     if mode == "sync":
-        first.bookmark.turn_page(PageCursor(begun, "cursor", None, first.fingerprint, first.read_at))
+        first.bookmark.commit_page(PageCursor(begun, "cursor", None, first.sync.query.fingerprint, first.sync.read_at))
     else:
         request(first, begun)
-    second = open_reading(state, 5, fetch_mode=mode, **dated(start_date=start))
-    reports, kept = second.plan_reports()
-    pages, page = second.plan_pages(24 * HOUR)
+    second = open_sync(state, 5, fetch_mode=mode, **dated(start_date=start))
+    plan, page_plan = second.reports(), second.pages()
+    reports, kept, pages, page = plan.windows, plan.resumed, page_plan.windows, page_plan.resume_from
     assert [*reports, *pages][0] == begun
     assert [one.window for one in [*kept, page] if one] == [begun]
 
@@ -447,54 +459,54 @@ def test_where_the_start_moves_with_the_clock_what_was_begun_is_gone_on_with(sta
 def test_a_report_that_was_asked_for_is_read_although_little_else_is_left() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     settings = {"fetch_mode": "auto", **dated(start_date=0, end_date=96)}
-    first = open_reading(state, 200, **settings)
-    read, waiting = first.plan_reports()[0]
-    first.bookmark.cover(read, first.read_at)
+    first = open_sync(state, 200, **settings)
+    read, waiting = first.reports().windows
+    first.bookmark.commit_window(read, first.sync.read_at)
     request(first, waiting)
-    reports, kept = open_reading(state, 210, **settings).plan_reports()
-    assert reports == [one.window for one in kept] == [waiting]
+    plan = open_sync(state, 210, **settings).reports()
+    assert plan.windows == [one.window for one in plan.resumed] == [waiting]
 
 
 def test_what_the_retention_has_taken_is_not_gone_on_with() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
-    first = open_reading(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
-    begun = first.plan_pages(24 * HOUR)[0][0]
-    first.bookmark.turn_page(PageCursor(begun, "cursor", None, first.fingerprint, first.read_at))
-    later = open_reading(state, 100, fetch_mode="sync", **dated(start_date=-20_000))
-    pages, page = later.plan_pages(24 * HOUR)
-    assert page is None
-    assert pages[0].start == later.run.earliest(AMD)
+    first = open_sync(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
+    begun = first.pages().windows[0]
+    first.bookmark.commit_page(PageCursor(begun, "cursor", None, first.sync.query.fingerprint, first.sync.read_at))
+    later = open_sync(state, 100, fetch_mode="sync", **dated(start_date=-20_000))
+    plan = later.pages()
+    assert plan.resume_from is None
+    assert plan.windows[0].start == later.session.dates.earliest(AMD)
 
 
 def test_what_nobody_can_have_begun_is_not_gone_on_with() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
-    first = open_reading(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
+    first = open_sync(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
     begun = TimeWindow(datetime.min.replace(tzinfo=timezone.utc), ORIGIN)
-    first.bookmark.turn_page(PageCursor(begun, "cursor", None, first.fingerprint, first.read_at))
-    second = open_reading(state, 5, fetch_mode="sync", **dated(start_date=-20_000))
-    assert second.plan_pages(24 * HOUR)[0][0].start == second.run.earliest(AMD)
+    first.bookmark.commit_page(PageCursor(begun, "cursor", None, first.sync.query.fingerprint, first.sync.read_at))
+    second = open_sync(state, 5, fetch_mode="sync", **dated(start_date=-20_000))
+    assert second.pages().windows[0].start == second.session.dates.earliest(AMD)
 
 
 def test_an_open_page_that_reports_have_overtaken_is_still_read_after_a_kill() -> None:
     settings = {"lookback_hours": 72, "fetch_mode": "auto", **dated(start_date=0)}
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
-    read_windows(open_reading(state, 100, **settings), None)
-    second = open_reading(state, 110, **settings)
-    begun = second.plan_pages(24 * HOUR)[0][0]
-    second.bookmark.turn_page(PageCursor(begun, "cursor", None, second.fingerprint, second.read_at))
-    third = open_reading(state, 1000, **settings)
-    reports, _ = third.plan_reports()
+    read_windows(open_sync(state, 100, **settings), None)
+    second = open_sync(state, 110, **settings)
+    begun = second.pages().windows[0]
+    second.bookmark.commit_page(PageCursor(begun, "cursor", None, second.sync.query.fingerprint, second.sync.read_at))
+    third = open_sync(state, 1000, **settings)
+    reports = third.reports().windows
     read_windows(third, len(reports))
     assert begun.end <= reports[0].start
-    pages, page = open_reading(state, 1010, **settings).plan_pages(24 * HOUR)
-    assert page
-    assert pages[0] == begun
+    plan = open_sync(state, 1010, **settings).pages()
+    assert plan.resume_from
+    assert plan.windows[0] == begun
 
 
 def test_what_a_later_start_leaves_unread_is_read_when_the_start_moves_back() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     for now, start in ((100, 0), (110, 60)):
-        read_windows(open_reading(state, now, **dated(start_date=start), lookback_hours=72), None)
+        read_windows(open_sync(state, now, **dated(start_date=start), lookback_hours=72), None)
     # Of the first run's rows those since hour 28 were not final, and the second has read those since hour 60 again.
-    pages, _ = open_reading(state, 111, **dated(start_date=0), lookback_hours=0).plan_pages(24 * HOUR)
+    pages = open_sync(state, 111, **dated(start_date=0), lookback_hours=0).pages().windows
     assert set(range(28, 60)) <= set(hours_of(pages))

@@ -43,7 +43,7 @@ class ReportsClient:
 
     Attributes:
         async_rate: Requests per second to all endpoints but records [confirmed for creating reports].
-        retry_policy: When requests are retried. Polls are not.
+        retry_policy: When requests are retried. Those that create, poll or cancel a report are one try each.
     """
 
     async_rate: int = 5
@@ -116,7 +116,8 @@ class ReportsClient:
     def create_report(self, body: Mapping[str, Any]) -> ApiResponse:
         """Request a report: ``POST /v2/reports``.
 
-        HTTP 429 is not retried: it may mean the limit of concurrent reports, and only the caller can lower those.
+        One try, because the caller has other work until the next one: see `RetryPolicy.gives_up` and `final_error`.
+        HTTP 429 may mean the limit of concurrent reports, and only the caller can lower those.
 
         Args:
             body: Product, account, dates and filters. Switches are JSON booleans [confirmed].
@@ -126,18 +127,14 @@ class ReportsClient:
 
         Raises:
             ReportLimitError: The API accepts no more reports at the moment.
+            RetriableApiError: The request failed; `ConnectionFailedError` if there was no connection.
             ApiError: See `ReportsClient`.
         """
-        context = RequestContext()
         request = ApiRequest("POST", "/v2/reports", self._async_limiter, json=dict(body), check=check_report)
-
-        def attempt() -> ApiResponse:
-            try:
-                return self._transport.send(request, context)
-            except RateLimitedError as error:
-                raise ReportLimitError(error.retry_after) from error
-
-        return self._retry(attempt, context)
+        try:
+            return self._send_once(request)
+        except RateLimitedError as error:
+            raise ReportLimitError(error.retry_after) from error
 
     def report_status(self, request_id: str) -> ApiResponse:
         """Poll a report, in one try: ``GET /v2/reports/{request_id}``.
@@ -156,12 +153,10 @@ class ReportsClient:
             RetriableApiError: The poll failed; `ConnectionFailedError` if there was no connection.
             ApiError: See `ReportsClient`.
         """
-        request = ApiRequest("GET", _report_path(request_id), self._async_limiter, check=check_report)
-        context = RequestContext()
-        return ONE_TRY.call(partial(self._transport.send, request, context), context.cancel_token)
+        return self._send_once(ApiRequest("GET", _report_path(request_id), self._async_limiter, check=check_report))
 
     def cancel_report(self, request_id: str) -> ApiResponse:
-        """Abort a report: ``DELETE /v2/reports/{request_id}``.
+        """Abort a report, in one try: ``DELETE /v2/reports/{request_id}``. It only frees room at the API.
 
         Args:
             request_id: The report's id.
@@ -173,7 +168,7 @@ class ReportsClient:
             RequestRejectedError: With status 409, the report has already finished [confirmed].
             ApiError: See `ReportsClient`.
         """
-        return self._send(ApiRequest("DELETE", _report_path(request_id), self._async_limiter))
+        return self._send_once(ApiRequest("DELETE", _report_path(request_id), self._async_limiter))
 
     def download(self, link: str, file: BinaryIO) -> None:
         """Download a report's file: ``GET /v3/media/{file_id}``.
@@ -218,6 +213,10 @@ class ReportsClient:
     def _send(self, request: ApiRequest) -> ApiResponse:
         context = RequestContext()
         return self._retry(partial(self._transport.send, request, context), context)
+
+    def _send_once(self, request: ApiRequest) -> ApiResponse:
+        context = RequestContext()
+        return ONE_TRY.call(partial(self._transport.send, request, context), context.cancel_token)
 
     def _retry(self, attempt: Callable[[], T], context: RequestContext) -> T:
         try:

@@ -1,88 +1,78 @@
-"""What the streams of one run share: the API, the accounts, the dates, and what became of each partition."""
+"""One run of the tap: builds the client, the planner and the fetchers, opens partitions, and sums up at the end."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import time
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.api.client import ReportsClient
-from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError, SettingsError, SyncFailedError
+from tap_vonage_reports.errors import (
+    ApiError,
+    ProductUnavailableError,
+    RequestRejectedError,
+    RetriableApiError,
+    SettingsError,
+    SyncFailedError,
+)
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
-from tap_vonage_reports.extract.pages.pagination import END_MARGIN
+from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
+from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
-from tap_vonage_reports.outcomes import PartitionResult, SyncStatus, summary
-from tap_vonage_reports.planning.planner import PagePlanner
+from tap_vonage_reports.extract.status_tracking import StatusTracker
+from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.metrics import PartitionResult, SyncStatus, summary
+from tap_vonage_reports.planning.date_range import DateRange
+from tap_vonage_reports.planning.partition import ACCOUNT, Partition, Query
+from tap_vonage_reports.planning.planner import Planner
 from tap_vonage_reports.products import FREE_PRODUCT
-from tap_vonage_reports.timestamps import format_query_time, months_before
+from tap_vonage_reports.state.bookmark import Bookmark
+from tap_vonage_reports.state.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterable
+    from contextlib import AbstractContextManager
 
     from tap_vonage_reports.config.settings import Settings
-    from tap_vonage_reports.products import Product, Retention
-    from tap_vonage_reports.state.bookmark import Bookmark
+    from tap_vonage_reports.extract.reader import Chunk
+    from tap_vonage_reports.products import Product
 
 logger = logging.getLogger(__name__)
 
-LARGE_STATE = 1 << 16
-"""Bytes: some 250 partitions."""
-ROWS_PER_STATE = 10_000
-"""A large STATE is worth it after so many rows, which is what ten pages have, too: what a kill can cost ..."""
-WINDOWS_PER_STATE = 100
-"""... or after so many windows."""
-DEFAULT_RANGE = timedelta(days=7)
 PACKAGE = "tap-vonage-reports"
-
-
-@dataclass(frozen=True)
-class Partition:
-    """One account, and one direction where the product has them, of one product."""
-
-    product: Product
-    account_id: str
-    direction: str | None
-    primary: bool
-
-    @property
-    def account(self) -> str:
-        """The account for a table. The primary one is not named: its name is the API key."""
-        return "primary" if self.primary else self.account_id
-
-    def __str__(self) -> str:
-        """The partition for a log line."""
-        account = "primary account" if self.primary else f"account {self.account_id}"
-        return ", ".join(part for part in (self.product.stream, self.direction, account) if part)
 
 
 class SyncSession:
     """One run of the tap, from the first request on."""
 
     delay_factor: float = 1
-    """Scale of the pauses between tries and requests."""
+    """Scale of the pauses between tries and requests, for tests."""
 
-    def __init__(self, settings: Settings, write_state: Callable[[], int]) -> None:
-        """Set up a run; nothing is asked of the API yet.
+    def __init__(
+        self,
+        settings: Settings,
+        write_state: Callable[[], int],
+        defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Set up a run; no request is sent yet.
 
         Args:
             settings: The settings.
-            write_state: Writes the state as it is, and gives its length.
+            write_state: Writes the state as it is, and returns its length in bytes.
+            defer_signals: Defers signals for the length of a `with` block.
         """
         self.settings = settings
-        self.bookmark: Bookmark | None = None
-        """The bookmark of the partition whose records are being written."""
-        self._write_state = write_state
-        self._state_bytes = 0
-        self._rows_unsaved = self._windows_unsaved = 0
-        self.outcomes: list[PartitionResult] = []
-        self._clamped: set[Retention] = set()
+        self.checkpointer = Checkpointer(write_state)
+        self.results: list[PartitionResult] = []
+        self._defer_signals = defer_signals
 
     @cached_property
     def client(self) -> ReportsClient:
-        """The API, with Vonage's clock known and the credentials tried.
+        """The API, with Vonage's clock known and the credentials verified.
 
         Raises:
             CredentialsError: The key or the secret is wrong.
@@ -99,39 +89,41 @@ class SyncSession:
             sync_rate=settings.max_requests_per_second,
             delay_factor=self.delay_factor,
         )
-        self.verify_credentials_and_clock(client)
-        if not client.clock.known:
-            logger.warning("The API does not tell the time (no Date header): this machine's clock has to be right")
+        _verify_credentials_and_clock(client, settings.api_key)
         for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
             if date and date > client.clock.now():
-                raise SettingsError([f"The setting {name} is in the future. Nothing has happened then yet."])
+                raise SettingsError([f"The setting {name} is in the future. Set it to a time that has passed."])
         return client
 
     @cached_property
-    def reports(self) -> ReportScheduler:
-        """The reports that this run needs."""
+    def dates(self) -> DateRange:
+        """The dates that this run may read."""
+        return DateRange(self.settings, self.client.clock.now)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """The planner of this run."""
+        return Planner(self.settings, self.dates)
+
+    @cached_property
+    def reader(self) -> PartitionReader:
+        """The reader of this run's partitions: by reports, then by pages."""
         settings = self.settings
-        return ReportScheduler(
+        scheduler = ReportScheduler(
             self.client,
             budget=settings.max_concurrent_reports,
             timeout=settings.report_timeout,
-            save=self.save,
-            delay_factor=self.delay_factor,
+            checkpoint=self.checkpointer.write,
+            defer_signals=self._defer_signals,
         )
-
-    @cached_property
-    def pages(self) -> PageFetcher:
-        """The pages that this run needs."""
-        return PageFetcher(self.client, self.reports, self.planner(), workers=self.settings.max_concurrent_requests)
-
-    def planner(self) -> PagePlanner:
-        """What cuts into windows what is read by pages."""
-        settings = self.settings
-        return PagePlanner(
+        pages = PageFetcher(
+            self.client,
+            self.planner,
             workers=settings.max_concurrent_requests,
-            requests_per_second=settings.max_requests_per_second,
-            longest=settings.sync_window,
+            is_ready=lambda sync: not scheduler.remaining(sync),
+            poll_all=self.poll,
         )
+        return PartitionReader(ReportFetcher(self.client, self.planner, scheduler, self.poll), pages)
 
     @cached_property
     def accounts(self) -> tuple[str, ...]:
@@ -140,126 +132,154 @@ class SyncSession:
         if self.settings.include_subaccounts:
             try:
                 accounts += self.client.subaccounts()
-            except RequestRejectedError as refusal:
-                msg = f"The sub-accounts could not be listed: {refusal} Or name them in account_ids."
-                raise ApiError(msg) from refusal
+            except RequestRejectedError as error:
+                msg = f"The sub-accounts could not be listed: {error} Or name them in account_ids."
+                raise ApiError(msg) from error
         return tuple(dict.fromkeys(accounts))
 
     def partitions(self, product: Product) -> list[Partition]:
-        """The partitions of a product's stream."""
+        """Return the partitions of a product's stream."""
         return [
             self.partition(product, account, direction)
             for account in self.accounts
-            for direction in self._directions(product)
+            for direction in self.settings.directions_of(product) or (None,)
         ]
 
     def partition(self, product: Product, account_id: str, direction: str | None) -> Partition:
-        """One partition of a product's stream."""
-        return Partition(product, account_id, direction, primary=account_id == self.settings.api_key)
+        """Return one partition of a product's stream."""
+        return Partition(product, account_id, direction, is_primary=account_id == self.settings.api_key)
 
-    def now(self) -> datetime:
-        """Up to when a query may reach, to the second: now on Vonage's clock, held back."""
-        return (self.client.clock.now() - END_MARGIN).replace(microsecond=0)
+    def open(self, partition: Partition, state: dict[str, Any], *, is_full_table: bool = False) -> PartitionSync:
+        """Open a partition: read its bookmark, and mark for refetching what may have changed.
 
-    def end(self) -> datetime:
-        """Until when to read: end_date, or now."""
-        return self.settings.end_date or self.now()
+        Args:
+            partition: The partition.
+            state: Its state, which is changed in place from here on.
+            is_full_table: True to read everything again.
 
-    def earliest(self, product: Product) -> datetime:
-        """The oldest time of which Vonage still has records of a product."""
-        now = self.client.clock.now().replace(microsecond=0)
-        return months_before(now, product.retention.months) - timedelta(days=product.retention.days)
-
-    def start(self, product: Product) -> datetime:
-        """From when to read on a first run: start_date, or 7 days ago; not earlier than there are records."""
-        earliest = self.earliest(product)
-        start = self.settings.start_date or self.end() - DEFAULT_RANGE
-        if start >= earliest:
-            return start
-        if product.retention not in self._clamped:
-            self._clamped.add(product.retention)
+        Raises:
+            StateError: The state is malformed.
+        """
+        settings, dates, product = self.settings, self.dates, partition.product
+        bookmark = Bookmark(
+            state,
+            stream=product.stream,
+            replication_key=product.date_field,
+            row_filter=settings.rows_of(product),
+            since=dates.start(product) if settings.start_date else dates.earliest(product),
+        )
+        if bookmark.filters_changed:
             logger.warning(
-                "start_date is earlier than Vonage keeps records of %s (%s): reading from %s",
-                product.stream,
-                product.retention,
-                earliest.date(),
+                "%s: the filters have changed since the last run, so its bookmark does not count; reading from "
+                "start_date",
+                partition,
             )
-        return earliest
+        if is_full_table:
+            bookmark.reset()
+        now, until = dates.now(), dates.end()
+        if bookmark.truncate(max(now, until)):
+            logger.warning("%s: the state covers time after %s; it is read again", partition, now)
+        lookback = self.planner.lookback(partition, bookmark, until)
+        bookmark.apply_lookback(lookback.refetch, lookback.tracked)
+        result = PartitionResult(partition)
+        result.fetched.refetch = lookback.refetch
+        tracker = None
+        if lookback.tracked is not None:
+            rule = product.final[partition.direction or ""]
+            tracker = StatusTracker(rule, product.date_field, settings.lookback_of(product))
+        query = Query.of(settings, partition)
+        return PartitionSync(partition, query, bookmark, lookback, tracker, result, until, read_at=now)
 
-    def look_after(self) -> None:
-        """Do what is due while records are written: look at reports, ask for others, give the workers work."""
-        self.reports.pump()
-        self.pages.feed()
+    def poll(self) -> None:
+        """Do what is due while records are written."""
+        self.reader.poll()
+
+    @contextmanager
+    def reading(self, sync: PartitionSync) -> Generator[None, None, None]:
+        """Read a partition in a `with` block, and record how that ends.
+
+        A failure that concerns this partition alone is logged, kept for the summary, and lets the others go on.
+
+        Raises:
+            FatalApiError: The API cannot be used at all.
+        """
+        result = sync.result
+        self.results.append(result)
+        started = time.monotonic()
+        with self.checkpointer.active(sync.bookmark):
+            try:
+                yield
+                result.status, result.reason = SyncStatus.READ, ""
+            except GeneratorExit:  # --test has seen what it wants
+                result.status, result.reason = SyncStatus.READ, ""
+                raise
+            except ApiError as error:
+                _record_failure(sync, error)
+            finally:
+                result.seconds = time.monotonic() - started
+                self.reader.release(sync)
+        if result.status is not SyncStatus.READ:
+            self.checkpointer.write_if_due(0)
+
+    def commit(self, sync: PartitionSync, chunks: Iterable[Chunk], *, due: bool) -> None:
+        """Move the bookmark over chunks whose rows are written, and write STATE if it is due."""
+        rows = 0
+        for chunk in chunks:
+            chunk.commit()
+            rows += len(chunk)
+        sync.result.rows += rows
+        self.checkpointer.write_if_due(rows, due=due)
 
     def close(self) -> None:
         """Stop what runs beside the main thread."""
-        if "pages" in self.__dict__:
-            self.pages.close()
+        if "reader" in self.__dict__:
+            self.reader.close()
 
-    def save(self) -> None:
-        """Write STATE: every record that it speaks of is out."""
-        if self.bookmark:
-            self.bookmark.tidy()
-        self._state_bytes = self._write_state()
-        self._rows_unsaved = self._windows_unsaved = 0
-        if self.bookmark:
-            self.bookmark.begin()
+    def log_summary(self) -> None:
+        """Log the summary of the run."""
+        for line in summary(self.results) if self.results else ():
+            logger.info("%s", line)
 
-    def save_when_due(self, rows: int, *, due: bool = True) -> None:
-        """Write STATE after a window, or after some pages of one.
-
-        It names all partitions. Where these are many, a STATE after each window would be most of what is written, and
-        more so the more there are: then it waits until it is worth it.
-
-        Args:
-            rows: Rows that are out since this was called last.
-            due: Whether it is the time for it.
-        """
-        self._rows_unsaved += rows
-        self._windows_unsaved += due
-        large = self._state_bytes >= LARGE_STATE
-        waits = large and self._rows_unsaved < ROWS_PER_STATE and self._windows_unsaved < WINDOWS_PER_STATE
-        if due and not waits:
-            self.save()
-
-    def conclude(self) -> None:
-        """Log the summary of the run.
+    def raise_on_failure(self) -> None:
+        """End the run as failed where it is.
 
         Raises:
             SyncFailedError: A partition failed, or the API refused every selected stream.
         """
-        if not self.outcomes:
-            return
-        for line in summary(self.outcomes):
-            logger.info("%s", line)
-        failed = [outcome for outcome in self.outcomes if outcome.result is SyncStatus.FAILED]
+        failed = [result for result in self.results if result.status is SyncStatus.FAILED]
         if failed:
-            names = "; ".join(f"{outcome.partition}: {outcome.why}" for outcome in failed)
-            msg = f"{len(failed)} of {len(self.outcomes)} partitions could not be read. {names}"
+            reasons = "; ".join(f"{result.partition}: {result.reason}" for result in failed)
+            msg = f"{len(failed)} of {len(self.results)} partitions could not be read. {reasons}"
             raise SyncFailedError(msg)
-        if all(outcome.result is SyncStatus.SKIPPED for outcome in self.outcomes):
+        if self.results and all(result.status is SyncStatus.SKIPPED for result in self.results):
             msg = (
                 "The API refused every selected stream, so nothing was read. Check that the account has these "
                 "products, and that the key may read the accounts in account_ids."
             )
             raise SyncFailedError(msg)
 
-    def _directions(self, product: Product) -> tuple[str | None, ...]:
-        return self.settings.directions_of(product) or (None,)
 
-    def verify_credentials_and_clock(self, client: ReportsClient) -> None:
-        """Send the first request: it tries the credentials, and its answer's `Date` header tells Vonage's time.
+def _record_failure(sync: PartitionSync, error: ApiError) -> None:
+    """Record why a partition ended. A product that was never available is skipped; one that was read before fails."""
+    result = sync.result
+    result.reason = str(error)
+    if isinstance(error, ProductUnavailableError) and not sync.bookmark.started:
+        result.status = SyncStatus.SKIPPED
+        logger.warning("%s: skipped. %s", sync.partition, error)
+    else:
+        logger.error("%s: %s", sync.partition, error)
 
-        One minute of the product that is free of charge [confirmed]. Whether the API serves it is of no account.
-        """
-        end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
-        query = {
-            "product": FREE_PRODUCT.name,
-            "account_id": self.settings.api_key,
-            "date_start": format_query_time(end - timedelta(minutes=1)),
-            "date_end": format_query_time(end),
-        }
-        try:
-            client.records(query)
-        except (RequestRejectedError, RetriableApiError) as error:
-            logger.debug("The first request was not served: %s", error)
+
+def _verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
+    """Send the first request: it verifies the credentials, and its answer's `Date` header tells Vonage's time.
+
+    It asks for one minute of the product that is free of charge [confirmed]. The response body is ignored.
+    """
+    end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
+    query = Query({"product": FREE_PRODUCT.name, ACCOUNT: api_key})
+    try:
+        client.records(query.params(TimeWindow(end - timedelta(minutes=1), end)))
+    except (RequestRejectedError, RetriableApiError) as error:
+        logger.debug("The first request was not served: %s", error)
+    if not client.clock.known:
+        logger.warning("The API sends no Date header: make sure that this machine's clock is right")

@@ -36,7 +36,8 @@ class MessageWriter(MsgSpecWriter):
         """How long the last STATE was."""
         self._buffer = bytearray()
         self._writing = False
-        self._interrupted: Interrupted | None = None
+        self.interrupted: Interrupted | None = None
+        """The signal that has come; None while none has."""
 
     def write_message(self, message: Message) -> None:
         """Write one message as one line; a record may wait in the buffer."""
@@ -98,8 +99,8 @@ class MessageWriter(MsgSpecWriter):
             yield
         finally:
             self._writing = within
-        if self._interrupted and not self._interrupted.arrived and not within:
-            raise self._interrupted
+        if self.interrupted and not self.interrupted.arrived and not within:
+            raise self.interrupted
 
     def interrupt(self, signum: int, _frame: FrameType | None) -> None:
         """Handle a signal: end what the main thread does, between two messages. Further signals change nothing.
@@ -107,11 +108,11 @@ class MessageWriter(MsgSpecWriter):
         Raises:
             Interrupted: No message is being written.
         """
-        if self._interrupted:
+        if self.interrupted:
             return
-        self._interrupted = Interrupted(signum)
+        self.interrupted = Interrupted(signum)
         if not self._writing:
-            raise self._interrupted
+            raise self.interrupted
 
     def handle_signals(self) -> AbstractContextManager[None]:
         """Handle SIGINT and SIGTERM for the length of a `with` block."""

@@ -1,78 +1,355 @@
-"""What each partition of a run reads by pages: in which windows, and where it goes on inside one."""
+"""What each partition has to read, and by which windows. Pure: returns values, and changes no state.
+
+A run and `--plan` use the same planner. Per partition it takes [start, end), subtracts what is covered, and adds the
+lookback.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
-from tap_vonage_reports.intervals import halve_last, length, longest_of
+from tap_vonage_reports.intervals import (
+    TimeWindow,
+    between,
+    duration,
+    hour_windows,
+    since,
+    split,
+    to_intervals,
+    to_windows,
+)
+from tap_vonage_reports.planning.windows import (
+    MAX_SYNC_WINDOW,
+    async_intervals,
+    halve_last,
+    is_resumable,
+    lookback_intervals,
+    plan_windows,
+    shared_window_length,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from tap_vonage_reports.extract.reading import PartitionSync
-    from tap_vonage_reports.intervals import TimeWindow
-    from tap_vonage_reports.state.format import PageCursor
+    from tap_vonage_reports.config.settings import Settings
+    from tap_vonage_reports.intervals import TimeSet
+    from tap_vonage_reports.planning.date_range import DateRange
+    from tap_vonage_reports.planning.partition import Partition, Query
+    from tap_vonage_reports.state.bookmark import Bookmark
+    from tap_vonage_reports.state.format import PageCursor, PendingReport
 
-WINDOWS_BY_WORKER = 4
-"""Windows that a run is cut into for each worker, at least: with fewer, most workers would wait for the last one."""
+REPORT_STATUS_RETENTION = timedelta(days=4)
+"""How long Vonage keeps the status of a report [confirmed]."""
+RESUME_GRACE = REPORT_STATUS_RETENTION
+"""How long before the retention limit a resumed window may start. Vonage keeps a report's status this long."""
+IDS_PER_REQUEST = 20
+"""Ids that one lookup takes [confirmed]."""
+WINDOWS_PER_WORKER = 4
+"""With fewer windows for each worker, most workers would wait for the last one."""
 SECONDS_OF_WINDOWS = 2
-"""The windows that are cut for this reason alone may cost the requests of so many seconds."""
+"""Windows made for the workers' sake may cost the requests of this many seconds."""
+
+
+@dataclass(frozen=True)
+class LookbackPlan:
+    """What a partition refetches because it may have changed since it was read.
+
+    Attributes:
+        refetch: Covered time to read again.
+        tracked: Covered time whose non-final rows are looked up by their ids instead; None where ids are not used.
+        covered_since: Where the coverage of earlier runs starts; None where there is none.
+        kept: What stays covered.
+    """
+
+    refetch: TimeSet
+    tracked: TimeSet | None
+    covered_since: datetime | None
+    kept: TimeSet
+
+
+@dataclass(frozen=True)
+class ReportPlan:
+    """What a partition reads by reports.
+
+    Attributes:
+        windows: All windows, in order of time.
+        resumed: Reports that an earlier run requested, and that are read now.
+        expired: Reports that an earlier run requested and Vonage has forgotten; their windows are requested again.
+        stale: Reports that an earlier run requested and nobody needs any more.
+    """
+
+    windows: list[TimeWindow]
+    resumed: list[PendingReport]
+    expired: list[PendingReport]
+    stale: list[PendingReport]
 
 
 @dataclass(frozen=True)
 class PagePlan:
-    """What one partition reads by pages.
+    """What a partition reads by pages.
 
     Attributes:
-        windows: The windows, in order of time.
-        resume: The page at which to go on in one of them.
-        lookups: The ids of rows that are looked up after that, some at a time.
+        windows: All windows, in order of time.
+        resume_from: The page to resume at in one of them.
+        id_batches: Ids to look up after that, as many together as a request takes.
+        until: Where reading ends.
+        read_at: Since when the partition's rows are read: now, or when the resumed page was stored.
     """
 
     windows: list[TimeWindow]
-    resume: PageCursor | None
-    lookups: list[tuple[str, ...]] = field(default_factory=list)
+    resume_from: PageCursor | None
+    id_batches: list[tuple[str, ...]]
+    until: datetime
+    read_at: datetime
 
-    def place_in(self, window: TimeWindow) -> PageCursor | None:
-        """The page at which to go on in a window; None where it is read from its first page."""
-        return self.resume if self.resume and self.resume.window == window else None
+    def cursor_in(self, window: TimeWindow) -> PageCursor | None:
+        """Return the page to resume at in a window; None where it is read from its first page."""
+        resume = self.resume_from
+        return resume if resume and resume.window.start == window.start else None
 
 
-class PagePlanner:
-    """Cuts what the partitions of a run read by pages into windows."""
+class PartitionScope(Protocol):
+    """What the planner needs to know of a partition; it only reads it."""
 
-    def __init__(self, *, workers: int, requests_per_second: int, longest: timedelta) -> None:
+    @property
+    def partition(self) -> Partition:
+        """The partition."""
+
+    @property
+    def query(self) -> Query:
+        """The query that selects its rows."""
+
+    @property
+    def bookmark(self) -> Bookmark:
+        """What is read, after the lookback was applied."""
+
+    @property
+    def lookback(self) -> LookbackPlan:
+        """The lookback that was applied."""
+
+    @property
+    def until(self) -> datetime:
+        """Where reading ends."""
+
+    @property
+    def read_at(self) -> datetime:
+        """Since when its rows are read."""
+
+    @property
+    def report_windows(self) -> Sequence[TimeWindow]:
+        """What reports read."""
+
+
+@dataclass
+class WindowSizer:
+    """How long the windows of one run may be: shorter where there is little to read, so that every worker has some.
+
+    Attributes:
+        workers: How many windows are read at the same time.
+        requests_per_second: The rate limit.
+        max_length: The longest window.
+        is_shared: True if windows are shorter than they could be, for the workers' sake.
+    """
+
+    workers: int
+    requests_per_second: int
+    max_length: timedelta
+    is_shared: bool = field(init=False, default=False)
+
+    def share(self, total: timedelta) -> None:
+        """Divide `total`, the time that the whole run reads by pages, among the workers."""
+        enough = min(WINDOWS_PER_WORKER * self.workers, SECONDS_OF_WINDOWS * self.requests_per_second)
+        length = shared_window_length(total, enough if self.workers > 1 else 1, self.max_length)
+        self.is_shared, self.max_length = length < self.max_length, length
+
+
+class Planner:
+    """Plans the partitions of one run."""
+
+    def __init__(self, settings: Settings, dates: DateRange) -> None:
         """Set up a planner.
 
         Args:
-            workers: How many windows are read at once.
-            requests_per_second: The limit of requests.
-            longest: How long a window may be.
+            settings: The settings.
+            dates: The dates that the run may read.
         """
-        self._workers = workers
-        self._longest = longest
-        self._shared_out = False
-        self._enough = min(WINDOWS_BY_WORKER * workers, SECONDS_OF_WINDOWS * requests_per_second) if workers > 1 else 1
+        self._settings = settings
+        self._dates = dates
 
-    def expect(self, readings: Iterable[PartitionSync]) -> None:
-        """Take note of all that will be read.
+    def now(self) -> datetime:
+        """Return the latest end of a query on Vonage's clock."""
+        return self._dates.now()
 
-        Where it is little, windows become shorter, so that all workers have some.
-        """
-        total = sum((length(reading.left_for_pages()) for reading in readings), timedelta(0))
-        longest = longest_of(total, self._enough, self._longest)
-        self._shared_out, self._longest = longest < self._longest, longest
+    def window_sizer(self) -> WindowSizer:
+        """Return the limits of windows before it is known how much there is to read."""
+        settings = self._settings
+        return WindowSizer(
+            settings.max_concurrent_requests, settings.max_requests_per_second, max_length=settings.sync_window
+        )
 
-    def plan(self, reading: PartitionSync, *, last: bool) -> PagePlan:
-        """Plan a partition, as of now.
+    def tracks_ids(self, partition: Partition) -> bool:
+        """Return True if non-final rows of a partition are looked up by id instead of refetching the lookback."""
+        product = partition.product
+        return self._settings.refreshes_by_id(product) and (partition.direction or "") in product.final
+
+    def lookback(self, partition: Partition, bookmark: Bookmark, until: datetime) -> LookbackPlan:
+        """Plan what a partition refetches.
 
         Args:
-            reading: The partition.
-            last: Whether no other comes after it.
+            partition: The partition.
+            bookmark: What earlier runs read.
+            until: Where reading ends.
         """
-        windows, resume = reading.plan_pages(self._longest)
-        if self._shared_out and last and resume is None:
-            windows = halve_last(windows, self._workers)
-        return PagePlan(windows, resume, reading.plan_lookups())
+        coverage = bookmark.coverage
+        covered = coverage.times
+        length = self._settings.lookback_of(partition.product)
+        covered_since = next((part.start for part in to_windows(covered)), None)
+        refetch = lookback_intervals(covered, length, until, coverage.read_at)
+        tracked = None
+        if self.tracks_ids(partition):
+            late = lookback_intervals(covered, min(self._settings.late_rows, length), until, coverage.read_at)
+            tracked = coverage.tracked & refetch
+            refetch = (refetch - tracked) | late
+        else:
+            refetch |= covered & hour_windows(bookmark.pending_ids.values())
+        return LookbackPlan(refetch, tracked, covered_since, covered - refetch)
+
+    def missing(self, scope: PartitionScope) -> TimeSet:
+        """Return the time that a partition has to read, by whatever path."""
+        return self._missing(scope, scope.until)
+
+    def unclaimed(self, scope: PartitionScope) -> TimeSet:
+        """Return the time that no report reads, and pages have to, as far as that is known now."""
+        return self.missing(scope) - to_intervals(scope.report_windows)
+
+    def reports(self, scope: PartitionScope) -> ReportPlan:
+        """Plan what a partition reads by reports."""
+        settings, bookmark = self._settings, scope.bookmark
+        mode = settings.mode_of(scope.partition.product)
+        missing = self.missing(scope)
+        if page := _resumable_page(scope, missing):
+            missing -= to_intervals([page.window])
+        kept = list(_resumable_reports(scope, missing)) if mode != "sync" else []
+        kept_windows = [report.window for report in kept]
+        # A report that was requested is read although little else is left.
+        by_report = async_intervals(missing, mode, settings.backfill, scope.until) | to_intervals(kept_windows)
+        max_length = min(settings.report_window, bookmark.max_report_window or settings.report_window)
+        now = self._dates.clock()
+        expired = [report for report in kept if now - report.requested_at >= REPORT_STATUS_RETENTION]
+        return ReportPlan(
+            plan_windows(by_report, max_length, kept_windows),
+            resumed=[report for report in kept if report not in expired],
+            expired=expired,
+            stale=[report for report in bookmark.reports if report not in kept],
+        )
+
+    def pages(self, scope: PartitionScope, max_length: timedelta) -> PagePlan:
+        """Plan what a partition reads by pages, as of now.
+
+        Args:
+            scope: The partition, whose reports are planned or read.
+            max_length: How long a window may be.
+        """
+        is_async = self._settings.mode_of(scope.partition.product) == "async"
+        until = scope.until if is_async else self._dates.end()  # later than when the run was planned
+        read_at = scope.read_at if scope.report_windows else self._dates.now()
+        missing = self._missing(scope, until)
+        by_pages = missing - to_intervals(scope.report_windows)
+        page = _resumable_page(scope, by_pages)
+        windows = plan_windows(by_pages, max_length, [page.window] if page else [])
+        if page:
+            # Rows of the pages before may have changed since: the next run looks back from when they were read.
+            read_at = min(read_at, page.read_at)
+        return PagePlan(windows, page, self._id_batches(scope, missing), until, read_at)
+
+    def shared_pages(self, scope: PartitionScope, sizer: WindowSizer, *, is_last: bool) -> PagePlan:
+        """Plan what a partition reads by pages within a run whose windows are shared among workers.
+
+        Args:
+            scope: The partition.
+            sizer: How long windows may be.
+            is_last: True if no other partition follows.
+        """
+        plan = self.pages(scope, sizer.max_length)
+        if not (sizer.is_shared and is_last and plan.resume_from is None):
+            return plan
+        windows = halve_last(plan.windows, sizer.workers)
+        return PagePlan(windows, None, plan.id_batches, plan.until, plan.read_at)
+
+    def fall_back(self, scope: PartitionScope, missing_ids: Iterable[str]) -> TimeSet:
+        """Return the time to refetch because the API does not find ids that it listed.
+
+        That is the time of their rows, and all later time that this run does not read anyway.
+        """
+        first = min(scope.bookmark.pending_ids[name] for name in missing_ids)
+        # The hour may be the last one of the row's window.
+        return scope.lookback.kept & since(first - MAX_SYNC_WINDOW)
+
+    def sync_windows(self, times: TimeSet) -> list[TimeWindow]:
+        """Return a set of time as windows of at most `sync_window_hours`."""
+        return split(times, self._settings.sync_window)
+
+    def _missing(self, scope: PartitionScope, until: datetime) -> TimeSet:
+        return between(self._start(scope), until) - scope.bookmark.coverage.times
+
+    def _start(self, scope: PartitionScope) -> datetime:
+        """Return where to start. Where that moves with the clock, windows that earlier runs began are continued."""
+        dates, product, start_date = self._dates, scope.partition.product, self._settings.start_date
+        earliest, start = dates.earliest(product), dates.start(product)
+        if start_date is None:
+            covered_since = scope.lookback.covered_since
+            start = max(min(start, covered_since or start), earliest)
+        elif start_date >= earliest:
+            return start
+        begun = [
+            window.start
+            for window in _begun_windows(scope)
+            if window.end > earliest and window.start >= earliest - RESUME_GRACE
+        ]
+        return min([start, *begun])
+
+    def _id_batches(self, scope: PartitionScope, missing: TimeSet) -> list[tuple[str, ...]]:
+        """Return the ids to look up, without those of rows that a window reads anyway."""
+        if scope.lookback.tracked is None:
+            return []
+        pending = scope.bookmark.pending_ids
+        apart = {hour for hour in set(pending.values()) if hour_windows([hour]) not in missing}
+        return batch_ids(name for name, hour in pending.items() if hour in apart)
+
+
+def total_unclaimed(planner: Planner, scopes: Iterable[PartitionScope]) -> timedelta:
+    """Return how much time a run reads by pages, over all partitions, as far as that is known now."""
+    return sum((duration(planner.unclaimed(scope)) for scope in scopes), timedelta(0))
+
+
+def batch_ids(ids: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return ids in batches of as many as one lookup takes."""
+    names = list(ids)
+    return [tuple(names[at : at + IDS_PER_REQUEST]) for at in range(0, len(names), IDS_PER_REQUEST)]
+
+
+def _begun_windows(scope: PartitionScope) -> Iterator[TimeWindow]:
+    """Yield the windows of the open page and of the requested reports, if they belong to this query."""
+    page = scope.bookmark.page
+    if page and page.query == scope.query.fingerprint:
+        yield page.window
+    yield from (report.window for report in scope.bookmark.reports if _belongs(scope, report))
+
+
+def _belongs(scope: PartitionScope, report: PendingReport) -> bool:
+    return report.fingerprint == scope.query.report_fingerprint(report.window)
+
+
+def _resumable_reports(scope: PartitionScope, missing: TimeSet) -> Iterator[PendingReport]:
+    """Yield the requested reports that are needed, none for time that another one covers."""
+    for report in scope.bookmark.reports:
+        if _belongs(scope, report) and is_resumable(report.window, missing):
+            missing -= to_intervals([report.window])
+            yield report
+
+
+def _resumable_page(scope: PartitionScope, missing: TimeSet) -> PageCursor | None:
+    page = scope.bookmark.page
+    return page if page and page.query == scope.query.fingerprint and is_resumable(page.window, missing) else None

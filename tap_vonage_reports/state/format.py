@@ -1,28 +1,31 @@
-"""What the Singer state of this tap looks like, and what is made of one that looks otherwise.
+"""The format of one partition's Singer state: its keys, how they are read, and how they are written.
 
-State of other shapes is read without loss: what is not known to be covered is read again. What cannot be told apart
-from damage is refused.
+State of other shapes is read without loss: time that is not known to be covered is read again. State that looks
+damaged is rejected.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
 from tap_vonage_reports.errors import StateError
-from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS, parse_time
+from tap_vonage_reports.intervals import TimeWindow, bounds
+from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS, format_timestamp, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from tap_vonage_reports.state.coverage import Coverage
+
 T = TypeVar("T")
 
-LOOKED_UP = r"^[!-+\--~]{1,200}\Z"
-"""An id that can be asked for: ids stand in a list with commas between them."""
+LOOKUP_ID = r"^[!-+\--~]{1,200}\Z"
+"""An id that can be looked up: a request lists ids with commas between them."""
 
 BOOKMARKS = "bookmarks"
 PARTITIONS = "partitions"
@@ -42,15 +45,15 @@ SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_ke
 
 @dataclass(frozen=True)
 class PageCursor:
-    """Where to go on inside a window: the next page's cursor, with the query that it belongs to.
+    """Where to resume inside a window: the cursor of the next page, and the query that it belongs to.
 
     Attributes:
         window: The window.
         cursor: Where its next page begins.
-        iv: What goes with the cursor, where the API gave anything.
+        iv: What belongs to the cursor, where the API gave any.
         query: Fingerprint of the query that the cursor belongs to.
         read_at: When the pages before were read.
-        tracked: Whether the rows of the pages before that are not final were kept by id.
+        is_tracked: True if the non-final rows of the pages before are tracked by id.
     """
 
     window: TimeWindow
@@ -58,18 +61,18 @@ class PageCursor:
     iv: str | None
     query: str
     read_at: datetime
-    tracked: bool = False
+    is_tracked: bool = False
 
 
 @dataclass(frozen=True)
 class PendingReport:
-    """A report that was asked for and has not been read.
+    """A report that was requested and has not been read.
 
     Attributes:
         request_id: The API's name for it.
         window: What it covers.
         fingerprint: Fingerprint of the whole request.
-        requested_at: When it was asked for, on Vonage's clock.
+        requested_at: When it was requested, on Vonage's clock.
     """
 
     request_id: str
@@ -83,22 +86,26 @@ class PartitionState:
     """What the state of a partition says.
 
     Attributes:
-        until: The end of what was read; who sets it back by hand wants to read again from there.
-        covered: What was read completely; None where nothing but its end is said.
-        read_at: When each of that was read; None where that is not said.
-        page: Where to go on inside a window.
-        reports: What was asked for and not read.
-        tracked: The time whose rows that are not final are all in `open`.
-        open: Ids of rows to look up again, each with the hour of its row.
+        until: The end of what was read. Someone who sets it back by hand wants to read again from there.
+        covered: What was read completely; None where the state names only its end.
+        read_at: When each of that was read; None where the state does not say.
+        row_filter: Fingerprint of the filters that the coverage belongs to.
+        page: Where to resume inside a window.
+        reports: Reports that were requested and not read.
+        max_report_window: The longest window whose report was not truncated; None where none was.
+        tracked: The time whose non-final rows are all in `pending_ids`.
+        pending_ids: Ids of rows to look up again, each with the hour of its row.
     """
 
     until: datetime | None
     covered: list[TimeWindow] | None
     read_at: list[datetime | None]
+    row_filter: str
     page: PageCursor | None
     reports: list[PendingReport]
+    max_report_window: timedelta | None
     tracked: list[TimeWindow]
-    open: dict[str, datetime]
+    pending_ids: dict[str, datetime]
 
 
 def read_partition(state: Mapping[str, Any], stream: str) -> PartitionState:
@@ -111,87 +118,122 @@ def read_partition(state: Mapping[str, Any], stream: str) -> PartitionState:
     Raises:
         StateError: It is malformed.
     """
-    return _partition(_convert(state, _PartitionShape, stream), stream)
+    return parse_partition(convert(state, PartitionShape, stream), stream)
 
 
-def check_state(state: object, streams: Mapping[str, object]) -> None:
-    """Refuse a state that this tap cannot have been meant to get.
-
-    Args:
-        state: What --state holds.
-        streams: The streams of the tap, by name.
-
-    Raises:
-        StateError: It is no Singer state, is malformed, or speaks of none of the tap's streams.
-    """
-    if not isinstance(state, dict):
-        msg = "The state is not a JSON object. Pass the file that the last run's STATE was saved to."
-        raise StateError(msg)
-    bookmarks = state.get(BOOKMARKS, {})
-    if not isinstance(bookmarks, dict) or (state and BOOKMARKS not in state):
-        msg = "The state has no object 'bookmarks'. Pass the value of a STATE message, not the message or another file."
-        raise StateError(msg)
-    if bookmarks and not set(bookmarks) & set(streams):
-        msg = "The state speaks of no stream of this tap. It may belong to another tap; pass the right one, or none."
-        raise StateError(msg)
-    try:
-        msgspec.json.encode(state)
-    except (ValueError, OverflowError):
-        msg = "The state holds text or a number that JSON cannot carry. Pass the state of this tap as it was written."
-        raise StateError(msg) from None
-    for stream, bookmark in bookmarks.items():
-        _convert(bookmark, _SdkStreamShape, stream)
-        if stream in streams:
-            _check_stream(_convert(bookmark, _StreamShape, stream), stream)
+def write_coverage(state: dict[str, Any], replication_key: str, coverage: Coverage, row_filter: str) -> None:
+    """Write the coverage of a partition, which is not empty, to its state."""
+    ends = coverage.ends
+    changes: dict[str, Any] = {
+        REPLICATION_KEY: replication_key,
+        REPLICATION_VALUE: format_timestamp(ends[-1]),
+        COVERED: bounds(coverage.times),
+        **({QUERY: row_filter} if row_filter else {}),
+    }
+    times = [format_timestamp(coverage.read_at[end]) if end in coverage.read_at else None for end in ends]
+    if any(times[:-1]):
+        changes[READ_AT] = times
+    elif times[-1]:
+        changes[READ_AT] = times[-1]
+    else:
+        state.pop(READ_AT, None)
+    if coverage.tracked.empty:
+        state.pop(TRACKED, None)
+    else:
+        changes[TRACKED] = bounds(coverage.tracked)
+    state.update(changes)  # in one step, because a signal may interrupt between two
 
 
-def _check_stream(shape: _StreamShape, stream: str) -> None:
-    _time(shape.replication_key_value, REPLICATION_VALUE, stream)
-    for partition in shape.partitions:
-        _partition(partition, stream)
-    if _repeated(partition.context for partition in shape.partitions):
-        msg = f"The state of stream {stream} names a partition twice. Remove the one that reaches less far."
-        raise StateError(msg)
+def clear_coverage(state: dict[str, Any]) -> None:
+    """Remove from the state of a partition everything that says what was read."""
+    for key in (COVERED, REPLICATION_VALUE, READ_AT, PAGE, QUERY, TRACKED, OPEN):
+        state.pop(key, None)
 
 
-def adopt_stream_bookmark(stream_state: dict[str, Any], partitions: list[dict[str, Any]]) -> bool:
-    """Carry over a bookmark that stands at the stream itself, as taps without partitions write it.
-
-    It is only safe where the stream has a single partition: with more, nobody knows which of them the
-    bookmark speaks of, and the others would start where it ends.
-
-    Args:
-        stream_state: The state of a stream.
-        partitions: The contexts of all its partitions.
-
-    Returns:
-        Whether a bookmark was there that could not be used.
-    """
-    if REPLICATION_VALUE not in stream_state or stream_state.get(PARTITIONS):
-        return False
-    value = stream_state.pop(REPLICATION_VALUE)
-    stream_state.pop(REPLICATION_KEY, None)
-    if len(partitions) != 1:
-        return True
-    stream_state[PARTITIONS] = [{CONTEXT: dict(partitions[0]), REPLICATION_VALUE: value}]
-    return False
+def write_page(state: dict[str, Any], page: PageCursor | None) -> None:
+    """Write the page to resume at, or remove it."""
+    if page is None:
+        state.pop(PAGE, None)
+        return
+    state[PAGE] = {
+        "date_start": format_timestamp(page.window.start),
+        "date_end": format_timestamp(page.window.end),
+        "cursor": page.cursor,
+        **({"iv": page.iv} if page.iv else {}),
+        QUERY: page.query,
+        READ_AT: format_timestamp(page.read_at),
+        **({TRACKED: True} if page.is_tracked else {}),
+    }
 
 
-# What a state may look like; keys that are not named here may be anything.
+def write_reports(state: dict[str, Any], reports: Iterable[PendingReport]) -> None:
+    """Write the reports that were requested and not read."""
+    written = [
+        {
+            "request_id": report.request_id,
+            "date_start": format_timestamp(report.window.start),
+            "date_end": format_timestamp(report.window.end),
+            "fingerprint": report.fingerprint,
+            "requested_at": format_timestamp(report.requested_at),
+        }
+        for report in reports
+    ]
+    if written:
+        state[REPORTS] = written
+    else:
+        state.pop(REPORTS, None)
+
+
+def write_max_report_window(state: dict[str, Any], length: timedelta) -> None:
+    """Write the longest window whose report was not truncated, in hours."""
+    state[REPORT_HOURS] = length / timedelta(hours=1)
+
+
+def write_pending_ids(state: dict[str, Any], names: Mapping[datetime, list[str]]) -> None:
+    """Write the pending ids of some hours, one step for each hour; an hour without any is removed."""
+    written = state.setdefault(OPEN, {})
+    for hour, some in names.items():
+        if some:
+            written[format_timestamp(hour)] = some
+        else:
+            written.pop(format_timestamp(hour), None)
+    if not written:
+        del state[OPEN]
+
+
+def clear_pending_ids(state: dict[str, Any]) -> None:
+    """Remove all pending ids."""
+    state.pop(OPEN, None)
+
+
+def write_progress(state: dict[str, Any]) -> None:
+    """Write the marker by which the SDK knows that progress is kept."""
+    state[SDK_MARKERS[0]] = {}
+
+
+def clear_progress(state: dict[str, Any]) -> None:
+    """Remove the SDK's markers."""
+    for marker in SDK_MARKERS:
+        state.pop(marker, None)
+
+
+# The shapes that a state may have; keys that are not named here may hold anything.
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
-_Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=LOOKED_UP)]
+_Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=LOOKUP_ID)]
 _Hours: TypeAlias = Annotated[float, msgspec.Meta(ge=1, le=1_000_000)]
 
 
-class _SdkShape(msgspec.Struct, kw_only=True):
+class SdkShape(msgspec.Struct, kw_only=True):
     """What the SDK reads of a state, of this tap's streams or others."""
 
     progress_markers: dict[str, Any] = {}
 
 
-class _SdkStreamShape(_SdkShape):
-    partitions: list[_SdkShape] = []
+class SdkStreamShape(SdkShape):
+    """What the SDK reads of a stream's state."""
+
+    partitions: list[SdkShape] = []
 
 
 class _PageShape(msgspec.Struct):
@@ -212,7 +254,9 @@ class _ReportShape(msgspec.Struct):
     requested_at: str
 
 
-class _PartitionShape(_SdkShape):
+class PartitionShape(SdkShape):
+    """The state of a partition."""
+
     context: dict[str, Any]
     replication_key_value: str | None = None
     covered: list[tuple[str, str]] | msgspec.UnsetType = msgspec.UNSET
@@ -225,28 +269,33 @@ class _PartitionShape(_SdkShape):
     open: dict[str, list[_Id]] = {}
 
 
-class _StreamShape(_SdkShape):
-    partitions: list[_PartitionShape] = []
+class StreamShape(SdkShape):
+    """The state of a stream."""
+
+    partitions: list[PartitionShape] = []
     replication_key_value: str | None = None
 
 
-def _partition(shape: _PartitionShape, stream: str) -> PartitionState:
+def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
+    """Return what the state of a partition says, with times parsed and contradictions rejected."""
     covered = None
     if shape.covered is not msgspec.UNSET:
         covered = [_window(start, end, COVERED, stream) for start, end in shape.covered]
     elif shape.read_at or shape.query:
-        # This tap writes these together: what was read has been lost, and the end alone says too much.
-        raise _malformed(stream, COVERED)
+        # This tap writes these together: the coverage is lost, and its end alone claims too much.
+        raise malformed(stream, COVERED)
     reports = [_report(report, stream) for report in shape.reports or []]
-    if _repeated(report.request_id for report in reports):
-        raise _malformed(stream, REPORTS)
+    if has_repeats(report.request_id for report in reports):
+        raise malformed(stream, REPORTS)
     hours = {_hour(text, stream): names for text, names in shape.open.items()}
     return PartitionState(
-        _time(shape.replication_key_value, REPLICATION_VALUE, stream),
+        parse_optional_time(shape.replication_key_value, REPLICATION_VALUE, stream),
         covered,
         _read_at(shape, len(covered or ()), stream),
+        shape.query,
         _page(shape.page, stream) if shape.page else None,
         reports,
+        None if shape.report_hours is None else timedelta(hours=shape.report_hours),
         [_window(start, end, TRACKED, stream) for start, end in shape.tracked],
         {name: hour for hour, names in hours.items() for name in names},
     )
@@ -255,23 +304,23 @@ def _partition(shape: _PartitionShape, stream: str) -> PartitionState:
 def _hour(text: str, stream: str) -> datetime:
     hour = _needed_time(text, OPEN, stream)
     if hour.year not in PLAUSIBLE_YEARS or hour != hour.replace(minute=0, second=0, microsecond=0):
-        raise _malformed(stream, OPEN)
+        raise malformed(stream, OPEN)
     return hour
 
 
-def _read_at(shape: _PartitionShape, parts: int, stream: str) -> list[datetime | None]:
-    """When each part was read; a single time is that of the last part."""
+def _read_at(shape: PartitionShape, parts: int, stream: str) -> list[datetime | None]:
+    """Return when each part was read; a single time belongs to the last part."""
     if not isinstance(shape.read_at, list):
-        return ([None] * parts + [_time(shape.read_at, READ_AT, stream)])[-parts:] if parts else []
+        return ([None] * parts + [parse_optional_time(shape.read_at, READ_AT, stream)])[-parts:] if parts else []
     if len(shape.read_at) != parts:
-        raise _malformed(stream, READ_AT)
-    return [_time(time, READ_AT, stream) for time in shape.read_at]
+        raise malformed(stream, READ_AT)
+    return [parse_optional_time(time, READ_AT, stream) for time in shape.read_at]
 
 
 def _page(shape: _PageShape, stream: str) -> PageCursor:
     window = _window(shape.date_start, shape.date_end, PAGE, stream)
-    # Of a page that does not say when it was read, it is known that its window lay in the past.
-    read_at = _time(shape.read_at, PAGE, stream) or window.end
+    # A page without the time when it was read is at least as old as the end of its window.
+    read_at = parse_optional_time(shape.read_at, PAGE, stream) or window.end
     return PageCursor(window, shape.cursor, shape.iv or None, shape.query, read_at, shape.tracked)
 
 
@@ -287,11 +336,12 @@ def _report(shape: _ReportShape, stream: str) -> PendingReport:
 def _window(start: str, end: str, key: str, stream: str) -> TimeWindow:
     window = TimeWindow(_needed_time(start, key, stream), _needed_time(end, key, stream))
     if window.end < window.start:
-        raise _malformed(stream, key)
+        raise malformed(stream, key)
     return window
 
 
-def _time(text: str | None, key: str, stream: str) -> datetime | None:
+def parse_optional_time(text: str | None, key: str, stream: str) -> datetime | None:
+    """Return the time that a key of the state holds; None where it holds none."""
     return _needed_time(text, key, stream) if text else None
 
 
@@ -299,23 +349,30 @@ def _needed_time(text: str, key: str, stream: str) -> datetime:
     try:
         return parse_time(text)
     except ValueError:
-        raise _malformed(stream, key) from None
+        raise malformed(stream, key) from None
 
 
-def _convert(state: object, shape: type[T], stream: str) -> T:
+def convert(state: object, shape: type[T], stream: str) -> T:
+    """Return a part of the state in one of the shapes of this module.
+
+    Raises:
+        StateError: It has another shape.
+    """
     try:
         return msgspec.convert(state, shape)
     except msgspec.ValidationError as error:
-        # Of the library's words only the place, which consists of the names above.
-        raise _malformed(stream, str(error).partition(" - at ")[2].strip("`$.")) from None
+        # Only the place of the library's message is safe to show: it consists of the keys above.
+        raise malformed(stream, str(error).partition(" - at ")[2].strip("`$.")) from None
 
 
-def _repeated(values: Iterable[object]) -> bool:
+def has_repeats(values: Iterable[object]) -> bool:
+    """Return True if a value occurs twice. Values need not be hashable."""
     values = list(values)
     return any(values.count(value) > 1 for value in values)
 
 
-def _malformed(stream: str, place: str) -> StateError:
+def malformed(stream: str, place: str) -> StateError:
+    """Return the error for a state that is malformed at a place, named by the keys that lead to it."""
     at = f" (at {place})" if place else ""
     return StateError(
         f"The state of stream {stream} is malformed{at}. Pass the state of this tap as it was written, or none to "

@@ -1,95 +1,146 @@
-"""The pages of a run: read ahead by several workers, window by window, in the order in which they are needed."""
+"""The sync path: what the partitions of a run read by pages, prefetched by several workers."""
 
 from __future__ import annotations
 
+import logging
 from collections import deque
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tap_vonage_reports.api.request_context import RequestContext
+from tap_vonage_reports.extract.pages.commit import WindowCommitter
+from tap_vonage_reports.extract.pages.id_lookups import LookupCommitter, LookupResult, fetch_by_ids
 from tap_vonage_reports.extract.pages.pagination import Page, iter_pages
 from tap_vonage_reports.extract.pages.prefetch import Prefetcher
-from tap_vonage_reports.extract.status_tracking import LookupResult, fetch_by_ids
+from tap_vonage_reports.extract.reader import Chunk
+from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.planning.planner import PagePlan, total_unclaimed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Iterator, Sequence
 
     from tap_vonage_reports.api.client import ReportsClient
-    from tap_vonage_reports.extract.reading import PartitionSync
-    from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
-    from tap_vonage_reports.planning.planner import PagePlan, PagePlanner
+    from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.planning.planner import Planner
+
+logger = logging.getLogger(__name__)
 
 
 class PageFetcher:
-    """The windows of all partitions of a run, and the workers that they share. Only the main thread uses it."""
+    """Fetches the pages of all partitions of a run. Only the main thread uses it."""
 
-    def __init__(self, client: ReportsClient, reports: ReportScheduler, planner: PagePlanner, *, workers: int) -> None:
-        """Set up an empty queue.
+    def __init__(
+        self,
+        client: ReportsClient,
+        planner: Planner,
+        *,
+        workers: int,
+        is_ready: Callable[[PartitionSync], bool],
+        poll_all: Callable[[], None],
+    ) -> None:
+        """Set up a fetcher.
 
         Args:
             client: The API.
-            reports: The reports of the run: what they hold of a partition comes before its pages.
-            planner: Says what each partition reads by pages.
-            workers: How many windows are read at once.
+            planner: Plans what each partition reads by pages.
+            workers: How many windows are read at the same time.
+            is_ready: Returns False while a partition has reports to read. Its pages wait for these, so that they
+                reach to the present.
+            poll_all: Polls all fetchers; called after each page, and several times a second while there is none.
         """
         self._client = client
-        self._reports = reports
         self._planner = planner
-        self._ahead: Prefetcher[Page | LookupResult] = Prefetcher(workers)
+        self._sizer = planner.window_sizer()
+        self._is_ready = is_ready
+        self._poll_all = poll_all
+        self._prefetcher: Prefetcher[Page | LookupResult] = Prefetcher(workers)
         self._coming: deque[PartitionSync] = deque()
         self._plans: dict[PartitionSync, PagePlan] = {}
 
-    def expect(self, readings: Iterable[PartitionSync]) -> None:
-        """Take the partitions of the run, in the order in which they will be read."""
-        self._coming = deque(readings)
-        self._planner.expect(self._coming)
-        self.feed()
+    def prepare(self, syncs: Sequence[PartitionSync]) -> None:
+        """Take the partitions of the run, and prefetch the first pages."""
+        self._coming = deque(syncs)
+        self._sizer.share(total_unclaimed(self._planner, syncs))
+        self.poll()
 
-    def feed(self) -> None:
-        """Start what comes next while the workers have too little to do.
-
-        Partitions that have reports to read come when these are read, so that their pages reach to the present.
-        """
-        while self._coming and self._ahead.hungry and not self._reports.left(self._coming[0]):
+    def poll(self) -> None:
+        """Start on the next partitions while there are fewer tasks than workers."""
+        while self._coming and self._prefetcher.has_idle_workers and self._is_ready(self._coming[0]):
             self._start(self._coming.popleft())
 
-    def plan(self, reading: PartitionSync) -> PagePlan:
-        """What a partition reads by pages; its first page is being fetched from now on."""
-        if reading not in self._plans:
-            self.forget(reading)
-            self._start(reading)
-        return self._plans[reading]
+    def read(self, sync: PartitionSync) -> Iterator[Chunk]:
+        """Yield the pages of a partition in order of time, and then the rows that are looked up by id."""
+        if sync not in self._plans:
+            self.release(sync)
+            self._start(sync)
+        plan = self._plans[sync]
+        _log_plan(sync, plan)
+        windows, lookups = WindowCommitter(sync, plan), LookupCommitter(sync, len(plan.id_batches))
+        with closing(self._prefetcher.consume(sync, self._poll_all)) as items:
+            for item in items:
+                yield lookups.chunk(item) if isinstance(item, LookupResult) else windows.chunk(item)
+        # A window may have brought some of them meanwhile.
+        if missing := lookups.missing & sync.bookmark.pending_ids.keys():
+            yield from self._fall_back(sync, missing)
 
-    def pages(
-        self, reading: PartitionSync, meanwhile: Callable[[], None]
-    ) -> Generator[tuple[int, Page | LookupResult], None, None]:
-        """The pages of a partition that has been planned, in order of time, and then the rows that were looked up.
-
-        Args:
-            reading: The partition.
-            meanwhile: Called after each page, and several times a second while there is none.
-
-        Yields:
-            The number of the window, from 0, and a page of it; then the number of the look-up, from the number of
-            windows on, and what it has found.
-
-        Raises:
-            ApiError: The API refuses a page.
-            FatalApiError: The API cannot be used at all.
-        """
-        return self._ahead.take(reading, meanwhile)
-
-    def forget(self, reading: PartitionSync) -> None:
-        """Read no more pages of a partition."""
-        self._plans.pop(reading, None)
-        self._coming = deque(other for other in self._coming if other is not reading)
+    def release(self, sync: PartitionSync) -> None:
+        """Fetch no more pages for a partition."""
+        self._plans.pop(sync, None)
+        self._coming = deque(other for other in self._coming if other is not sync)
 
     def close(self) -> None:
-        """Drop everything that was read ahead, and let the workers go."""
-        self._ahead.close()
+        """Drop everything that was prefetched, and stop the workers."""
+        self._prefetcher.close()
 
-    def _start(self, reading: PartitionSync) -> None:
-        plan = self._plans[reading] = self._planner.plan(reading, last=not self._coming)
-        client, query = self._client, reading.query
-        pages = [partial(iter_pages, client, query, window, plan.place_in(window)) for window in plan.windows]
-        lookups = [partial(fetch_by_ids, client, query, ids) for ids in plan.lookups]
-        self._ahead.add(reading, [*pages, *lookups], reading.outcome.cost)
+    def _start(self, sync: PartitionSync) -> None:
+        """Plan a partition and queue its requests."""
+        plan = self._plans[sync] = self._planner.shared_pages(sync, self._sizer, is_last=not self._coming)
+        sync.until, sync.read_at = plan.until, plan.read_at
+        if plan.resume_from is None:
+            sync.bookmark.clear_page()
+        client, query, metrics = self._client, sync.query, sync.result.fetched
+        pages = [partial(iter_pages, client, query, window, plan.cursor_in(window)) for window in plan.windows]
+        lookups = [partial(fetch_by_ids, client, query, ids) for ids in plan.id_batches]
+        self._prefetcher.add(sync, [*pages, *lookups], metrics)
+
+    def _fall_back(self, sync: PartitionSync, missing: set[str]) -> Iterator[Chunk]:
+        """Refetch by windows what could not be looked up by ids.
+
+        These pages are not prefetched: the workers wait until what comes next is taken.
+        """
+        logger.warning(
+            "%s: the API does not find %d rows by their ids although it listed them; refetching the lookback by "
+            "windows instead. If this persists, set status_refresh to window",
+            sync.partition,
+            len(missing),
+        )
+        refetch = self._planner.fall_back(sync, missing)
+        sync.ids_reliable = False
+        sync.result.fetched.refetch |= refetch
+        sync.bookmark.reopen(refetch)
+        plan = PagePlan(self._planner.sync_windows(refetch), None, [], sync.until, sync.read_at)
+        _log_plan(sync, plan)
+        committer, context = WindowCommitter(sync, plan), RequestContext(metrics=sync.result.fetched)
+        for window in plan.windows:
+            for page in iter_pages(self._client, sync.query, window, None, context):
+                self._poll_all()
+                yield committer.chunk(page)
+        yield Chunk(partial(sync.bookmark.untrack, missing), checkpoint_due=True, rows=[])
+
+
+def _log_plan(sync: PartitionSync, plan: PagePlan) -> None:
+    """Log in one line what is read by pages."""
+    if plan.windows:
+        logger.info(
+            "%s: syncing %s in %d %s%s",
+            sync.partition,
+            TimeWindow(plan.windows[0].start, plan.windows[-1].end),
+            len(plan.windows),
+            "window" if len(plan.windows) == 1 else "windows",
+            " (resuming one)" if plan.resume_from else "",
+        )
+    if plan.id_batches:
+        logger.info("%s: looking up rows that are not final (%d ids)", sync.partition, sum(map(len, plan.id_batches)))
+    if not (plan.windows or plan.id_batches or sync.report_windows):
+        logger.info("%s: nothing to read, all is covered until %s", sync.partition, f"{sync.until:%Y-%m-%d %H:%M}")

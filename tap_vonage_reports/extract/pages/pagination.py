@@ -1,8 +1,8 @@
-"""Sync path: the pages of a window, by cursor and iv.
+"""Cursor paging: the pages of one window, by `cursor` and `iv`.
 
-Each request is built from the original parameters plus `cursor` and `iv` of the last answer. The links of
-an answer are only a source for these two where the body lacks them: real ones have lost `date_start` and
-`date_end` [confirmed], and their host is never contacted.
+Each request is built from the original parameters plus `cursor` and `iv` of the last answer. The links of an answer
+are only a source for these two where the body lacks them: real ones have lost `date_start` and `date_end`
+[confirmed], and their host is never contacted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tap_vonage_reports.errors import (
     WindowInFutureError,
 )
 from tap_vonage_reports.metrics import FetchMetrics
-from tap_vonage_reports.timestamps import format_query_time
+from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.api.responses import ApiResponse
     from tap_vonage_reports.intervals import TimeWindow
+    from tap_vonage_reports.planning.partition import Query
     from tap_vonage_reports.state.format import PageCursor
 
     Fetch: TypeAlias = Callable[[Mapping[str, str]], ApiResponse]
@@ -45,11 +46,9 @@ LAST_PAGE = "SUCCESS"
 MORE_PAGES = "TRUNCATED"
 REMEMBERED_PAGES = 3
 MAX_CURSOR_CHARACTERS = 1 << 14
-"""Characters of a cursor, or of what goes with it: twice what servers take in an address, as a rule."""
-END_MARGIN = timedelta(seconds=60)
-"""How far behind Vonage's clock a query has to end (60 s is what works in production [confirmed])."""
+"""The length of a cursor or an iv: twice what servers usually accept in an address."""
 END_MARGIN_AFTER_REJECTION = END_MARGIN + timedelta(seconds=300)
-"""The same once the API has found a bound that is not in the past (a production client's cure [confirmed])."""
+"""The end margin once the API has found a bound that is not in the past (a production client's cure [confirmed])."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,12 @@ class Page:
     """One page of a window.
 
     Attributes:
-        records: The rows as they came, at most 1000 [confirmed], less those repeated from the pages before.
-        repeated: How many rows were repeated; the API has counted (and billed) them all the same.
+        records: The rows as they came, at most 1000 [confirmed], without those repeated from the pages before.
         cursor: Where the next page begins; None on the last page.
-        iv: What goes with the cursor; None where the API gave none.
-        answered_at: When the API gave this page, on its clock.
-        window: What was asked for; shorter than planned when the API's clock demanded it.
+        iv: What belongs to the cursor; None where the API gave none.
+        answered_at: When the API returned this page, on its clock.
+        window: The requested window; shorter than planned when the API's clock demanded it.
+        repeated: How many rows were repeated; the API has counted (and billed) them all the same.
     """
 
     records: list[dict[str, Any]]
@@ -73,14 +72,14 @@ class Page:
     repeated: int = 0
 
     @property
-    def last(self) -> bool:
-        """Whether the window ends with this page."""
+    def is_last(self) -> bool:
+        """True if the window ends with this page."""
         return self.cursor is None
 
 
 def iter_pages(
     client: ReportsClient,
-    query: Mapping[str, str],
+    query: Query,
     window: TimeWindow,
     resume: PageCursor | None = None,
     context: RequestContext | None = None,
@@ -89,61 +88,59 @@ def iter_pages(
 
     Args:
         client: The API.
-        query: Product, account, and whatever else narrows the query; no dates.
+        query: The query of the partition.
         window: What to read.
-        resume: The page of this window to go on at.
-        context: How urgent the requests are, the means to end their waits, and what they are counted in.
+        resume: The page of this window to resume at.
+        context: How urgent the requests are, what cancels them, and where they are counted.
 
-    If the API refuses a cursor, the window is read again from its first page, once.
+    If the API rejects a cursor, the window is read again from its first page, once.
 
     Yields:
-        Pages in the API's order. The last one has `last` set; without it the window was not read.
+        Pages in the API's order. The last one has `is_last` set; without it the window is incomplete.
 
     Raises:
-        PaginationError: The pages do not add up.
+        PaginationError: The pages are inconsistent.
         ApiError: See `ReportsClient.records`.
     """
     context = context or RequestContext()
-    repeats, cost = PageDeduplicator(), context.metrics or FetchMetrics()
+    repeats, metrics = PageDeduplicator(), context.metrics or FetchMetrics()
     fetch = partial(client.records, context=context)
-    pulled = 0
+    fetched = 0
     try:
         for page in map(repeats.without, _iter_from(fetch, query, window, resume)):
-            pulled += cost.count_page(page.records, window, repeated=page.repeated)
+            fetched += metrics.count_page(page.records, window, repeated=page.repeated)
             yield page
-    except _CursorRefusedError:
-        logger.warning("The API refused the cursor inside %s: reading the window from its first page", window)
+    except _CursorRejectedError:
+        logger.warning("The API rejected the cursor inside %s; reading the window from its first page", window)
         try:
             for page in map(repeats.without, _iter_from(fetch, query, window)):
-                pulled -= cost.count_page(page.records, window, repeated=page.repeated, known=pulled)
+                fetched -= metrics.count_page(page.records, window, repeated=page.repeated, known=fetched)
                 yield page
-        except _CursorRefusedError as again:
-            raise again.refusal from None
+        except _CursorRejectedError as again:
+            raise again.error from None
 
 
-class _CursorRefusedError(Exception):
-    """The API did not take a cursor that it has given. How long one lives is not documented."""
+class _CursorRejectedError(Exception):
+    """The API rejected a cursor that it had returned. How long one lives is not documented [unknown]."""
 
-    def __init__(self, refusal: RequestRejectedError) -> None:
+    def __init__(self, error: RequestRejectedError) -> None:
         super().__init__()
-        self.refusal = refusal
+        self.error = error
 
 
-def _iter_from(
-    fetch: Fetch, query: Mapping[str, str], window: TimeWindow, resume: PageCursor | None = None
-) -> Iterator[Page]:
-    """The pages of a window from the first, or from `resume`, to the last."""
+def _iter_from(fetch: Fetch, query: Query, window: TimeWindow, resume: PageCursor | None = None) -> Iterator[Page]:
+    """Yield the pages of a window from the first, or from `resume`, to the last."""
     if resume:
         page = _fetch_page(fetch, query, window, resume.cursor, resume.iv)
         seen: set[str | None] = {resume.cursor}
     else:
         page = _first_page(fetch, query, window)
         seen = set()
-    while not page.last:
+    while not page.is_last:
         if page.cursor in seen:
             msg = (
-                "The API gave the same cursor twice, so the window cannot be read to its end. The next run reads "
-                "it again; if this lasts, set a smaller sync_window_hours so that a window fits fewer pages."
+                "The API returned the same cursor twice, so this window is incomplete. The next run retries it. "
+                "If this persists, lower sync_window_hours."
             )
             raise PaginationError(msg)
         yield page
@@ -152,52 +149,45 @@ def _iter_from(
     yield page
 
 
-def _first_page(fetch: Fetch, query: Mapping[str, str], window: TimeWindow) -> Page:
-    """The first page; of a shorter window where the API finds that this one does not end in the past."""
+def _first_page(fetch: Fetch, query: Query, window: TimeWindow) -> Page:
+    """Fetch the first page; of a shorter window where the API finds that this one does not end in the past."""
     try:
         return _fetch_page(fetch, query, window)
-    except WindowInFutureError as refusal:
-        if refusal.answered_at is None:
+    except WindowInFutureError as error:
+        if error.answered_at is None:
             raise
-        shorter = window.until(refusal.answered_at - END_MARGIN_AFTER_REJECTION)
+        shorter = window.until(error.answered_at - END_MARGIN_AFTER_REJECTION)
         if shorter.start == shorter.end:
-            return Page([], None, None, refusal.answered_at, shorter)
+            return Page([], None, None, error.answered_at, shorter)
     return _fetch_page(fetch, query, shorter)
 
 
 def _fetch_page(
-    fetch: Fetch, query: Mapping[str, str], window: TimeWindow, cursor: str | None = None, iv: str | None = None
+    fetch: Fetch, query: Query, window: TimeWindow, cursor: str | None = None, iv: str | None = None
 ) -> Page:
-    place = {"cursor": cursor, "iv": iv}
-    parameters = {
-        **query,
-        "date_start": format_query_time(window.start),
-        "date_end": format_query_time(window.end),
-        **{name: value for name, value in place.items() if value},
-    }
     try:
-        return _page(fetch(parameters), window)
+        return _page(fetch(query.params(window, cursor, iv)), window)
     except CredentialsRevokedError:
         raise
-    except RequestRejectedError as refusal:
+    except RequestRejectedError as error:
         if cursor:
-            raise _CursorRefusedError(refusal) from None
+            raise _CursorRejectedError(error) from None
         raise
 
 
 class PageDeduplicator:
-    """The rows of the pages just before, to drop those that come again.
+    """Drops rows already seen on the last three pages.
 
-    The result set may shift while it is paged (its order and stability are not documented). A row that comes
-    again with another content is newer, and passes.
+    The result set may shift while it is paged (its order and stability are not documented [unknown]). A row that comes
+    again with other content is newer, and is kept.
     """
 
     def __init__(self) -> None:
         self._before: deque[dict[str, int]] = deque(maxlen=REMEMBERED_PAGES)
 
     def without(self, page: Page) -> Page:
-        """The page without the rows that stood on the pages before."""
-        # Hashes, for the rows of many windows at once would take much memory. A wrong hit takes the same id, too.
+        """Return the page without the rows seen on the pages before."""
+        # Hashes, because the rows of many windows would take much memory. A false match needs the same id, too.
         hashes = [(_key(row), hash(msgspec.json.encode(row))) for row in page.records]
         fresh = [
             row
@@ -220,8 +210,8 @@ def _page(answer: ApiResponse, window: TimeWindow) -> Page:
         return Page(records, None, None, answer.at, window)
     if status != MORE_PAGES:
         msg = (
-            "The API answered with a request_status that is neither SUCCESS nor TRUNCATED, so it is not known whether "
-            "the window ends here. The next run reads it again; if this lasts, the API's rules have changed."
+            "The API returned a request_status that is neither SUCCESS nor TRUNCATED, so this window may be "
+            "incomplete. The next run retries it. If this persists, the API has changed: please open an issue."
         )
         raise PaginationError(msg)
     link = _next_link(body)
@@ -229,21 +219,22 @@ def _page(answer: ApiResponse, window: TimeWindow) -> Page:
     iv = _text(body.get("iv")) or link.get("iv")
     if len(cursor or "") > MAX_CURSOR_CHARACTERS or len(iv or "") > MAX_CURSOR_CHARACTERS:
         msg = (
-            "The API gave a cursor that is too long to be sent back. The next run reads the window again; if this "
-            "lasts, the API's rules have changed."
+            "The API returned a cursor that is too long to send back, so this window is incomplete. The next run "
+            "retries it. If this persists, the API has changed: please open an issue."
         )
         raise PaginationError(msg)
     if not cursor:
         msg = (
-            "The API says that there are more records (TRUNCATED) but gives no cursor to them. The next run reads the "
-            "window again; if this lasts, set a smaller sync_window_hours so that a window fits one page."
+            "The API says that there are more records (TRUNCATED) but returned no cursor to them, so this window is "
+            "incomplete. The next run retries it. If this persists, lower sync_window_hours so that a window fits one "
+            "page."
         )
         raise PaginationError(msg)
     return Page(records, cursor, iv, answer.at, window)
 
 
 def _next_link(body: Mapping[str, Any]) -> dict[str, str]:
-    """The parameters of the link to the next page; nothing else of it is used."""
+    """Return the parameters of the link to the next page; nothing else of it is used."""
     try:
         href = body["_links"]["next"]["href"]
         parameters = parse_qs(urlsplit(href).query) if isinstance(href, str) else {}

@@ -1,4 +1,4 @@
-"""A queue whose items wait on disk."""
+"""DiskQueue: a queue whose items wait on disk, for pages that are prefetched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 IN_MEMORY_BYTES = 1 << 16
-"""What is smaller than this in all, such as pages without rows, is not worth a file."""
+"""Less than this, such as pages without rows, is not worth a file."""
 
 
 class _Stored(NamedTuple):
@@ -26,10 +26,10 @@ class _Stored(NamedTuple):
 
 
 class DiskQueue(Generic[T]):
-    """First in, first out. For one thread at a time; closing it gives back all that it takes up."""
+    """A first-in, first-out queue for one thread at a time. Closing it frees memory and disk."""
 
     def __init__(self) -> None:
-        """Make an empty spool."""
+        """Make an empty queue."""
         self._entries: deque[T | _Stored] = deque()
         self._file: IO[bytes] | None = None
 
@@ -37,11 +37,11 @@ class DiskQueue(Generic[T]):
         return len(self._entries)
 
     def append(self, item: T, *, store: bool = True) -> None:
-        """Put an item at the end.
+        """Add an item at the end.
 
         Args:
             item: The item.
-            store: Whether it goes to the disk; else it stays in memory as it is.
+            store: True to write it to disk; else it stays in memory as it is.
 
         Raises:
             PrefetchStorageError: It cannot be stored.
@@ -49,7 +49,7 @@ class DiskQueue(Generic[T]):
         self._entries.append(self._write(item) if store else item)
 
     def popleft(self) -> T:
-        """Take the first item.
+        """Remove and return the first item.
 
         Raises:
             PrefetchStorageError: It cannot be read.
@@ -60,16 +60,11 @@ class DiskQueue(Generic[T]):
             self.close()
         return item
 
-    @property
-    def closed(self) -> bool:
-        """Whether it takes up nothing."""
-        return not self._entries and self._file is None
-
     def close(self) -> None:
         """Drop what is left, and the file."""
         self._entries.clear()
         if self._file:
-            with suppress(OSError):  # what could not be stored is not wanted any more
+            with suppress(OSError):  # its content is of no use any more
                 self._file.close()
             self._file = None
 
@@ -77,11 +72,11 @@ class DiskQueue(Generic[T]):
         content = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
         with _checked():
             if self._file is None:
-                # Nobody else can read it, and it is gone when it is closed, or the process ends.
-                self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix="vonage-pages-")  # noqa: SIM115 - closed with the spool
+                # Nobody else can read it, and it is gone when it is closed or the process ends.
+                self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix="vonage-pages-")  # noqa: SIM115 - closed with the queue
             start = self._file.seek(0, 2)
             self._file.write(content)
-            self._file.flush()  # a full disk is told of here, and not where the item is taken
+            self._file.flush()  # a full disk is reported here, not where the item is taken
         return _Stored(start, len(content))
 
     def _read(self, entry: _Stored) -> T:

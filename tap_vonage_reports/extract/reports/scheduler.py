@@ -1,134 +1,46 @@
-"""Async path: the life of a report: requested, awaited, downloaded, verified, forgotten.
+"""Requests and polls the report jobs of a run, within one budget of reports in flight.
 
-Its id is in state before it is waited for, so that a killed run never asks (and pays) for it twice. One budget
-of reports in flight holds for the whole run; reports of streams that come later are requested as soon as there
-is room, in the order in which they will be needed.
+A report's id is in a written STATE before anything waits for it, so that a killed run never requests (and pays for) it
+twice. Reports of partitions that come later are requested as soon as there is room, in the order in which they are
+needed. Requests and polls are one try each: what fails is rescheduled, so that nothing here holds up records that are
+ready to be written.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import Enum
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
-from tap_vonage_reports.api.responses import rows_announced
 from tap_vonage_reports.api.retry import final_error
-from tap_vonage_reports.config.settings import fingerprint
-from tap_vonage_reports.errors import (
-    ApiError,
-    ArchiveError,
-    ReportError,
-    ReportLimitError,
-    RequestRejectedError,
-    RetriableApiError,
-)
-from tap_vonage_reports.intervals import TimeWindow, cut, spans
+from tap_vonage_reports.errors import ApiError, ReportLimitError, RequestRejectedError, RetriableApiError
+from tap_vonage_reports.extract.reports.job import Action, Failures, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.intervals import split, to_intervals
 from tap_vonage_reports.state.format import PendingReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-    from datetime import datetime
-    from typing import TypeAlias
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
 
     from tap_vonage_reports.api.client import ReportsClient
-    from tap_vonage_reports.extract.reading import PartitionSync
-
-    Accept: TypeAlias = Callable[[BinaryIO, int | None], int]
+    from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.planning.planner import ReportPlan
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = (1.0, 30.0)
-"""How long to wait between two looks at a report: at first, and at most."""
+"""The interval between two polls of a report: at first, and at most."""
 POLL_GROWTH = 1.5
-STATE_KEPT_DAYS = 4
-"""How long Vonage keeps the state of a report [confirmed]."""
-MIN_REPORT_WINDOW = timedelta(hours=1)
-"""A window whose report is cut short is halved down to this."""
-MAX_REQUESTS = 3
-"""A report that failed, was aborted or has vanished is asked for this often in all."""
-MAX_DOWNLOADS = 3
 MAX_UNREAD = 50
-"""Reports that may have been requested and not yet read; the rest waits, so that no file expires unread."""
-WORD_EVERY_SECONDS = 60.0
+"""Reports that may be requested and not yet read. The others wait, so that no file expires unread (after 72 hours
+[confirmed])."""
+MAX_WAIT_SECONDS = 60.0
 NOT_FOUND = 404
-RESUME_HINT = "The next run takes the same report up"
-
-
-class ReportStatus(Enum):
-    """Where a report is in its life. The API's six states [confirmed], and the one before them."""
-
-    PLANNED = "wanted"
-    PENDING = "PENDING"
-    PROCESSING = "PROCESSING"
-    SUCCESS = "SUCCESS"
-    TRUNCATED = "TRUNCATED"
-    FAILED = "FAILED"
-    ABORTED = "ABORTED"
-
-
-RUNNING = frozenset({ReportStatus.PENDING, ReportStatus.PROCESSING})
-
-
-@dataclass(eq=False)
-class ReportJob:
-    """One report that the run needs.
-
-    Attributes:
-        reading: The partition that it is for.
-        window: What it covers.
-        stage: Where it is in its life.
-        request_id: The API's name for it, once it has one.
-        requested_at: When it was asked for, on Vonage's clock.
-        link: Where its file is.
-        count: How many rows it announces.
-        requests: How often it was asked for.
-        renewals: How often it was asked for again because its file was no good.
-        error: What went wrong for good.
-        since: When it entered its stage, on this machine's monotonic clock.
-        fetched: When its download began, likewise.
-        next_look: When to look at it again, likewise.
-        pause: Seconds between two looks.
-        failed_polls: How many polls have failed in a row.
-        failing_since: When the first of these failed, on this machine's monotonic clock.
-    """
-
-    reading: PartitionSync
-    window: TimeWindow
-    stage: ReportStatus = ReportStatus.PLANNED
-    request_id: str = ""
-    requested_at: datetime | None = None
-    link: str = ""
-    count: int | None = None
-    requests: int = 0
-    renewals: int = 0
-    error: ApiError | None = None
-    since: float = 0
-    fetched: float = 0
-    next_look: float = 0
-    pause: float = POLL_SECONDS[0]
-    failed_polls: int = 0
-    failing_since: float = 0
-
-    def __str__(self) -> str:
-        """The report for a log line."""
-        return f"{self.reading.partition}: report of {self.window}"
-
-    def enter(self, stage: ReportStatus) -> None:
-        """Go on to another stage."""
-        if stage is not self.stage:
-            self.stage, self.since = stage, time.monotonic()
 
 
 class ReportScheduler:
-    """All reports of a run, in the order in which they are needed, and the budget that they share.
-
-    Only the main thread uses it: it writes state.
-    """
+    """All report jobs of a run, in the order in which they are needed. Only the main thread uses it."""
 
     def __init__(
         self,
@@ -136,389 +48,273 @@ class ReportScheduler:
         *,
         budget: int,
         timeout: timedelta,
-        save: Callable[[], None],
-        delay_factor: float = 1,
+        checkpoint: Callable[[], None],
+        defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """Set up an empty queue.
+        """Set up a scheduler without jobs.
 
         Args:
             client: The API.
             budget: How many reports may be in flight.
             timeout: How long a report may take to start, and again to finish.
-            save: Writes the state.
-            delay_factor: Scale of the pauses.
+            checkpoint: Writes STATE.
+            defer_signals: Defers signals for the length of a `with` block.
         """
         self._client = client
         self._budget = budget
         self._timeout = timeout
-        self._save = save
-        self._pace = delay_factor
-        self._reports: list[ReportJob] = []
-        self._not_before = 0.0
+        self._checkpoint = checkpoint
+        self._defer_signals = defer_signals
+        self._jobs: list[ReportJob] = []
+        self._no_requests_before = 0.0
         self._full_since: float | None = None
+        self._failed_requests = Failures()
 
-    def add(self, reading: PartitionSync) -> None:
-        """Plan the reports of a partition, take up those of earlier runs, and cancel what does not fit any more."""
-        windows, kept = reading.plan_reports()
-        known = {report.window: report for report in kept}
-        for old in reading.bookmark.reports:
-            if old not in kept:
-                self._drop(reading, old)
-        for window in windows:
-            report = ReportJob(reading, window)
-            if window in known:
-                self._take_up(report, known[window])
-            self._reports.append(report)
+    def add(self, sync: PartitionSync, plan: ReportPlan) -> None:
+        """Add the reports of a partition: resume those of earlier runs, and cancel those that are stale."""
+        for report in plan.stale:
+            self._cancel_stale(sync, report)
+        resumed = {report.window: report for report in plan.resumed}
+        expired = {report.window: report for report in plan.expired}
+        for window in plan.windows:
+            job = ReportJob(sync, window)
+            if window in resumed:
+                self._resume(job, resumed[window])
+            elif window in expired:
+                sync.bookmark.remove_report(expired[window].request_id)
+            self._jobs.append(job)
 
-    def left(self, reading: PartitionSync | None = None) -> int:
-        """How many reports are still to be read, of one partition or of all."""
-        return sum(reading is None or report.reading is reading for report in self._reports)
+    def remaining(self, sync: PartitionSync | None = None) -> int:
+        """Return how many reports are still to be read, of one partition or of all."""
+        return sum(sync is None or job.sync is sync for job in self._jobs)
 
-    def first(self, reading: PartitionSync) -> ReportJob | None:
-        """The next report of a partition; None when all are read."""
-        return next((report for report in self._reports if report.reading is reading), None)
+    def in_flight(self) -> int:
+        """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
+        return sum(job.is_running for job in self._jobs)
 
-    def pump(self) -> None:
-        """Look at the reports that are due, and request others where there is room."""
+    def next_job(self, sync: PartitionSync) -> ReportJob | None:
+        """Return the next job of a partition; None when all are read."""
+        return next((job for job in self._jobs if job.sync is sync), None)
+
+    def __contains__(self, job: ReportJob) -> bool:
+        """Return True unless a job was read, released or split."""
+        return job in self._jobs
+
+    def poll(self) -> None:
+        """Poll the reports that are due, and request others where there is room."""
         now = time.monotonic()
-        for report in list(self._reports):
-            if report.stage in RUNNING and not report.error and report.next_look <= now:
-                self._look(report)
-        while time.monotonic() >= self._not_before and (wanted := self._next_wanted()):
-            if not self._request(wanted):
+        for job in list(self._jobs):
+            if job.is_running and job.next_poll <= now:
+                self._poll_status(job)
+        while time.monotonic() >= self._no_requests_before and (planned := self._next_planned()):
+            if not self._request(planned):
                 break
 
-    @contextmanager
-    def opened(self, report: ReportJob, accept: Accept) -> Generator[BinaryIO | None, None, None]:
-        """Wait for a report, download and verify it.
+    def idle_seconds(self) -> float:
+        """Return how long there is nothing to poll or request."""
+        now = time.monotonic()
+        due = [job.next_poll for job in self._jobs if job.is_running]
+        if self._no_requests_before > now:
+            due.append(self._no_requests_before)
+        return min(max(0.01, min(due, default=now) - now), MAX_WAIT_SECONDS)
+
+    def complete(self, job: ReportJob) -> None:
+        """Remove a job whose rows are written."""
+        self._jobs.remove(job)
+        job.sync.bookmark.remove_report(job.request_id)
+
+    def release(self, sync: PartitionSync) -> None:
+        """Request no more reports for a partition. Those in flight stay in the state for the next run."""
+        self._jobs = [job for job in self._jobs if job.sync is not sync]
+
+    def request_again(self, job: ReportJob, reason: str) -> None:
+        """Request a report once more because it did not lead to its rows, unless that was done often enough.
 
         Args:
-            report: What `first` gave.
-            accept: Reads the file to its end and gives its number of rows, or an `ArchiveError` unless it is whole.
-
-        Yields:
-            Its file, whole and verified; None for a report without rows.
-
-        Raises:
-            ReportSplit: It was cut short; `first` gives the shorter ones that were asked for instead.
-            ReportError: It does not lead to its rows.
-            ApiError: The API refuses it.
+            job: The job.
+            reason: What happened to its report, as the end of a sentence.
         """
-        while True:
-            self._wait(report)
-            if report.count == 0 and not report.link:
-                yield None
-                return
-            with self._file_for(report) as file:
-                if self._fetch(report, file, accept):
-                    report.reading.outcome.cost.count_file(report.count or 0, report.window)
-                    yield file
-                    return
+        self._apply(job, job.request_again(reason))
 
-    @contextmanager
-    def _file_for(self, report: ReportJob) -> Generator[BinaryIO, None, None]:
-        """A temporary file that nobody else can read, and that is gone when it is closed, or the process ends."""
-        try:
-            file = cast("BinaryIO", tempfile.TemporaryFile(prefix="vonage-report-"))  # noqa: SIM115 - closed below
-        except OSError as error:
-            raise self._not_stored(report, error) from None
-        try:
-            yield file
-        finally:
-            with suppress(OSError):  # what could not be stored is not wanted any more
-                file.close()
-
-    def settle(self, report: ReportJob) -> None:
-        """Note that a report was read to its end."""
-        self._reports.remove(report)
-        report.reading.bookmark.forget_report(report.request_id)
-
-    def abandon(self, reading: PartitionSync) -> None:
-        """Ask for no more reports of a partition; those that were asked for stay in state for the next run."""
-        self._reports = [report for report in self._reports if report.reading is not reading]
-
-    def _in_flight(self) -> int:
-        """How many reports are at work. Those that are given up count no more: nobody looks at them."""
-        return sum(report.stage in RUNNING and not report.error for report in self._reports)
-
-    def _next_wanted(self) -> ReportJob | None:
-        unread = sum(report.stage is not ReportStatus.PLANNED and not report.error for report in self._reports)
-        if self._in_flight() >= self._budget or unread >= MAX_UNREAD:
+    def _next_planned(self) -> ReportJob | None:
+        unread = sum(job.status is not ReportStatus.PLANNED and not job.error for job in self._jobs)
+        if self.in_flight() >= self._budget or unread >= MAX_UNREAD:
             return None
-        ending: set[PartitionSync] = set()
-        for report in self._reports:
-            if report.error:
-                ending.add(report.reading)  # what follows will not be read by this run
-            elif report.stage is ReportStatus.PLANNED and report.reading not in ending:
-                return report
+        failed: set[PartitionSync] = set()
+        for job in self._jobs:
+            if job.error:
+                failed.add(job.sync)  # this run does not read what follows
+            elif job.status is ReportStatus.PLANNED and job.sync not in failed:
+                return job
         return None
 
-    def _request(self, report: ReportJob) -> bool:
-        """Ask for a report; whether it makes sense to ask for another one now."""
-        body = report.reading.report_body(report.window)
+    def _request(self, job: ReportJob) -> bool:
+        """Request a report. Return True if it makes sense to request another one now."""
         try:
-            answer = self._client.create_report(body)
-        except ReportLimitError as full:
-            self._make_do(report, full)
+            # A signal between the request and the STATE that names it would lose the report, and its price.
+            with self._defer_signals():
+                response = self._client.create_report(job.sync.query.report_body(job.window))
+                self._on_created(job, str(response.body["request_id"]), response.at)
+        except ReportLimitError as error:
+            self._lower_limit(job, error)
             return False
+        except RetriableApiError as error:
+            return self._retry_request(job, error)
         except ApiError as error:
-            for other in self._reports:
-                if other.reading is report.reading and other.stage is ReportStatus.PLANNED:
-                    other.error = error
-            return True
-        self._full_since = None
-        report.reading.outcome.cost.count_report()
-        report.requests += 1
-        report.request_id, report.requested_at = str(answer.body["request_id"]), answer.at
-        report.enter(ReportStatus.PENDING)
-        self._look_later(report, first=True)
-        report.reading.bookmark.remember_report(
-            PendingReport(report.request_id, report.window, fingerprint(body), answer.at)
-        )
-        self._save()
-        logger.info("%s: requested", report)
+            self._fail_planned(job.sync, error)
         return True
 
-    def _make_do(self, report: ReportJob, full: ReportLimitError) -> None:
-        """Go on with as many reports as the API has room for; but not for ever with none."""
+    def _on_created(self, job: ReportJob, request_id: str, requested_at: datetime) -> None:
+        self._full_since = None
+        self._failed_requests.reset()
+        job.sync.result.fetched.count_report()
+        job.requests += 1
+        job.request_id, job.requested_at = request_id, requested_at
+        job.set_status(ReportStatus.PENDING, time.monotonic())
+        self._schedule_poll(job, is_first=True)
+        fingerprint = job.sync.query.report_fingerprint(job.window)
+        job.sync.bookmark.add_report(PendingReport(request_id, job.window, fingerprint, requested_at))
+        self._checkpoint()
+        logger.info("%s: requested", job)
+
+    def _lower_limit(self, job: ReportJob, error: ReportLimitError) -> None:
+        """Lower the concurrency limit to the reports in flight; fail if none could be created for `report_timeout`."""
         now = time.monotonic()
-        in_flight = self._in_flight()
-        self._not_before = now + min(max(1.0, full.retry_after), self._timeout.total_seconds()) * self._pace
+        in_flight = self.in_flight()
+        pause = min(max(1.0, error.retry_after), self._timeout.total_seconds())
+        self._no_requests_before = now + pause * self._client.retry_policy.delay_factor
         if self._full_since is None:
             self._full_since = now
-            logger.info("The API takes no more reports now: going on with %d at once", max(1, in_flight))
+            logger.info("The API accepts no more reports now; continuing with %d at a time", max(1, in_flight))
         elif not in_flight and now - self._full_since > self._timeout.total_seconds():
-            report.error = full
+            job.error = error
         self._budget = max(1, in_flight)
 
-    def _take_up(self, report: ReportJob, known: PendingReport) -> None:
-        """Go on with a report that an earlier run has asked for, if it can still be there."""
-        if not can_be_taken_up(known, self._client.clock.now()):
-            report.reading.bookmark.forget_report(known.request_id)
-            return
-        report.request_id, report.requested_at = known.request_id, known.requested_at
-        report.requests = 1
-        report.enter(ReportStatus.PENDING)
-        logger.info("%s: taken up, requested by an earlier run", report)
-
-    def _drop(self, reading: PartitionSync, old: PendingReport) -> None:
-        """Cancel a report that nobody needs any more; it may well have finished or be gone."""
-        try:
-            self._client.cancel_report(old.request_id)
-        except ApiError as error:
-            logger.debug("A report that is not needed could not be cancelled: %s", error)
-        reading.bookmark.forget_report(old.request_id)
-
-    def _look(self, report: ReportJob) -> None:
-        """Ask for the state of a report, and act on it."""
-        try:
-            body = self._client.report_status(report.request_id).body
-        except RequestRejectedError as refusal:
-            if refusal.status == NOT_FOUND:
-                self._ask_again(report, "is gone")
-            else:
-                report.error = refusal
-            return
-        except RetriableApiError as error:
-            self._poll_again(report, error)
-            return
-        except ApiError as error:
-            report.error = error
-            return
-        report.failed_polls = 0
-        try:
-            stage = ReportStatus(str(body.get("request_status")))
-        except ValueError:
-            stage = ReportStatus.PLANNED
-        if stage is ReportStatus.PLANNED:
-            report.error = self._problem(
-                report, "has a state that the API's documents do not name", "The API has changed"
-            )
-            return
-        report.enter(stage)
-        _ON_STAGE[stage](self, report, body)
-
-    def _poll_again(self, report: ReportJob, failure: RetriableApiError) -> None:
-        """Schedule another poll after one that failed, or give up after as many as any request is tried.
+    def _retry_request(self, job: ReportJob, error: RetriableApiError) -> bool:
+        """Schedule another request after one that failed. Return True if the partition was given up instead.
 
         Raises:
-            UnreachableError: There was no connection in the last poll.
+            UnreachableError: There is no connection to the API.
         """
         now = time.monotonic()
-        if not report.failed_polls:
-            report.failing_since = now
-        report.failed_polls += 1
+        self._failed_requests.add(now)
+        seconds = self._retry_seconds(job, self._failed_requests, error, "request")
+        if seconds is None:
+            self._failed_requests.reset()
+            self._fail_planned(job.sync, error)
+            return True
+        self._no_requests_before = now + seconds
+        return False
+
+    def _fail_planned(self, sync: PartitionSync, error: ApiError) -> None:
+        for job in self._jobs:
+            if job.sync is sync and job.status is ReportStatus.PLANNED:
+                job.error = error
+
+    def _resume(self, job: ReportJob, report: PendingReport) -> None:
+        """Resume a report that an earlier run requested."""
+        job.request_id, job.requested_at = report.request_id, report.requested_at
+        job.requests = 1
+        job.set_status(ReportStatus.PENDING, time.monotonic())
+        logger.info("%s: resuming report from an earlier run", job)
+
+    def _cancel_stale(self, sync: PartitionSync, report: PendingReport) -> None:
+        """Cancel a report that nobody needs any more; it may have finished, or be gone."""
+        try:
+            self._client.cancel_report(report.request_id)
+        except ApiError as error:
+            logger.debug("A stale report could not be cancelled: %s", error)
+        sync.bookmark.remove_report(report.request_id)
+
+    def _poll_status(self, job: ReportJob) -> None:
+        """Request the status of a report, and act on it."""
+        try:
+            body = self._client.report_status(job.request_id).body
+        except RequestRejectedError as error:
+            if error.status == NOT_FOUND:
+                self.request_again(job, "report vanished")
+            else:
+                job.error = error
+        except RetriableApiError as error:
+            self._retry_poll(job, error)
+        except ApiError as error:
+            job.error = error
+        else:
+            job.failed_polls.reset()
+            self._apply(job, job.on_status(body, time.monotonic(), self._timeout))
+
+    def _apply(self, job: ReportJob, transition: Transition) -> None:
+        """Act on what an answer means."""
+        if transition.status:
+            job.set_status(transition.status, time.monotonic())
+        job.error = transition.error
+        if transition.action is Action.POLL:
+            self._schedule_poll(job)
+        elif transition.action is Action.DOWNLOAD:
+            job.link, job.row_count = transition.link, transition.row_count
+        elif transition.action is Action.SPLIT:
+            self._split(job)
+        elif transition.action is Action.REQUEST_AGAIN:
+            logger.warning("%s: %s, requesting it again", job, transition.reason)
+            job.sync.bookmark.remove_report(job.request_id)
+            job.request_id, job.link, job.row_count = "", "", None
+            job.set_status(ReportStatus.PLANNED, time.monotonic())
+        elif transition.reason:
+            job.sync.bookmark.remove_report(job.request_id)
+
+    def _split(self, job: ReportJob) -> None:
+        """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
+        logger.info("%s: truncated by the API, requesting shorter ones", job)
+        max_length, bookmark = job.half(), job.sync.bookmark
+        bookmark.remove_report(job.request_id)
+        bookmark.cap_report_window(max_length)
+        jobs: list[ReportJob] = []
+        for other in self._jobs:
+            if other is job or (other.sync is job.sync and other.status is ReportStatus.PLANNED):
+                jobs += [ReportJob(other.sync, piece) for piece in split(to_intervals([other.window]), max_length)]
+            else:
+                jobs.append(other)
+        self._jobs = jobs
+        self._checkpoint()
+
+    def _retry_poll(self, job: ReportJob, error: RetriableApiError) -> None:
+        """Schedule another poll after one that failed.
+
+        Raises:
+            UnreachableError: There is no connection to the API.
+        """
+        now = time.monotonic()
+        job.failed_polls.add(now)
+        seconds = self._retry_seconds(job, job.failed_polls, error, "poll")
+        if seconds is None:
+            job.error = error
+        else:
+            job.next_poll = now + seconds
+
+    def _retry_seconds(self, job: ReportJob, failures: Failures, error: RetriableApiError, what: str) -> float | None:
+        """Return how long to wait before the next try; None where there is none.
+
+        Raises:
+            UnreachableError: There is no connection to the API.
+        """
         policy = self._client.retry_policy
-        if policy.gives_up(report.failed_polls, failure, now - report.failing_since):
-            error = final_error(failure)
-            if not isinstance(error, ApiError):
-                raise error from failure
-            report.error = error
-            return
-        seconds = policy.delay_seconds(report.failed_polls, failure)
-        report.next_look = now + seconds
+        if policy.gives_up(failures.count, error, time.monotonic() - failures.since):
+            final = final_error(error)
+            if final is not error:
+                raise final from error
+            return None
+        seconds = policy.delay_seconds(failures.count, error)
         logger.warning(
-            "%s: poll failed (%s), try %d of %d in %.1f s",
-            report,
-            failure.reason,
-            report.failed_polls + 1,
+            "%s: %s failed (%s), try %d of %d in %.1f s",
+            job,
+            what,
+            error.reason,
+            failures.count + 1,
             policy.max_tries,
             seconds,
         )
+        return seconds
 
-    def _on_flight(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
-        if time.monotonic() - report.since > self._timeout.total_seconds():
-            doing = "started" if report.stage is ReportStatus.PENDING else "finished"
-            minutes = self._timeout.total_seconds() / 60
-            report.error = self._problem(
-                report,
-                f"has not {doing} within {minutes:g} minutes",
-                f"Set report_timeout_minutes higher or report_window_days lower. {RESUME_HINT}",
-            )
-        self._look_later(report)
-
-    def _on_success(self, report: ReportJob, body: Mapping[str, Any]) -> None:
-        report.count, report.link = rows_announced(body), _link(body)
-        if not report.link and report.count != 0:
-            self._ask_again(report, "has finished without a file")
-
-    def _on_truncated(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
-        """Rows are missing: ask for its halves, and for no other report that is longer than these."""
-        longest = max((report.window.end - report.window.start) / 2, MIN_REPORT_WINDOW)
-        if not longest < report.window.end - report.window.start:
-            report.error = self._problem(
-                report,
-                "was cut short by the API although it covers no more than an hour",
-                "Narrow the stream by filters, or read it by pages (fetch_mode sync)",
-            )
-            return
-        logger.info("%s: cut short by the API, asking for shorter ones", report)
-        bookmark = report.reading.bookmark
-        bookmark.forget_report(report.request_id)
-        bookmark.report_hours = longest / timedelta(hours=1)
-        renewed: list[ReportJob] = []
-        for other in self._reports:
-            if other is report or (other.reading is report.reading and other.stage is ReportStatus.PLANNED):
-                renewed += [ReportJob(other.reading, piece) for piece in cut(spans([other.window]), longest)]
-            else:
-                renewed.append(other)
-        self._reports = renewed
-        self._save()
-
-    def _on_failure(self, report: ReportJob, _body: Mapping[str, Any]) -> None:
-        self._ask_again(report, f"ended as {report.stage.value}")
-
-    def _ask_again(self, report: ReportJob, why: str) -> None:
-        """Put a report back among the wanted, unless that has been done often enough."""
-        if report.requests >= MAX_REQUESTS:
-            report.error = self._problem(report, f"{why}, {report.requests} times", "Ask Vonage support with its id")
-            report.reading.bookmark.forget_report(report.request_id)
-            return
-        logger.warning("%s: it %s, asking for it again", report, why)
-        report.reading.bookmark.forget_report(report.request_id)
-        report.request_id, report.link, report.count = "", "", None
-        report.failed_polls = 0
-        report.enter(ReportStatus.PLANNED)
-
-    def _wait(self, report: ReportJob) -> None:
-        """Wait until a report is there.
-
-        Raises:
-            ApiError: It will not be.
-            ReportSplit: It was cut short, and others stand in its place.
-        """
-        started = told = time.monotonic()
-        while True:
-            self.pump()
-            if report.error:
-                raise report.error
-            if report not in self._reports:
-                raise ReportSplit
-            if report.stage is ReportStatus.SUCCESS:
-                return
-            now = time.monotonic()
-            if now - told >= WORD_EVERY_SECONDS:
-                told = now
-                minutes = (now - started) / 60
-                logger.info(
-                    "%s: %s, %.0f min so far, %d in flight", report, report.stage.value, minutes, self._in_flight()
-                )
-            time.sleep(self._pause(now))
-
-    def _pause(self, now: float) -> float:
-        """How long there is nothing to do."""
-        looks = [report.next_look for report in self._reports if report.stage in RUNNING and not report.error]
-        if self._not_before > now:
-            looks.append(self._not_before)
-        return min(max(0.01, min(looks, default=now) - now), WORD_EVERY_SECONDS)
-
-    def _look_later(self, report: ReportJob, *, first: bool = False) -> None:
-        report.pause = POLL_SECONDS[0] if first else min(report.pause * POLL_GROWTH, POLL_SECONDS[1])
-        report.next_look = time.monotonic() + report.pause * self._pace
-
-    def _fetch(self, report: ReportJob, file: BinaryIO, accept: Accept) -> bool:
-        """Download a report; False when it has to be awaited again."""
-        report.fetched = time.monotonic()
-        for number in range(MAX_DOWNLOADS):
-            file.seek(0)
-            file.truncate()
-            try:
-                self._client.download(report.link, file)
-                report.count = accept(file, report.count)
-            except RequestRejectedError as refusal:
-                if refusal.status != NOT_FOUND:
-                    raise
-                self._ask_again(report, "has lost its file")
-                return False
-            except RetriableApiError as error:
-                raise self._problem(report, f"could not be downloaded ({error.reason})", RESUME_HINT) from None
-            except ArchiveError as error:
-                last = error
-                logger.warning("%s: its file is no good (%s), download %d", report, error, number + 1)
-            except OSError as error:
-                raise self._not_stored(report, error) from None
-            else:
-                return True
-        if report.renewals:
-            raise self._problem(report, f"has a file that is no good: {last}", "Ask Vonage support with its id")
-        report.renewals += 1
-        self._ask_again(report, "has a file that is no good")
-        return False
-
-    def _not_stored(self, report: ReportJob, error: OSError) -> ReportError:
-        advice = (
-            "See that the folder for temporary files (TMPDIR) is there, has room and may be written to; the next run "
-            "reads the same report"
-        )
-        return self._problem(report, f"cannot be stored ({error.strerror})", advice)
-
-    def _problem(self, report: ReportJob, what: str, advice: str) -> ReportError:
-        named = f" {report.request_id}" if report.request_id else ""
-        return ReportError(f"The report{named} of {report.window} {what}. {advice}.")
-
-
-def can_be_taken_up(report: PendingReport, now: datetime) -> bool:
-    """Whether a report that an earlier run has asked for can still be there."""
-    return (now - report.requested_at).days < STATE_KEPT_DAYS
-
-
-class ReportSplit(Exception):  # noqa: N818 - no error: there are others now
-    """A report was cut short, and shorter ones stand in its place."""
-
-
-_ON_STAGE: Mapping[ReportStatus, Callable[[ReportScheduler, ReportJob, Mapping[str, Any]], None]] = {
-    ReportStatus.PENDING: ReportScheduler._on_flight,  # noqa: SLF001 - the class's own table
-    ReportStatus.PROCESSING: ReportScheduler._on_flight,  # noqa: SLF001
-    ReportStatus.SUCCESS: ReportScheduler._on_success,  # noqa: SLF001
-    ReportStatus.TRUNCATED: ReportScheduler._on_truncated,  # noqa: SLF001
-    ReportStatus.FAILED: ReportScheduler._on_failure,  # noqa: SLF001
-    ReportStatus.ABORTED: ReportScheduler._on_failure,  # noqa: SLF001
-}
-
-
-def _link(body: Mapping[str, Any]) -> str:
-    try:
-        link = body["_links"]["download_report"]["href"]
-    except (KeyError, TypeError):
-        return ""
-    return link if isinstance(link, str) else ""
+    def _schedule_poll(self, job: ReportJob, *, is_first: bool = False) -> None:
+        job.poll_interval = POLL_SECONDS[0] if is_first else min(job.poll_interval * POLL_GROWTH, POLL_SECONDS[1])
+        job.next_poll = time.monotonic() + job.poll_interval * self._client.retry_policy.delay_factor

@@ -1,0 +1,113 @@
+"""The published schema of a stream, and the catalog that a user passes in."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.singerlib import Catalog
+
+from tap_vonage_reports.config.schema import KEEP
+from tap_vonage_reports.errors import CatalogError
+from tap_vonage_reports.products import PRODUCTS, personal_kinds
+from tap_vonage_reports.records.parser import KEY_FIELD
+from tap_vonage_reports.records.personal_data import PersonalData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tap_vonage_reports.products import Product
+
+
+def published_schema(product: Product, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a product's records as SCHEMA messages and the catalog have it.
+
+    It lacks the keywords that only this tap understands, which some targets reject (the kind of personal data stands
+    in the catalog's metadata, see `add_personal_metadata`), and the columns that `personal_data: drop` removes.
+
+    Args:
+        product: The product.
+        config: The settings, which `--discover` has not validated.
+    """
+    schema = deepcopy(dict(product.schema))
+    for spec in schema["properties"].values():
+        spec.pop("personal", None)
+        spec.pop("direction", None)
+    for name in personal_data(product, config).dropped_columns:
+        del schema["properties"][name]
+    if writes_parquet(config):
+        # Parquet files hold objects as JSON text, because their keys are not known in advance.
+        for spec in schema["properties"].values():
+            if "object" in spec["type"]:
+                spec["type"] = ["string", "null"]
+                spec["contentMediaType"] = "application/json"
+    return schema
+
+
+def personal_data(product: Product, config: Mapping[str, Any]) -> PersonalData:
+    """Return how a product's personal data is treated.
+
+    Args:
+        product: The product.
+        config: The settings, which `--discover` has not validated.
+    """
+    mode, salt = config.get("personal_data") or KEEP, str(config.get("personal_data_salt") or "")
+    return PersonalData(mode, salt, product.schema, personal_kinds())
+
+
+def writes_parquet(config: Mapping[str, Any]) -> bool:
+    """Return True if rows go to Parquet files.
+
+    Args:
+        config: The settings, which `--discover` has not validated.
+    """
+    files = config.get("batch_config")
+    encoding = files.get("encoding") if isinstance(files, dict) else None
+    return isinstance(encoding, dict) and encoding.get("format") == "parquet"
+
+
+def add_personal_metadata(catalog: dict[str, Any]) -> None:
+    """Add to a catalog's metadata which fields hold personal data, and of what kind (``personal-data``)."""
+    for entry in catalog["streams"]:
+        specs = PRODUCTS[entry["stream"]].schema["properties"]
+        for metadata in entry["metadata"]:
+            kind = specs.get(metadata["breadcrumb"][-1], {}).get("personal") if metadata["breadcrumb"] else None
+            if kind:
+                metadata["metadata"]["personal-data"] = kind
+
+
+def read_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -> Catalog:
+    """Return a catalog of the tap's own streams; keys, columns and types are the tap's, whatever the catalog says.
+
+    Args:
+        content: What `--catalog` holds.
+        config: The settings.
+
+    Raises:
+        CatalogError: It is not a catalog, or names a stream that the tap does not have.
+    """
+    try:
+        if not isinstance(content, Catalog):
+            # The SDK takes a file without "streams" for an empty catalog.
+            streams: Any = content["streams"]
+            content = Catalog.from_dict({"streams": streams})
+    except (KeyError, TypeError, AttributeError, ValueError):
+        msg = "The catalog file is not a Singer catalog. Make a new one with --discover."
+        raise CatalogError(msg) from None
+    if unknown := sorted(set(content) - set(PRODUCTS)):
+        msg = (
+            f"The catalog names streams that this tap does not have: {', '.join(unknown)}. "
+            "Make a new one with --discover."
+        )
+        raise CatalogError(msg)
+    for name, entry in content.items():
+        entry.key_properties = [KEY_FIELD]
+        entry.replication_key = PRODUCTS[name].date_field
+        properties = entry.schema.properties or {}
+        for column in personal_data(PRODUCTS[name], config).dropped_columns & properties.keys():
+            del properties[column]
+            entry.metadata.pop(("properties", column), None)
+        for spec in properties.values():
+            if writes_parquet(config) and "object" in (spec.type or ()):
+                spec.type = ["string", "null"]
+    return content

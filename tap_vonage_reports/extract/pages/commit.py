@@ -1,0 +1,138 @@
+"""Turns pages into chunks: a page in, and out come its rows with the commit that moves the bookmark over them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.extract.reader import Chunk
+from tap_vonage_reports.extract.status_tracking import MAX_PENDING_IDS
+from tap_vonage_reports.state.format import PageCursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from tap_vonage_reports.extract.pages.pagination import Page
+    from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.planning.planner import PagePlan
+
+logger = logging.getLogger(__name__)
+
+PAGES_PER_CHECKPOINT = 10
+"""Inside a window, STATE is due after this many pages: the pages that a kill can cost."""
+
+
+class WindowProgress:
+    """What has come of one window.
+
+    Attributes:
+        is_tracked: True while all its non-final rows are tracked by id.
+        tracked: The ids that it added to those tracked.
+        pages: How many pages came.
+        rows: How many rows came.
+        answered_at: When the API returned the first page, on its clock.
+        started: When the first page was taken, on this machine's monotonic clock.
+    """
+
+    def __init__(self, *, is_tracked: bool) -> None:
+        """Start with the first page of a window.
+
+        Args:
+            is_tracked: True if its non-final rows are to be tracked by id.
+        """
+        self.is_tracked = is_tracked
+        self.tracked: set[str] = set()
+        self.pages = 0
+        self.rows = 0
+        self.answered_at: datetime | None = None
+        self.started = time.monotonic()
+
+    def count(self, page: Page) -> None:
+        """Count a page."""
+        self.pages += 1
+        self.rows += len(page.records)
+        self.answered_at = self.answered_at or page.answered_at
+
+
+class WindowCommitter:
+    """Commits the windows of one plan, which come in order of time, page by page."""
+
+    def __init__(self, sync: PartitionSync, plan: PagePlan) -> None:
+        """Set up a committer.
+
+        Args:
+            sync: The partition.
+            plan: What is read of it by pages.
+        """
+        self._sync = sync
+        self._plan = plan
+        self._windows_left = len(plan.windows)
+        self._progress: WindowProgress | None = None
+
+    def chunk(self, page: Page) -> Chunk:
+        """Return the rows of a page as a chunk."""
+        progress = self._progress = self._progress or WindowProgress(is_tracked=self._tracks(page))
+        progress.count(page)
+        commit: Callable[[], None]
+        if page.cursor is None:
+            self._progress = None
+            self._windows_left -= 1
+            commit, due = partial(self._commit_window, page, progress, self._windows_left), True
+        else:
+            commit = partial(self._commit_page, page, page.cursor, progress)
+            due = progress.pages % PAGES_PER_CHECKPOINT == 0
+        return Chunk(commit, due, page.records)
+
+    def _tracks(self, page: Page) -> bool:
+        """Return True if the non-final rows of a window are tracked, including those of pages read before."""
+        sync, resumed = self._sync, self._plan.cursor_in(page.window)
+        return sync.tracker is not None and sync.ids_reliable and (resumed is None or resumed.is_tracked)
+
+    def _commit_page(self, page: Page, cursor: str, progress: WindowProgress) -> None:
+        sync = self._sync
+        self._track(page, progress)
+        sync.bookmark.commit_page(
+            PageCursor(page.window, cursor, page.iv, sync.query.fingerprint, sync.read_at, progress.is_tracked)
+        )
+
+    def _commit_window(self, page: Page, progress: WindowProgress, windows_left: int) -> None:
+        sync = self._sync
+        self._track(page, progress)
+        # Rows later than the first page's answer may be missing, whatever bound was requested.
+        window = page.window.until(progress.answered_at or page.answered_at)
+        sync.bookmark.commit_window(window, sync.read_at, is_tracked=progress.is_tracked)
+        sync.result.windows += 1
+        seconds = time.monotonic() - progress.started
+        logger.info(
+            "%s: read %s (%s rows in %.1f s; windows left: %d)",
+            sync.partition,
+            page.window,
+            f"{progress.rows:,}",
+            seconds,
+            windows_left,
+        )
+
+    def _track(self, page: Page, progress: WindowProgress) -> None:
+        """Track the non-final rows of a page by their ids, while there is room."""
+        bookmark, tracker = self._sync.bookmark, self._sync.tracker
+        if tracker is None or not progress.is_tracked:
+            return
+        change = tracker.assess(page.records, page.window, self._sync.read_at)
+        fresh = change.pending.keys() - bookmark.pending_ids.keys()
+        if not change.is_complete or len(bookmark.pending_ids) + len(fresh) > MAX_PENDING_IDS:
+            progress.is_tracked = False
+            bookmark.untrack(progress.tracked)
+            reason = "are too many to track" if change.is_complete else "have ids that cannot be looked up"
+            logger.warning(
+                "%s: non-final rows of %s %s; the next run refetches the window",
+                self._sync.partition,
+                page.window,
+                reason,
+            )
+            return
+        progress.tracked |= fresh
+        bookmark.track(change.pending)
+        bookmark.untrack(change.final)

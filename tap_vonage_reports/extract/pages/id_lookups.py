@@ -1,0 +1,107 @@
+"""Lookups of tracked rows by their ids, and what becomes of them in the bookmark."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tap_vonage_reports.errors import CredentialsRevokedError, ProductUnavailableError, RequestRejectedError
+from tap_vonage_reports.extract.reader import Chunk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.api.request_context import RequestContext
+    from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.planning.partition import Query
+
+logger = logging.getLogger(__name__)
+
+LOOKUPS_PER_CHECKPOINT = 50
+"""STATE is due after this many lookups, which together have as many rows as a page."""
+
+
+@dataclass(frozen=True)
+class LookupResult:
+    """What a lookup by ids returned.
+
+    Attributes:
+        ids: The ids that were looked up.
+        records: The rows as they came.
+    """
+
+    ids: tuple[str, ...]
+    records: list[dict[str, Any]]
+
+    @property
+    def missing(self) -> set[str]:
+        """The ids without a row, whatever the answer says of them (`ids_not_found` is one text [confirmed])."""
+        return set(self.ids) - {str(row.get("id")) for row in self.records}
+
+
+def fetch_by_ids(
+    client: ReportsClient, query: Query, ids: tuple[str, ...], context: RequestContext
+) -> Iterator[LookupResult]:
+    """Fetch rows by their ids. They may be of any time, and come on one page [confirmed].
+
+    Args:
+        client: The API.
+        query: The query of the partition.
+        ids: At most 20.
+        context: How urgent the request is, and where it is counted.
+
+    Yields:
+        The rows that exist, once.
+
+    Raises:
+        ApiError: See `ReportsClient.records`. A lookup that the API rejects finds nothing.
+    """
+    try:
+        response = client.records(query.params_by_id(ids), context)
+    except (CredentialsRevokedError, ProductUnavailableError):
+        raise
+    except RequestRejectedError as error:
+        logger.warning("The API rejects lookups by id. %s", error)
+        yield LookupResult(ids, [])
+        return
+    records = response.body["records"]
+    if context.metrics:
+        context.metrics.count_lookup(len(records))
+    yield LookupResult(ids, records)
+
+
+class LookupCommitter:
+    """Turns the lookups of one partition into chunks, and remembers which ids were not found.
+
+    Attributes:
+        missing: Ids that were not found.
+    """
+
+    def __init__(self, sync: PartitionSync, count: int) -> None:
+        """Set up a committer.
+
+        Args:
+            sync: The partition.
+            count: How many lookups there will be.
+        """
+        self.missing: set[str] = set()
+        self._sync = sync
+        self._count = count
+        self._done = 0
+
+    def chunk(self, result: LookupResult) -> Chunk:
+        """Return the rows of a lookup as a chunk."""
+        self.missing |= result.missing
+        self._done += 1
+        due = self._done % LOOKUPS_PER_CHECKPOINT == 0 or self._done == self._count
+        return Chunk(partial(self._commit, result), due, result.records)
+
+    def _commit(self, result: LookupResult) -> None:
+        """Stop tracking the rows that are final now."""
+        sync = self._sync
+        if sync.tracker:
+            bookmark = sync.bookmark
+            bookmark.untrack(sync.tracker.final_ids(result.records, bookmark.pending_ids, sync.read_at))

@@ -1,0 +1,210 @@
+"""The async path: waits for reports, downloads and verifies them, and yields each as one chunk."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from tap_vonage_reports.errors import ArchiveError, RequestRejectedError, RetriableApiError
+from tap_vonage_reports.extract.reader import Chunk
+from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
+from tap_vonage_reports.intervals import TimeWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.errors import ReportError
+    from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.extract.reports.job import ReportJob
+    from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
+    from tap_vonage_reports.planning.planner import Planner
+
+logger = logging.getLogger(__name__)
+
+MAX_DOWNLOADS = 3
+LOG_EVERY_SECONDS = 60.0
+NOT_FOUND = 404
+
+
+class ReportSplit(Exception):  # noqa: N818 - not an error: others stand in its place
+    """A report was truncated, and shorter ones stand in its place."""
+
+
+class ReportFetcher:
+    """Fetches the reports of all partitions of a run. Only the main thread uses it."""
+
+    def __init__(
+        self, client: ReportsClient, planner: Planner, scheduler: ReportScheduler, poll_all: Callable[[], None]
+    ) -> None:
+        """Set up a fetcher.
+
+        Args:
+            client: The API.
+            planner: Plans what each partition reads by reports.
+            scheduler: Requests and polls the reports.
+            poll_all: Polls all fetchers; called while a report is waited for.
+        """
+        self._client = client
+        self._planner = planner
+        self._scheduler = scheduler
+        self._poll_all = poll_all
+
+    def prepare(self, syncs: Sequence[PartitionSync]) -> None:
+        """Plan the reports of all partitions and request the first ones, so that they are generated meanwhile."""
+        for sync in syncs:
+            plan = self._planner.reports(sync)
+            sync.report_windows = plan.windows
+            self._scheduler.add(sync, plan)
+        self.poll()
+
+    def poll(self) -> None:
+        """Poll the reports that are due, and request others where there is room."""
+        self._scheduler.poll()
+
+    def read(self, sync: PartitionSync) -> Iterator[Chunk]:
+        """Yield the reports of a partition, one chunk each."""
+        if not sync.report_windows:
+            return
+        sync.read_at = self._planner.now()
+        whole = TimeWindow(sync.report_windows[0].start, sync.report_windows[-1].end)
+        count = self._scheduler.remaining(sync)
+        logger.info("%s: syncing %s in %d %s", sync.partition, whole, count, "report" if count == 1 else "reports")
+        while job := self._scheduler.next_job(sync):
+            with suppress(ReportSplit), self._opened(job) as file:
+                yield Chunk(
+                    partial(self._commit, job), checkpoint_due=True, report_file=file, row_count=job.row_count or 0
+                )
+
+    def release(self, sync: PartitionSync) -> None:
+        """Request no more reports for a partition."""
+        self._scheduler.release(sync)
+
+    def close(self) -> None:
+        """Nothing runs beside the main thread."""
+
+    @contextmanager
+    def _opened(self, job: ReportJob) -> Generator[BinaryIO | None, None, None]:
+        """Wait for a report, download and verify it.
+
+        Yields:
+            Its file, whole and verified; None for a report without rows.
+
+        Raises:
+            ReportSplit: It was truncated.
+            ReportError: It does not lead to its rows.
+            ApiError: The API refuses it.
+        """
+        while True:
+            self._wait(job)
+            if job.row_count == 0 and not job.link:
+                yield None
+                return
+            with _temporary_file(job) as file:
+                if self._download(job, file):
+                    job.sync.result.fetched.count_file(job.row_count or 0, job.window)
+                    yield file
+                    return
+
+    def _wait(self, job: ReportJob) -> None:
+        """Wait until a report can be downloaded.
+
+        Raises:
+            ApiError: It will never be.
+            ReportSplit: It was truncated.
+        """
+        started = logged = time.monotonic()
+        while True:
+            self._poll_all()
+            if job.error:
+                raise job.error
+            if job not in self._scheduler:
+                raise ReportSplit
+            if job.status is ReportStatus.SUCCESS:
+                return
+            now = time.monotonic()
+            if now - logged >= LOG_EVERY_SECONDS:
+                logged = now
+                minutes, in_flight = (now - started) / 60, self._scheduler.in_flight()
+                logger.info("%s: %s (%.0f min, %d in flight)", job, job.status.value, minutes, in_flight)
+            time.sleep(self._scheduler.idle_seconds())
+
+    def _download(self, job: ReportJob, file: BinaryIO) -> bool:
+        """Download and verify a report. Return False when it has to be waited for again."""
+        job.download_started = time.monotonic()
+        for number in range(MAX_DOWNLOADS):
+            file.seek(0)
+            file.truncate()
+            try:
+                self._client.download(job.link, file)
+                job.row_count = job.sync.accept_archive(file, job.row_count)
+            except RequestRejectedError as error:
+                if error.status != NOT_FOUND:
+                    raise
+                self._scheduler.request_again(job, "its file is gone")
+                return False
+            except RetriableApiError as error:
+                what = f"could not be downloaded ({error.reason})"
+                raise job.problem(what, RESUME_HINT) from None
+            except ArchiveError as error:
+                last = error
+                logger.warning("%s: %s (download %d of %d)", job, error, number + 1, MAX_DOWNLOADS)
+            except OSError as error:
+                raise _not_stored(job, error) from None
+            else:
+                return True
+        if job.replacements:
+            what = f"cannot be read: {last}"
+            raise job.problem(what, "Contact Vonage support with the report ID")
+        job.replacements += 1
+        self._scheduler.request_again(job, "its file is corrupt")
+        return False
+
+    def _commit(self, job: ReportJob) -> None:
+        """Move the bookmark over a report whose rows are written."""
+        sync = job.sync
+        sync.result.windows += 1
+        window = job.window
+        if job.requested_at:
+            sync.read_at = min(sync.read_at, job.requested_at)
+            # Rows later than the request are missing, whatever bound was requested.
+            window = window.until(job.requested_at)
+        self._scheduler.complete(job)
+        sync.bookmark.commit_window(window, sync.read_at)
+        rows = job.row_count or 0
+        seconds = max(time.monotonic() - (job.download_started or job.status_since), 1e-3)
+        logger.info(
+            "%s: read (%s rows in %.1f s, %s rows/s; reports left: %d, in the run: %d)",
+            job,
+            f"{rows:,}",
+            seconds,
+            f"{rows / seconds:,.0f}",
+            self._scheduler.remaining(sync),
+            self._scheduler.remaining(),
+        )
+
+
+@contextmanager
+def _temporary_file(job: ReportJob) -> Generator[BinaryIO, None, None]:
+    """Open a temporary file that nobody else can read, and that is gone when it is closed or the process ends."""
+    try:
+        file = cast("BinaryIO", tempfile.TemporaryFile(prefix="vonage-report-"))  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise _not_stored(job, error) from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # its content is of no use any more
+            file.close()
+
+
+def _not_stored(job: ReportJob, error: OSError) -> ReportError:
+    advice = (
+        "Check that the folder for temporary files (TMPDIR) exists, has room and is writable; the next run resumes the "
+        "same report"
+    )
+    return job.problem(f"cannot be stored ({error.strerror})", advice)

@@ -1,0 +1,69 @@
+"""From when to when a run reads: the settings, the retention of each product, and Vonage's clock."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.timestamps import months_before
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_vonage_reports.config.settings import Settings
+    from tap_vonage_reports.products import Product, Retention
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_RANGE = timedelta(days=7)
+END_MARGIN = timedelta(seconds=60)
+"""How far behind Vonage's clock a query has to end (60 s is what works in production [confirmed])."""
+
+
+class DateRange:
+    """The dates that a run may read."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime]) -> None:
+        """Set up the dates of a run.
+
+        Args:
+            settings: The settings, for `start_date` and `end_date`.
+            clock: Returns the time on Vonage's clock, in UTC.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._clamped: set[Retention] = set()
+
+    def clock(self) -> datetime:
+        """Return the time on Vonage's clock."""
+        return self._clock()
+
+    def now(self) -> datetime:
+        """Return the latest end of a query: now on Vonage's clock less the margin, to the second."""
+        return (self._clock() - END_MARGIN).replace(microsecond=0)
+
+    def end(self) -> datetime:
+        """Return where to stop reading: `end_date`, or now."""
+        return self._settings.end_date or self.now()
+
+    def earliest(self, product: Product) -> datetime:
+        """Return the oldest time of which Vonage still has records of a product."""
+        now = self._clock().replace(microsecond=0)
+        return months_before(now, product.retention.months) - timedelta(days=product.retention.days)
+
+    def start(self, product: Product) -> datetime:
+        """Return where a first run starts: `start_date`, or 7 days ago, but not before the retention limit."""
+        earliest = self.earliest(product)
+        start = self._settings.start_date or self.end() - DEFAULT_RANGE
+        if start >= earliest:
+            return start
+        if product.retention not in self._clamped:
+            self._clamped.add(product.retention)
+            logger.warning(
+                "%s: start_date is before the retention limit (%s); reading from %s",
+                product.stream,
+                product.retention,
+                earliest.date(),
+            )
+        return earliest

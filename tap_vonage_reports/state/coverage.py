@@ -1,0 +1,86 @@
+"""Coverage: the time of a partition that was read completely, and when. Immutable values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.intervals import EMPTY, TimeWindow, before, to_intervals, to_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from tap_vonage_reports.intervals import TimeSet
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The time that was read completely.
+
+    Attributes:
+        times: The time.
+        read_at: When each part of `times` was read, by the part's end. A part without an entry was read as it happened.
+        tracked: The part of `times` whose non-final rows are all tracked by id.
+    """
+
+    times: TimeSet = EMPTY
+    read_at: Mapping[datetime, datetime] = field(default_factory=dict)
+    tracked: TimeSet = EMPTY
+
+    @classmethod
+    def of(
+        cls, windows: Sequence[TimeWindow], read_at: Sequence[datetime | None], tracked: Sequence[TimeWindow]
+    ) -> Coverage:
+        """Return coverage from what the state holds.
+
+        Args:
+            windows: What was read.
+            read_at: When each window was read; None where that is unknown.
+            tracked: What is tracked by id.
+        """
+        times = to_intervals(windows)
+        known = {window.end: time for window, time in zip(windows, read_at, strict=False) if time}
+        return cls(times, known, to_intervals(tracked) & times)
+
+    @property
+    def ends(self) -> list[datetime]:
+        """The end of each part, in order."""
+        return [part.end for part in to_windows(self.times)]
+
+    def add(self, window: TimeWindow, read_at: datetime, *, is_tracked: bool = False) -> Coverage:
+        """Return this coverage with a window that was read.
+
+        Args:
+            window: What was read completely.
+            read_at: When it was read: rows older than the lookback at that time are final.
+            is_tracked: True if all its non-final rows are tracked by id.
+        """
+        added = to_intervals([window])
+        grown = Coverage(self.times | added, tracked=self.tracked | added if is_tracked else self.tracked - added)
+        ends = grown.ends
+        known = {end: time for end, time in {**self.read_at, window.end: read_at}.items() if end in ends}
+        return replace(grown, read_at=known)
+
+    def reopen(self, times: TimeSet) -> Coverage:
+        """Return this coverage without `times`, which will be read again."""
+        return self._restrict(self.times - times)
+
+    def truncate(self, end: datetime) -> Coverage:
+        """Return this coverage without what lies at or after `end`, where nothing can have been read."""
+        kept = self._restrict(self.times & before(end))
+        return replace(kept, read_at={part: min(time, end) for part, time in kept.read_at.items()})
+
+    def track(self, times: TimeSet) -> Coverage:
+        """Return this coverage with no more than `times` tracked by id."""
+        return replace(self, tracked=self.tracked & times)
+
+    def _restrict(self, times: TimeSet) -> Coverage:
+        """Return the coverage of a part of this time. What is left of a part was read when the part was."""
+        read_at = {
+            part.end: self.read_at.get(whole.end, whole.end)
+            for part in to_windows(times)
+            for whole in to_windows(self.times)
+            if whole.start <= part.start < whole.end
+        }
+        return Coverage(times, read_at, self.tracked & times)
