@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)
 SDK_METRICS = "singer_sdk.metrics"
-HEAD = ("stream", "direction", "account", "rows", "pulled", "again", "requests", "reports", "windows")
+HEAD = ("stream", "direction", "account", "rows", "fetched", "refetched", "requests", "reports", "windows")
 
 
 def costs(output: Output, stream: str = "amd") -> dict[str, int]:
@@ -37,7 +37,7 @@ def costs(output: Output, stream: str = "amd") -> dict[str, int]:
 
 
 def total(output: Output) -> str:
-    return next(line for line in output.log.splitlines() if "rows in all" in line)
+    return next(line for line in output.log.splitlines() if "rows in total" in line)
 
 
 def test_the_summary_counts_what_the_api_has_given(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -46,13 +46,13 @@ def test_the_summary_counts_what_the_api_has_given(make_sandbox: Callable[..., S
     asked = [entry for entry in sandbox.requests.log if entry.product == "AMD"]
     assert costs(output) == {
         "rows": 5000,
-        "pulled": sum(entry.rows for entry in asked),
-        "again": 0,
+        "fetched": sum(entry.rows for entry in asked),
+        "refetched": 0,
         "requests": len(asked),
         "reports": 0,
         "windows": len({entry.date_start for entry in asked}),
     }
-    assert total(output) == f"5,000 rows in all (5,000 pulled, 0 of them again; {len(asked)} requests, 0 reports)"
+    assert total(output) == f"5,000 rows in total (5,000 fetched, 0 refetched; {len(asked)} requests, 0 reports)"
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -64,9 +64,9 @@ def test_what_the_look_back_reads_again_is_counted_row_by_row(make_sandbox: Call
     second = run_tap(settings, ["amd"], first.state)
     before = Counter(first.ids("amd"))
     again = sum(name in before for name in second.ids("amd"))
-    assert costs(second)["pulled"] == len(second.ids("amd"))
+    assert costs(second)["fetched"] == len(second.ids("amd"))
     # By report, it is told by the share of the time.
-    assert costs(second)["again"] == pytest.approx(again, abs=0 if mode == "sync" else 1)
+    assert costs(second)["refetched"] == pytest.approx(again, abs=0 if mode == "sync" else 1)
     assert costs(second)["reports"] == (mode == "async")
     assert again > 50
 
@@ -77,8 +77,8 @@ def test_rows_that_are_repeated_are_pulled_and_not_delivered(make_sandbox: Calla
     asked = [entry for entry in sandbox.requests.log if entry.product == "AMD"]
     counted = costs(output)
     assert counted["rows"] == 200
-    assert counted["pulled"] == sum(entry.rows for entry in asked) > 200
-    assert counted["again"] == counted["pulled"] - 200
+    assert counted["fetched"] == sum(entry.rows for entry in asked) > 200
+    assert counted["refetched"] == counted["fetched"] - 200
 
 
 def test_a_window_that_is_begun_again_is_counted_again(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -89,8 +89,8 @@ def test_a_window_that_is_begun_again_is_counted_again(make_sandbox: Callable[..
     asked = [entry for entry in sandbox.requests.log if entry.product == "AMD"]
     counted = costs(output)
     assert counted["requests"] == len(asked)
-    assert counted["pulled"] == sum(entry.rows for entry in asked) == 140
-    assert counted["again"] == 40
+    assert counted["fetched"] == sum(entry.rows for entry in asked) == 140
+    assert counted["refetched"] == 40
 
 
 def test_requests_that_are_tried_again_are_counted(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -100,7 +100,7 @@ def test_requests_that_are_tried_again_are_counted(make_sandbox: Callable[..., S
     asked = [entry for entry in sandbox.requests.log if entry.product == "AMD"]
     assert {entry.status for entry in asked} == {200, 500}
     assert costs(output)["requests"] == len(asked)
-    assert costs(output)["pulled"] == 200
+    assert costs(output)["fetched"] == 200
 
 
 def test_what_the_answers_say_that_it_costs_is_in_the_summary(

@@ -86,9 +86,10 @@ def results(output: Output) -> dict[tuple[str, str, str], tuple[int, str]]:
         for line in output.log.splitlines()
         if "tap_vonage_reports.extract.session" in line
     ]
+    lines = lines[next(at for at, line in enumerate(lines) if line[0] == "stream") :]
     assert lines[0][:4] == ["stream", "direction", "account", "rows"]
     assert lines[0][-1] == "result"
-    assert lines[-1][1:4] == ["rows", "in", "all"]
+    assert lines[-1][1:4] == ["rows", "in", "total"]
     found = {(line[0], line[1], line[2]): (int(line[3].replace(",", "")), line[-1]) for line in lines[1:-1]}
     assert int(lines[-1][0].replace(",", "")) == sum(rows for rows, _ in found.values())
     return found

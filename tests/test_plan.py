@@ -183,11 +183,11 @@ sms inbound   primary   2026-10-01 00:00  49.0  both         3        2     0%
 sms outbound  sub00001  2026-10-01 00:00  49.0  both         3        2     0%
 sms inbound   sub00001  2026-10-01 00:00  49.0  both         6        2     0%
 
-6 partitions, 33 windows; 12 reports to ask for.
+6 partitions, 33 windows; 12 reports to request.
 21 requests, if no window by pages has more than 1,000 rows, and one more for each further 1,000.
-At 10 requests a second these take 2 s at least.
+At 10 requests/s this takes at least 2 s.
 
-REPORTS-USAGE lists no pulls of the last 7 days.
+REPORTS-USAGE lists no usage in the last 7 days.
 """
     assert [line.decode() for line in output.lines] == expected.strip("\n").splitlines()
 
@@ -204,7 +204,7 @@ def test_a_plan_is_a_table_that_fits_a_terminal(
     assert len(partitions) == sum(len(product.directions) or 1 for product in PRODUCTS.values())
     assert max(map(len, partitions)) <= 80
     assert sandbox.api_key not in "".join(lines)
-    assert any(line.startswith("Pulled in the last 7 days") for line in lines)
+    assert any(line.startswith("Usage in the last 7 days") for line in lines)
 
 
 def test_the_table_names_what_is_taken_up_and_looked_up(
@@ -217,9 +217,9 @@ def test_the_table_names_what_is_taken_up_and_looked_up(
     reports = sum(len(part.get("reports", ())) for part in begun["bookmarks"]["sms"]["partitions"])
     sandbox.clock.advance(hours=30)
     tables = [b"".join(plan(settings, state, ("sms",), "--plan").lines).decode() for state in (begun, whole.state)]
-    assert f"{reports} reports were asked for by an earlier run" in tables[0]
-    assert "rows are looked up by their ids" in tables[1]
-    assert "REPORTS-USAGE lists no pulls" in tables[1]
+    assert f"{reports} reports were requested by an earlier run" in tables[0]
+    assert "rows are looked up by id" in tables[1]
+    assert "REPORTS-USAGE lists no usage" in tables[1]
 
 
 def test_a_pull_that_is_listed_for_several_accounts_is_counted_once(

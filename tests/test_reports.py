@@ -182,7 +182,7 @@ def test_a_limit_of_reports_that_is_lower_than_ours_is_learned(sandbox: Sandbox)
     assert len(output.ids("amd")) == ROWS
     refused = [entry for entry in sandbox.requests.log if entry.endpoint == "report-create" and entry.status == 429]
     assert 1 <= len(refused) <= 4
-    assert "going on with 2 at once" in output.log
+    assert "continuing with 2 at a time" in output.log
 
 
 PASSING: dict[Fault, dict[str, Any]] = {
@@ -234,9 +234,9 @@ BROKEN_FILES: dict[Fault, str] = {
 LASTING: dict[Fault, str] = {
     Fault.REPORT_FAILED: "ended as FAILED",
     Fault.REPORT_ABORTED: "ended as ABORTED",
-    Fault.REPORT_VANISHED: "is gone",
-    Fault.UNKNOWN_REPORT_STATUS: "documents do not name",
-    Fault.FILE_VANISHED: "lost its file",
+    Fault.REPORT_VANISHED: "report vanished",
+    Fault.UNKNOWN_REPORT_STATUS: "documentation does not name",
+    Fault.FILE_VANISHED: "its file is gone",
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "could not be downloaded (The connection broke",
     **BROKEN_FILES,
 }
@@ -304,7 +304,7 @@ def test_a_report_that_is_cut_short_arrives_in_halves_and_the_size_is_kept(sandb
     sandbox.requests.reset()
     second = read(sandbox, {"bookmarks": {"amd": {"partitions": [{**first.bookmark("amd"), "covered": []}]}}})
     assert statuses(sandbox) == {200}
-    assert "cut short" not in second.log
+    assert "truncated" not in second.log
     assert len(set(second.ids("amd"))) == ROWS
 
 
@@ -345,7 +345,7 @@ def test_rows_of_a_report_that_was_taken_up_late_are_looked_at_again(make_sandbo
     latest = {record["id"]: record["status"] for run in runs for record in run.records["sms"]}
     bounds = datetime(2026, 11, 10, tzinfo=timezone.utc), datetime(2026, 11, 20, 11, tzinfo=timezone.utc)
     truth = {row["id"]: row["status"] for row in sandbox.expected("sms", None, "outbound", *bounds)}
-    assert "taken up" in runs[1].log
+    assert "resuming report" in runs[1].log
     assert {key: latest.get(key) for key in truth} == truth
 
 

@@ -209,7 +209,7 @@ def test_rows_that_were_read_before_a_long_pause_are_looked_at_again(make_sandbo
     latest = {record["id"]: record["status"] for run in runs for record in run.records["sms"]}
     bounds = parse_time("2026-11-19T12:00:00Z"), parse_time("2026-11-20T11:59:00Z")
     truth = {row["id"]: row["status"] for row in sandbox.expected("sms", None, "outbound", *bounds)}
-    assert "going on inside one" in runs[1].log
+    assert "resuming one" in runs[1].log
     assert {key: latest.get(key) for key in truth} == truth
 
 
