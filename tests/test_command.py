@@ -164,10 +164,10 @@ def test_the_log_has_a_line_for_the_plan_a_line_for_each_window_and_a_summary(
     sandbox = make_sandbox(rows={"*": 1200})
     lines = run_tap(settings_for(sandbox, **DATES, max_concurrent_requests=1), ["amd"]).log.splitlines()
     own = [line for line in lines if line.startswith(("amd", "stream ")) or "rows in total" in line]
-    assert own[0] == "amd, primary account: reading 2026-11-18 00:00 to 2026-11-20 00:00 in 2 windows"
+    assert own[0] == "amd, primary account: syncing 2026-11-18 00:00 to 2026-11-20 00:00 in 2 windows"
     assert own[1].startswith("amd, primary account: read 2026-11-18 00:00 to 2026-11-19 00:00 (1,200 rows in ")
-    assert own[1].endswith(" s, windows left: 1")
-    assert own[2].endswith(" s, windows left: 0")
+    assert own[1].endswith(" s; windows left: 1)")
+    assert own[2].endswith(" s; windows left: 0)")
     assert own[3].split() == [
         *("stream", "direction", "account"),
         *("rows", "fetched", "refetched", "requests", "reports", "windows", "seconds", "result"),
