@@ -92,8 +92,8 @@ class ReportsClient:
             context: Priority, cancellation and metrics; None for a request that is urgent and not counted.
 
         Returns:
-            A body with a list of objects in `records`, and `request_status`, `cursor`, `iv`, `_links`, ... [confirmed;
-            none of them is marked as required].
+            A body with up to 1,000 objects in `records`, and `request_status`, `cursor`, `iv`, `_links`, ...
+            [confirmed; none of them is marked as required].
 
         Raises:
             ApiError: See `ReportsClient`.

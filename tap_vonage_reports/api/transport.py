@@ -46,6 +46,7 @@ MAX_BODY_TIMEOUTS = 5
 let a body that drips hold the run for ever, and a fixed deadline would fail a large file."""
 MIN_BYTES_PER_SECOND = 1 << 16
 READ_BYTES = 1 << 18
+"""Bytes of one read at most. Fewer are returned as they arrive, which shows how slow a body is."""
 MAX_BODY_BYTES = 1 << 25
 """Bytes of a JSON body, inflated: 32 KiB for each of the 1,000 rows of a page [confirmed], where real rows take one or
 two."""
