@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.products import PRODUCTS
+from tests.environments import with_the_real_date
 from tests.sandbox.reading import DAY, SHAPES, Reader, utc
 from tests.sandbox.reporting import cells, table
 
@@ -38,6 +39,7 @@ def client() -> Path:
         done = subprocess.run(  # noqa: S603 - the npm that was found
             [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"],
             cwd=cache,
+            env=with_the_real_date(),
             capture_output=True,
             text=True,
             check=False,
