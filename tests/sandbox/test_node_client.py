@@ -43,7 +43,7 @@ def client() -> Path:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
         if done.returncode:
             pytest.skip("npm could not install the official client; is there a package registry?")
@@ -62,7 +62,7 @@ def ran(client: Path, script: str, reader: Reader, task: dict[str, Any]) -> dict
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
