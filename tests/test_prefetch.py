@@ -18,7 +18,7 @@ from tap_vonage_reports.turns import Cancelled, RateLimit, Turn
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 @pytest.fixture
