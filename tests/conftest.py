@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tap_vonage_reports.sandbox import Sandbox
 
@@ -14,16 +16,28 @@ if TYPE_CHECKING:
 
 NOW = "2026-11-20T12:00:00Z"
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has started the tests in the background, and no process of theirs would end on Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How quick a machine is says nothing about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 
 @pytest.fixture
 def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
-    """Makes sandboxes whose clock stands still at NOW and that count requests without limiting them."""
+    """Make sandboxes whose clock stands still at NOW, that count requests without limiting them, and whose reports are
+    ready at the first look however long their files take to write.
+    """
     opened: list[Sandbox] = []
 
     def make(**options: Any) -> Sandbox:
         options["faults"] = [*options.get("faults", ()), "no-rate-limit"]
         options["rows"] = {"*": 0, **options.get("rows", {})}
         options.setdefault("clock", NOW)
+        if "generation_seconds" not in options:
+            options.setdefault("polls", 1)
         sandbox = Sandbox(**options)
         opened.append(sandbox.__enter__())
         return sandbox

@@ -26,6 +26,7 @@ from unittest import mock
 from tap_vonage_reports.__main__ import run as main
 from tap_vonage_reports.errors import TapError
 from tap_vonage_reports.extract.session import SyncSession
+from tap_vonage_reports.output import signals
 from tap_vonage_reports.output.messages import MessageWriter
 from tap_vonage_reports.redaction import all_handlers
 from tap_vonage_reports.tap import TapVonageReports
@@ -198,7 +199,7 @@ def run_main(*arguments: str | Path, environment: Mapping[str, str] | None = Non
 def run_command(*arguments: str | Path, environment: Mapping[str, str] | None = None) -> Output:
     """Run the tap's command as a process of its own."""
     done = subprocess.run(  # noqa: S603 - our own command
-        [*COMMAND, *map(str, arguments)], env=_environment(environment), capture_output=True, check=False, timeout=60
+        [*COMMAND, *map(str, arguments)], env=_environment(environment), capture_output=True, check=False, timeout=600
     )
     return Output(done.stdout.splitlines(), done.returncode, log=done.stderr.decode())
 
@@ -207,6 +208,8 @@ def run_forked(
     *arguments: str | Path, prepare: Iterable[Callable[[], object]] = (), onto: Mapping[int, str] | None = None
 ) -> Output:
     """Run the tap's command as a process of its own that has all modules loaded, without its pauses between tries.
+
+    After a signal it has to end by itself: it is not made to, however slow the machine is.
 
     Args:
         arguments: The command's arguments.
@@ -250,6 +253,7 @@ def _forked(
     for name in [name for name in os.environ if name.startswith("TAP_VONAGE_REPORTS_")]:
         del os.environ[name]
     SyncSession.delay_factor = 0
+    signals.EXIT_WITHIN_SECONDS = 600.0
     for step in prepare:
         step()
     os._exit(main(arguments))  # without what multiprocessing does to the standard streams at the end

@@ -150,7 +150,7 @@ def once() -> Iterator[None]:
 
 
 def client_of(server: HostileServer, key: str = KEY) -> ReportsClient:
-    return ReportsClient(server.url, key, SECRET, timeout_seconds=5, user_agent="test", delay_factor=0)
+    return ReportsClient(server.url, key, SECRET, timeout_seconds=60, user_agent="test", delay_factor=0)
 
 
 def download(client: ReportsClient, link: str = REPORT["_links"]["download_report"]["href"]) -> bytes:

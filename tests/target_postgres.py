@@ -33,6 +33,6 @@ def load(server: str, folder: Path, lines: Iterable[bytes], **settings: Any) -> 
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
 END = START + timedelta(days=5)
 DATES = {"start_date": START.isoformat(), "end_date": END.isoformat()}
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Meeting:

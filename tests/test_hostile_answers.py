@@ -573,7 +573,7 @@ def run(server: HostileServer, mode: str, state: dict[str, Any] | None = None) -
         "api_url": server.url,
         "api_key": KEY,
         "api_secret": SECRET,
-        "request_timeout_seconds": 5,
+        "request_timeout_seconds": 60,
         "fetch_mode": mode,
         "start_date": "2026-11-18",
         "end_date": "2026-11-19",

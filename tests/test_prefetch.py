@@ -18,7 +18,7 @@ from tap_vonage_reports.extract.pages.spool import DiskQueue
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 @pytest.fixture

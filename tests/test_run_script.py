@@ -168,6 +168,29 @@ def test_other_versions_are_in_a_fresh_environment_of_their_own(
     assert ran["arguments"] == ["run", "--quiet", "--no-sync", "pytest", "-q", "-k", "one thing"]
 
 
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs Linux and a C compiler")
+def test_tests_run_on_another_date(fake_uv: FakeUv) -> None:
+    assert (
+        run("--date", "+150d", "test", "-k", "one thing", PATH=f"{fake_uv.install()}:{os.environ['PATH']}").returncode
+        == 0
+    )
+    (call,) = fake_uv.calls
+    env, *moved, program = call["arguments"][call["arguments"].index("env") :][:4]
+    assert (env, program) == ("env", "pytest")
+    code = "import time; time.sleep(0.001); print(time.time())"
+    real, shown = (
+        float(subprocess.check_output(["env", *variables, sys.executable, "-c", code]))  # noqa: S603, S607 - from above
+        for variables in (["LD_PRELOAD="], moved)
+    )
+    assert 150 <= (shown - real) / 86_400 < 151
+
+
+def test_a_date_that_is_none_is_refused(fake_uv: FakeUv) -> None:
+    answer = run("--date", "tomorrow", "test", PATH=fake_uv.install())
+    assert answer.returncode == 2
+    assert "expected days, such as +150d" in answer.stderr
+
+
 @pytest.mark.parametrize("command", [["--versions", "newest", "test"], ["audit"]], ids=" ".join)
 def test_nothing_is_run_where_the_packages_cannot_be_found(fake_uv: FakeUv, command: list[str]) -> None:
     assert run(*command, PATH=fake_uv.install(fails="pip", code=4)).returncode == 4
@@ -248,6 +271,11 @@ def test_the_lowest_and_the_newest_versions_are_tested() -> None:
     job = workflow_of("test")["jobs"]["versions"]
     assert {tried["versions"] for tried in job["strategy"]["matrix"]["include"]} == {"lowest", "newest"}
     assert job["steps"][-1]["run"] == "./run --versions ${{ matrix.versions }} test"
+
+
+def test_later_dates_are_tested() -> None:
+    job = workflow_of("test")["jobs"]["dates"]
+    assert job["steps"][-1]["run"] == "./run --date +${{ matrix.days }}d test"
 
 
 @pytest.mark.parametrize("name", ["test", "audit"])

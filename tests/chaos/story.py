@@ -13,7 +13,7 @@ import portion
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tests.chaos.plans import SUBACCOUNT, Plan, RunPlan
-from tests.chaos.process import Ended, run_and_end
+from tests.chaos.process import REPORT_TIMEOUT_SECONDS, Ended, run_and_end
 from tests.chaos.target import Row, Target
 from tests.harness import catalog_of
 
@@ -218,7 +218,10 @@ class Story:
         rows = sum(len(listed[-1]) for listed in self.listed.values())
         return run_and_end(
             arguments,
-            {"LOGLEVEL": "DEBUG" if plan.debug else "INFO"},
+            {
+                "LOGLEVEL": "DEBUG" if plan.debug else "INFO",
+                REPORT_TIMEOUT_SECONDS: "1.5" if plan.disturbances else "60",
+            },
             self.temporary,
             plan.ending,
             int(plan.share * rows * BYTES_OF_A_ROW),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -14,13 +16,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def opened() -> Iterator[Callable[..., Reader]]:
-    """Opens sandboxes with a clock that stands still and without a rate limit, and reads from them."""
+    """Open sandboxes with a clock that stands still, without a rate limit and with reports that are ready at the first
+    look, and read from them.
+    """
     with ExitStack() as stack:
 
         def make(**options: Any) -> Reader:
             limited = options.pop("limited", False)
+            if limited:  # all requests come in the same second, however long they take
+                second = SimpleNamespace(monotonic=lambda: 0.0)
+                stack.enter_context(mock.patch("tap_vonage_reports.sandbox.journal.time", second))
             faults = [*options.pop("faults", ()), *([] if limited else ["no-rate-limit"])]
-            settings: dict[str, Any] = {"clock": NOW, **options, "faults": faults}
+            polls = {} if {"generation_seconds", "realistic"} & options.keys() else {"polls": 1}
+            settings: dict[str, Any] = {"clock": NOW, **polls, **options, "faults": faults}
             sandbox = stack.enter_context(Sandbox(**settings))
             reader = Reader(sandbox)
             stack.callback(reader.session.close)

@@ -47,7 +47,7 @@ class Reader:
         headers = {"Authorization": basic(self.sandbox.api_key, self.sandbox.api_secret)}
         headers |= given.pop("headers", {})
         return self.session.get(
-            self.sandbox.url + path, params=given, headers=headers, timeout=10, allow_redirects=False
+            self.sandbox.url + path, params=given, headers=headers, timeout=60, allow_redirects=False
         )
 
     def ask(self, stream: str, direction: str = "", window: tuple[str, str] = DAY, **given: Any) -> dict[str, Any]:

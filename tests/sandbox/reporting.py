@@ -23,7 +23,7 @@ def post(reader: Reader, body: dict[str, Any] | bytes) -> requests.Response:
     sandbox = reader.sandbox
     headers = {"Authorization": basic(sandbox.api_key, sandbox.api_secret)}
     content: dict[str, Any] = {"data": body} if isinstance(body, bytes) else {"json": body}
-    return reader.session.post(sandbox.url + REPORTS, headers=headers, timeout=10, allow_redirects=False, **content)
+    return reader.session.post(sandbox.url + REPORTS, headers=headers, timeout=60, allow_redirects=False, **content)
 
 
 def created(reader: Reader, stream: str = "sms", direction: str = "outbound", **given: Any) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def status(reader: Reader, report: dict[str, Any]) -> dict[str, Any]:
 def cancel(reader: Reader, report: dict[str, Any]) -> requests.Response:
     sandbox = reader.sandbox
     headers = {"Authorization": basic(sandbox.api_key, sandbox.api_secret)}
-    return reader.session.delete(sandbox.url + path(report), headers=headers, timeout=10)
+    return reader.session.delete(sandbox.url + path(report), headers=headers, timeout=60)
 
 
 def download(reader: Reader, report: dict[str, Any], **headers: str) -> requests.Response:

@@ -26,9 +26,9 @@ def test_a_clock_can_run_on_from_where_it_stands() -> None:
     clock = Clock("2020-01-01T00:00:00Z")
     clock.run()
     first = clock.now()
-    assert first - datetime(2020, 1, 1, tzinfo=timezone.utc) < timedelta(seconds=5)
+    assert first - datetime(2020, 1, 1, tzinfo=timezone.utc) < timedelta(minutes=1)
     clock.advance(hours=1)
-    assert timedelta(hours=1) <= clock.now() - first < timedelta(hours=1, seconds=5)
+    assert timedelta(hours=1) <= clock.now() - first < timedelta(hours=1, minutes=1)
 
 
 def test_a_moment_without_an_offset_is_refused() -> None:
@@ -37,4 +37,4 @@ def test_a_moment_without_an_offset_is_refused() -> None:
 
 
 def test_a_sandbox_runs_in_real_time_unless_told_otherwise() -> None:
-    assert abs(Sandbox().clock.now() - datetime.now(timezone.utc)) < timedelta(seconds=5)
+    assert abs(Sandbox().clock.now() - datetime.now(timezone.utc)) < timedelta(minutes=1)

@@ -84,10 +84,10 @@ def test_serve_prints_what_to_use_and_stops_on_a_signal(number: signal.Signals) 
         assert found
         assert "TAP_VONAGE_REPORTS_API_KEY=abcd1234" in text
         assert "sub-account sub00001" in text
-        answer = requests.get(f"{found[1]}/v2/reports/records", timeout=10)
+        answer = requests.get(f"{found[1]}/v2/reports/records", timeout=60)
         assert answer.status_code == 500
         process.send_signal(number)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_missing_package_is_told_in_one_line(tmp_path: Path, package: str) -> 
         text=True,
         check=False,
         env={"PYTHONPATH": f"{tmp_path}:."},
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 1
     assert done.stderr == "The sandbox needs two more packages: pip install 'tap-vonage-reports[sandbox]'\n"

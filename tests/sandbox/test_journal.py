@@ -13,7 +13,7 @@ def test_what_was_asked_is_counted_and_logged(opened: Callable[..., Reader]) -> 
     reader = opened(rows={"sms": 25}, page_size=10)
     reader.rows(**reader.ask("sms", "outbound"))
     reader.get(**reader.ask("sms", "sideways"))
-    report = reader.session.get(f"{reader.sandbox.url}/__sandbox/requests", timeout=10).json()
+    report = reader.session.get(f"{reader.sandbox.url}/__sandbox/requests", timeout=60).json()
     assert (report["total"], report["rows"]) == (4, 25)
     assert report["by_status"] == {"200": 3, "422": 1}
     assert report["by_product"] == {"SMS": 4}
@@ -45,8 +45,8 @@ def test_what_was_asked_is_counted_and_logged(opened: Callable[..., Reader]) -> 
 def test_the_journal_can_be_reset(reader: Reader) -> None:
     reader.get(**reader.ask("sms", "outbound"))
     url = f"{reader.sandbox.url}/__sandbox/requests"
-    assert reader.session.delete(url, timeout=10).status_code == 204
-    assert reader.session.get(url, timeout=10).json()["total"] == 0
+    assert reader.session.delete(url, timeout=60).status_code == 204
+    assert reader.session.get(url, timeout=60).json()["total"] == 0
     assert reader.sandbox.requests.log == []
 
 
@@ -59,7 +59,7 @@ def test_the_journal_names_the_fault_that_hit(reader: Reader) -> None:
 def test_the_summary_agrees_with_the_rows_without_paging(opened: Callable[..., Reader]) -> None:
     reader = opened(rows={"*": 130}, page_size=50, subaccount_keys=["sub00001"])
     url = f"{reader.sandbox.url}/__sandbox/summary"
-    body = reader.session.get(url, params={"date_start": DAY[0], "date_end": DAY[1]}, timeout=10).json()
+    body = reader.session.get(url, params={"date_start": DAY[0], "date_end": DAY[1]}, timeout=60).json()
     told = {(line["stream"], line["direction"] or "", line["account_id"]): line for line in body["lines"]}
     assert len(told) == 2 * len(SHAPES)
     for (stream, direction, account), line in told.items():
@@ -74,5 +74,5 @@ def test_the_summary_agrees_with_the_rows_without_paging(opened: Callable[..., R
 
 
 def test_the_summary_wants_a_window(reader: Reader) -> None:
-    answer = reader.session.get(f"{reader.sandbox.url}/__sandbox/summary", timeout=10)
+    answer = reader.session.get(f"{reader.sandbox.url}/__sandbox/summary", timeout=60)
     assert answer.status_code == 422

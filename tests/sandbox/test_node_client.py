@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.products import PRODUCTS
+from tests.environments import with_the_real_date
 from tests.sandbox.reading import DAY, SHAPES, Reader, utc
 from tests.sandbox.reporting import cells, table
 
@@ -38,10 +39,11 @@ def client() -> Path:
         done = subprocess.run(  # noqa: S603 - the npm that was found
             [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"],
             cwd=cache,
+            env=with_the_real_date(),
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
         if done.returncode:
             pytest.skip("npm could not install the official client; is there a package registry?")
@@ -60,7 +62,7 @@ def ran(client: Path, script: str, reader: Reader, task: dict[str, Any]) -> dict
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -193,7 +193,7 @@ def test_a_cut_download_can_go_on(faulty: Callable[..., Reader], fault: str) -> 
             auth=(reader.sandbox.api_key, reader.sandbox.api_secret),
             headers={"Range": f"bytes={len(got)}-"} if got else {},
             stream=True,
-            timeout=10,
+            timeout=60,
         )
         assert answer.status_code == (206 if got else 200)
         try:

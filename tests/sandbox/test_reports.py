@@ -277,7 +277,11 @@ def test_a_report_goes_through_its_states_poll_by_poll(opened: Callable[..., Rea
     assert asked["request_id"] not in seen[3]["_links"]["download_report"]["href"]
 
 
-def test_a_report_is_final_at_the_first_poll_unless_said_otherwise(reader: Reader) -> None:
+def test_a_report_is_final_at_the_first_poll_unless_said_otherwise(
+    opened: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_vonage_reports.sandbox.reports.PATIENCE", 60)
+    reader = opened(rows={"*": 60}, polls=None)
     assert status(reader, created(reader))["request_status"] == "SUCCESS"
 
 
@@ -417,7 +421,7 @@ def test_the_journal_tells_of_reports(opened: Callable[..., Reader]) -> None:
     assert {utc(entry.date_start) for entry in log} == {utc(DAY[0])}
     key = ("SMS", PRIMARY, "outbound", "2026-11-18T00:00:00+00:00", "2026-11-19T00:00:00+00:00")
     assert reader.sandbox.requests.reports == {key: 2}
-    told = reader.session.get(f"{reader.sandbox.url}/__sandbox/requests", timeout=10).json()
+    told = reader.session.get(f"{reader.sandbox.url}/__sandbox/requests", timeout=60).json()
     assert told["most_reports_in_flight"] == 1
     assert [line["created"] for line in told["reports"]] == [2]
 
