@@ -113,7 +113,7 @@ def test_among_many_one_that_is_no_time_is_told(text: str) -> None:
 @given(st.lists(st.datetimes(min_value=datetime(1970, 1, 1)), max_size=50))  # noqa: DTZ001 - UTC, by the text
 def test_however_many_hours_there_are_times_are_read(naive: list[datetime]) -> None:
     wire = [time.replace(microsecond=0).isoformat() + "+00:00" for time in naive]
-    with mock.patch.object(times, "MAX_HOURS", 3):
+    with mock.patch.object(times, "MAX_CACHED_HOURS", 3):
         assert normalize_timestamps(wire) == wire
 
 

@@ -20,7 +20,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from tap_vonage_reports.records.arrow_csv import read_cells
-from tap_vonage_reports.records.parser import DIGITS, EXTRA_FIELD, KEY_FIELD, PLACES, kind_of
+from tap_vonage_reports.records.parser import DECIMAL_PRECISION, DECIMAL_SCALE, EXTRA_FIELD, KEY_FIELD, kind_of
 from tap_vonage_reports.records.report_archive import read_chunks
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _TYPES: Final[Mapping[str, pa.DataType]] = {
     "string": _TEXT,
     "date-time": _TIME,
     "integer": pa.int64(),
-    "number": pa.decimal128(DIGITS, PLACES),
+    "number": pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
     "boolean": pa.bool_(),
     "object": _TEXT,
 }
