@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.extract.session import SyncSession
     from tap_vonage_reports.output.batch_files import BatchConfig
+    from tap_vonage_reports.output.channel import StreamOutput
     from tap_vonage_reports.products import Product
     from tap_vonage_reports.tap import TapVonageReports
 
@@ -120,16 +121,15 @@ class ReportStream(Stream):
         Raises:
             FatalApiError: The API cannot be used at all.
         """
-        writer = self.tap.record_writer
+        output: StreamOutput = self.tap.output
         with self._reading(context or {}) as reading:
             for delivered in PartitionReader(reading):
                 for records in self._records(delivered):
-                    if writer:
-                        writer.write_records(self.name, records)
+                    if output.write_records(self.name, records):
                         self._record_counter.increment(len(records))
                     else:
                         yield from records
-                        self.tap.flush()
+                        output.flush()
                 reading.outcome.rows += delivered.rows
                 delivered.note()
                 self.run.save_when_due(delivered.rows, due=delivered.state_due)
@@ -169,7 +169,7 @@ class ReportStream(Stream):
                     notes.append(step.note)
                     if not step.of_report and files.rows < self._rows_per_file:
                         continue
-                with self.tap.defer_signals():  # no file is left behind that no message names
+                with self.tap.output.defer_signals():  # no file is left behind that no message names
                     if manifest := files.finish():
                         reading.bookmark.tidy()  # the SDK writes the state as it is, too
                         yield files.encoding, manifest

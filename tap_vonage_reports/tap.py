@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
@@ -31,6 +30,7 @@ from tap_vonage_reports.errors import (
 )
 from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.extract.session import PACKAGE, SyncSession
+from tap_vonage_reports.output.channel import OutputChannel
 from tap_vonage_reports.output.messages import MessageWriter
 from tap_vonage_reports.output.signals import Interrupted, without_handlers
 from tap_vonage_reports.products import PRODUCTS
@@ -41,7 +41,6 @@ from tap_vonage_reports.streams import ReportStream, files_hold_text, personal_d
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
@@ -94,7 +93,6 @@ class TapVonageReports(Tap):
             CatalogError: The catalog names a stream that the tap does not have.
         """
         self._run: SyncSession | None = None
-        self._writes = False
         jsonschema = deepcopy(CONFIG_JSONSCHEMA)
         self.append_builtin_config(jsonschema)
         given = dict(config or {})
@@ -182,8 +180,7 @@ class TapVonageReports(Tap):
             OutputError: Standard output cannot be written.
             Interrupted: A signal came; the state is written.
         """
-        writer = self.message_writer
-        with writer.handle_signals() if isinstance(writer, MessageWriter) else nullcontext():
+        with self.output.handle_signals():
             try:
                 _ = self.run.client, self.run.accounts
                 sync()
@@ -199,32 +196,21 @@ class TapVonageReports(Tap):
                 self.run.close()
         self.run.conclude()
 
-    @property
-    def record_writer(self) -> MessageWriter | None:
-        """Where records go as they are; None when the SDK has to change them, or is not to write any."""
-        changed = self.config.get("stream_maps") or self.config.get("flattening_enabled")
-        writer = self.message_writer
-        return writer if self._writes and not changed and isinstance(writer, MessageWriter) else None
-
-    def defer_signals(self) -> AbstractContextManager[None]:
-        """Put off signals for the length of a `with` block."""
-        writer = self.message_writer
-        return writer.defer_signals() if isinstance(writer, MessageWriter) else nullcontext()
-
-    def flush(self) -> None:
-        """Write what the SDK has handed to the message writer."""
-        if isinstance(self.message_writer, MessageWriter):
-            self.message_writer.flush()
+    @cached_property
+    def output(self) -> OutputChannel:
+        """Where messages go."""
+        changes = bool(self.config.get("stream_maps") or self.config.get("flattening_enabled"))
+        return OutputChannel(self.message_writer, sdk_changes_records=changes)
 
     def _write_state(self) -> int:
         """Write the state; how long it is, where that is known."""
         if self.state:  # an empty one would tell nothing, and might replace one that does
             self.state_writer.write_state(self.state)
-        return self.message_writer.state_bytes if isinstance(self.message_writer, MessageWriter) else 0
+        return self.output.state_bytes
 
     def sync(self) -> None:
         """Ask for the first reports of all streams, so that they are generated while others are read; then sync."""
-        self._writes = True
+        self.output.start_records()
         for stream in self.selected_streams:
             stream.validate_batch_config()
         readings = [reading for stream in self.selected_streams for reading in stream.open_partitions()]

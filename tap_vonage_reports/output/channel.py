@@ -1,0 +1,84 @@
+"""The tap's output channel: which parts of it the tap handles itself, and which it leaves to the SDK."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tap_vonage_reports.output.messages import MessageWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+
+class StreamOutput(Protocol):
+    """The part of an `OutputChannel` that streams use."""
+
+    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Write records, or return False if the SDK has to write them, one by one."""
+
+    def flush(self) -> None:
+        """Write the records that the SDK has passed on."""
+
+    def defer_signals(self) -> AbstractContextManager[None]:
+        """Put off signals for the length of a `with` block."""
+
+
+class OutputChannel:
+    """The destination of Singer messages.
+
+    Usually it is the tap's own `MessageWriter`. A program that embeds the tap may pass another writer, which knows
+    neither bulk writes nor signals: then the SDK writes every record, and signals stay with the program.
+    """
+
+    def __init__(self, writer: object, *, sdk_changes_records: bool) -> None:
+        """Set up the channel. Until `start_records`, the SDK writes all records.
+
+        Args:
+            writer: The SDK's message writer.
+            sdk_changes_records: True if records pass through stream maps or flattening of the SDK.
+        """
+        self._writer = writer if isinstance(writer, MessageWriter) else None
+        self._sdk_changes_records = sdk_changes_records
+        self._records_started = False
+
+    def start_records(self) -> None:
+        """Let streams write records directly from now on.
+
+        A sync calls this. A connection test does not: the SDK only looks at its records.
+        """
+        self._records_started = True
+
+    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Write records, or return False if the SDK has to write them, one by one.
+
+        Args:
+            stream: The stream's name.
+            records: Records that `RecordParser` has made.
+
+        Raises:
+            TapError: Standard output cannot be written.
+        """
+        if self._writer is None or self._sdk_changes_records or not self._records_started:
+            return False
+        self._writer.write_records(stream, records)
+        return True
+
+    @property
+    def state_bytes(self) -> int:
+        """The length of the last STATE message in bytes; 0 if it is not known."""
+        return self._writer.state_bytes if self._writer else 0
+
+    def flush(self) -> None:
+        """Write the records that the SDK has passed on."""
+        if self._writer:
+            self._writer.flush()
+
+    def handle_signals(self) -> AbstractContextManager[None]:
+        """Handle SIGINT and SIGTERM for the length of a `with` block. Between two messages they raise `Interrupted`."""
+        return self._writer.handle_signals() if self._writer else nullcontext()
+
+    def defer_signals(self) -> AbstractContextManager[None]:
+        """Put off signals for the length of a `with` block. At its end they raise `Interrupted`."""
+        return self._writer.defer_signals() if self._writer else nullcontext()
