@@ -137,7 +137,7 @@ def held(record: Mapping[str, Any], schema: Mapping[str, Any] = SCHEMA) -> dict[
 
 
 def rows_by_arrow(file: io.BytesIO, parser: RecordParser, schema: Mapping[str, Any] = SCHEMA) -> list[dict[str, Any]]:
-    batches = Parquet(schema, list(schema["properties"]), parser, "none").of_archive(file, None)
+    batches = Parquet(schema, list(schema["properties"]), parser, "none").from_archive(file, None)
     return [row for batch in batches for row in batch.to_pylist()]
 
 
@@ -327,7 +327,7 @@ def test_wherever_a_block_ends_rows_are_whole(
     file = archive([order, *rows], end=end, plain=plain)
     with mock.patch.object(cells, "BLOCK_BYTES", size), mock.patch.object(cells, "MAX_BUFFERED_BYTES", 100):
         found = [row["text"] for row in rows_by_arrow(file, RecordParser(SCHEMA))]
-        ids = Parquet(SCHEMA, ["id"], RecordParser(SCHEMA, fields=["id"]), "none").of_archive(file, None)
+        ids = Parquet(SCHEMA, ["id"], RecordParser(SCHEMA, fields=["id"]), "none").from_archive(file, None)
         numbers = [number for batch in ids for number in batch["id"].to_pylist()]
     assert found == [text or None for text in texts]
     assert numbers == [f"{number}" for number in range(len(texts))]
@@ -365,7 +365,7 @@ def test_a_byte_order_mark_belongs_to_no_column() -> None:
 def test_cells_of_a_megabyte_are_exact() -> None:
     texts = ["é,\n" * 350_000 if number in (10, 50) else f"{number}" for number in range(200)]
     table = [["id", "text"], *([str(number), text] for number, text in enumerate(texts))]
-    batches = Parquet(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").of_archive(archive(table), len(texts))
+    batches = Parquet(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(archive(table), len(texts))
     assert [text for batch in batches for text in batch["text"].to_pylist()] == texts
 
 

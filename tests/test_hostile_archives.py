@@ -61,7 +61,7 @@ def by_arrow(folder: Path, file: BinaryIO, count: int | None = None, kind: str =
 
 
 def rows_by_arrow(file: BinaryIO) -> list[tuple[str, ...]] | None:
-    parts = Parquet(SCHEMA, ["id", "acc"], RecordParser(SCHEMA), "none").of_archive(file, None)
+    parts = Parquet(SCHEMA, ["id", "acc"], RecordParser(SCHEMA), "none").from_archive(file, None)
     try:
         with archive_errors():
             return [(row["id"], row["acc"] or "") for part in parts for row in part.to_pylist()]
