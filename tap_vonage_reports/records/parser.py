@@ -241,7 +241,7 @@ class ConversionCache(dict["str | None", Any]):
         """Return the values of texts, converting those that are not cached."""
         return [self[text] for text in texts]
 
-    def __missing__(self, text: str) -> Any:  # noqa: ANN401 - whatever a record holds
+    def __missing__(self, text: str) -> Any:  # noqa: ANN401 - any value of a record
         value = self._convert(text)
         if value is _MISFIT:
             raise ValueError
@@ -253,7 +253,7 @@ class ConversionCache(dict["str | None", Any]):
         return value
 
 
-def _is_empty(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
+def _is_empty(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     return value is None or value == ""
 
 
@@ -274,7 +274,7 @@ def _objects(_texts: Sequence[str | None]) -> Sequence[Any]:
     raise ValueError
 
 
-def _to_string(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _to_string(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
