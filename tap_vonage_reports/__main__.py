@@ -10,7 +10,7 @@ import click
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_vonage_reports.errors import OutputError, SettingsError, TapError
-from tap_vonage_reports.output.messages import output_checked
+from tap_vonage_reports.output.messages import output_errors
 from tap_vonage_reports.output.signals import Interrupted
 from tap_vonage_reports.redaction import traceback_without_text
 from tap_vonage_reports.tap import TapVonageReports
@@ -73,9 +73,9 @@ def _command(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if error.filename is not None:
             raise
-        with output_checked():  # the SDK writes the catalog and the like itself
+        with output_errors():  # the SDK writes the catalog and the like itself
             raise
-    with output_checked():
+    with output_errors():
         sys.stdout.flush()
     return int(code or 0)
 

@@ -1,4 +1,4 @@
-"""JSON as it comes over the wire: read exactly, or refused, and never deeper than it can be written again."""
+"""JSON from the API: decoded without loss, or rejected, and bounded in depth."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 MAX_DEPTH = 64
-"""Objects and lists within each other. Answers have five levels; what writes and stores records stops at a few hundred,
-earlier or later according to the version of Python and who calls."""
+"""Levels of objects and lists. Responses have five; encoders fail at a few hundred, which depends on the version of
+Python and the depth of the call."""
 _NESTING = frozenset((dict, list))
 
 
 def read_json(text: bytes | bytearray | str) -> Any:  # noqa: ANN401 - any JSON
-    """Read JSON.
+    """Decode JSON.
 
     Args:
-        text: UTF-8, or text that has been decoded.
+        text: JSON in UTF-8, or as text.
 
     Returns:
-        What it says; numbers with a fraction or an exponent are `Decimal`, or text if they are beyond that. Of the
-        members of an object that have the same name, the last one counts.
+        The value. Numbers with a fraction or an exponent are `Decimal`, or text if the exponent is too large for one.
+        If an object has a name twice, the last value counts.
 
     Raises:
-        ValueError: It is not JSON, holds text that is not Unicode (half a surrogate pair), an integer of more than
-            4300 digits, or more than `MAX_DEPTH` levels.
+        ValueError: The text is not JSON, has half a surrogate pair, an integer of more than 4300 digits, or more than
+            `MAX_DEPTH` levels.
     """
     try:
         value = _decoder.decode(text)
@@ -44,14 +44,14 @@ def read_json(text: bytes | bytearray | str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _nested(values: Collection[Any]) -> list[Any]:
-    """The objects and lists among values. Rows of an answer have none, as a rule, and that is seen fast."""
+    """Return the objects and lists among values. Rows usually have none, which the first test sees fast."""
     if _NESTING.isdisjoint(map(type, values)):
         return []
     return [value for value in values if type(value) in _NESTING]
 
 
 def _number(text: str) -> Decimal | str:
-    """The number, exactly; as text if its exponent is beyond any that a Decimal has."""
+    """Return a number exactly, or as text if its exponent is too large for a Decimal."""
     with suppress(InvalidOperation):
         return Decimal(text)
     return text
@@ -65,7 +65,7 @@ _decoder = msgspec.json.Decoder(float_hook=_number)
 
 
 def texts_of(value: object) -> Iterator[str]:
-    """All texts in a JSON value, down to the deepest."""
+    """Yield all texts in a JSON value, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (dict, list)):

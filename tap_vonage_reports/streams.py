@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import Chunk, PartitionSync
     from tap_vonage_reports.extract.session import SyncSession
     from tap_vonage_reports.output.batch_files import BatchConfig
+    from tap_vonage_reports.output.channel import StreamOutput
     from tap_vonage_reports.products import Product
     from tap_vonage_reports.tap import TapVonageReports
 
@@ -96,12 +97,11 @@ class ReportStream(Stream):
         Raises:
             FatalApiError: The API cannot be used at all.
         """
-        output = self.tap.output
+        output: StreamOutput = self.tap.output
         with self._syncing(context or {}) as sync:
             for chunk in self.session.reader.read(sync):
                 for records in self._records(chunk):
-                    if self.tap.writes_records:
-                        output.write_records(self.name, records)
+                    if output.write_records(self.name, records):
                         self._record_counter.increment(len(records))
                     else:
                         yield from records

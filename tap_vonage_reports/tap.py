@@ -99,7 +99,6 @@ class TapVonageReports(Tap):
             CatalogError: The catalog names a stream that the tap does not have.
         """
         self._session: SyncSession | None = None
-        self._is_syncing = False
         jsonschema = deepcopy(CONFIG_JSONSCHEMA)
         self.append_builtin_config(jsonschema)
         given = dict(config or {})
@@ -139,7 +138,8 @@ class TapVonageReports(Tap):
     @cached_property
     def output(self) -> OutputChannel:
         """Where messages go."""
-        return OutputChannel(self.message_writer)
+        changed = self.config.get("stream_maps") or self.config.get("flattening_enabled")
+        return OutputChannel(self.message_writer, sdk_changes_records=bool(changed))
 
     @property
     def session(self) -> SyncSession:
@@ -225,12 +225,6 @@ class TapVonageReports(Tap):
                 self.logger.warning("Interrupted. The state is written; the next run resumes from it")
             raise interrupted
 
-    @property
-    def writes_records(self) -> bool:
-        """True if streams write records as they are; False when the SDK has to change them, or is not to write any."""
-        changed = self.config.get("stream_maps") or self.config.get("flattening_enabled")
-        return self._is_syncing and not changed and self.output.takes_records
-
     def _write_state(self) -> int:
         """Write the state. Return its length in bytes, where that is known."""
         if self.state:  # an empty one would say nothing, and might replace one that does
@@ -239,7 +233,7 @@ class TapVonageReports(Tap):
 
     def sync(self) -> None:
         """Start on all streams at the same time, so that reports are generated while others are read; then sync."""
-        self._is_syncing = True
+        self.output.start_records()
         for stream in self.selected_streams:
             stream.validate_batch_config()
         self.session.reader.prepare(self._open_partitions())

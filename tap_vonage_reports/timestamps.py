@@ -1,4 +1,4 @@
-"""Times as text: what users write, what the API takes, and what the tap writes."""
+"""Timestamps as text: parsed from settings, state and responses, formatted for requests and records."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ if TYPE_CHECKING:
 PLAUSIBLE_YEARS = range(2000, 2100)
 """A time of another year is wrong; near the ends of the calendar, sums would even fail."""
 _DATE_FIRST = re.compile(r"\d{4}-\d{2}-\d{2}($|[T ])")
-_WIRE_TIME = re.compile(
+_API_TIME = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})[T ](\d{1,2}):(\d{2}):(\d{2})(?:[.,](\d+))? ?"
     r"(?:[Zz]|([+-])([01]\d|2[0-3]):?([0-5]\d)?|)",
     re.ASCII,
 )
 _HOUR, _SECOND = len("YYYY-MM-DDTHH"), len("YYYY-MM-DDTHH:MM:SS")
-_IN_AN_HOUR = frozenset(f":{minute:02}:{second:02}+00:00" for minute in range(60) for second in range(60))
+"""Characters of a timestamp up to its hour, and up to its second."""
+_TIMESTAMP_ENDS = frozenset(f":{minute:02}:{second:02}+00:00" for minute in range(60) for second in range(60))
 _known_hours: set[str] = set()
-"""Hours that are in the calendar, as `normalize_timestamp` has found; no more than `MAX_CACHED_HOURS`."""
+"""Starts of timestamps, up to the hour, that are known to be in the calendar."""
 MAX_CACHED_HOURS = 20_000
-"""More than the 13 months that the API keeps records."""
+"""Hours in `_known_hours`: more than the 9,500 of the 13 months for which the API keeps records."""
 
 
 def parse_time(text: str) -> datetime:
-    """Read an ISO 8601 date or time as users and states write it; UTC where it names no offset.
+    """Parse an ISO 8601 date or time from the settings or the state.
 
     Args:
-        text: For example ``2026-10-01``, ``2026-10-01T02:00:00+02:00`` or ``2026-10-01T00:00:00Z``.
+        text: For example ``2026-10-01``, ``2026-10-01T02:00:00+02:00`` or ``2026-10-01T00:00:00Z``. UTC if it has no
+            offset.
 
     Returns:
         An aware time in UTC.
@@ -54,37 +56,37 @@ def parse_time(text: str) -> datetime:
 
 
 def format_timestamp(time: datetime) -> str:
-    """A time as the tap writes it: ``YYYY-MM-DDTHH:MM:SS+00:00``, with a fraction where it has one."""
+    """Format a time for records and state: ``YYYY-MM-DDTHH:MM:SS+00:00``, with microseconds if it has any."""
     return time.astimezone(timezone.utc).isoformat()
 
 
 def format_query_time(time: datetime) -> str:
-    """A time as a request carries it: ISO 8601 with Z, milliseconds where it has any [confirmed].
+    """Format a time for a request: ``YYYY-MM-DDTHH:MM:SSZ``, with milliseconds if it has any [confirmed].
 
-    Z because a ``+`` is taken for a blank when it is not percent-encoded.
+    With ``Z``, because a ``+`` that is not percent-encoded means a space.
     """
     text = time.astimezone(timezone.utc).replace(tzinfo=None)
     return text.isoformat(timespec="milliseconds" if text.microsecond else "seconds") + "Z"
 
 
 def months_before(time: datetime, months: int) -> datetime:
-    """The same time of day some calendar months earlier."""
+    """Return the same time of day some calendar months earlier, at the end of a month that lacks the day."""
     earlier = pendulum.instance(time).subtract(months=months)
     return time.replace(year=earlier.year, month=earlier.month, day=earlier.day)
 
 
 def normalize_timestamp(text: str) -> str | None:
-    """A time as it came over the wire, in the one form that records have.
+    """Convert a timestamp of the API to the form of records.
 
-    Seen on the wire: ``+00:00``, ``+0000``, ``Z``, milliseconds, a blank for the T, months without their
-    zero [wire_notes]. No offset means UTC. The digits of a fraction are kept as they came.
+    The API uses ``+00:00``, ``Z`` and milliseconds [confirmed], and has used ``+0000``, a space for the ``T`` and
+    months without a leading zero [likely]. No offset means UTC. A fraction keeps its digits.
 
     Returns:
-        ``YYYY-MM-DDTHH:MM:SS[.fraction]+00:00``, or None when the text is no time.
+        ``YYYY-MM-DDTHH:MM:SS[.fraction]+00:00``, or None if the text is not a timestamp.
     """
-    if text[:_HOUR] in _known_hours and text[_HOUR:] in _IN_AN_HOUR:
+    if text[:_HOUR] in _known_hours and text[_HOUR:] in _TIMESTAMP_ENDS:
         return text
-    match = _WIRE_TIME.fullmatch(text)
+    match = _API_TIME.fullmatch(text)
     if match is None:
         return None
     *numbers, fraction, sign, hours, minutes = match.groups()
@@ -103,22 +105,22 @@ def normalize_timestamp(text: str) -> str | None:
 
 
 def normalize_timestamps(texts: Iterable[str | None]) -> list[str | None]:
-    """Many times as they came over the wire, as `normalize_timestamp` has them.
+    """Convert many timestamps of the API, as `normalize_timestamp` does.
 
-    Most come in that form already. Hours repeat, and of what follows an hour there are only 3600: a text whose two
-    halves are known is not looked at further.
+    Most have the form of records already. Their hours repeat, and only 3600 different ends can follow an hour: a text
+    whose two parts are known needs no parsing.
 
     Args:
-        texts: The times; empty ones and None are none.
+        texts: The timestamps. Empty texts and None are missing ones.
 
     Returns:
-        For each text its time; None where there is none.
+        One timestamp for each text; None for a missing one.
 
     Raises:
-        ValueError: A text is no time.
+        ValueError: A text is not a timestamp.
     """
     return [
-        text if text and text[:_HOUR] in _known_hours and text[_HOUR:] in _IN_AN_HOUR else _time_or_none(text)
+        text if text and text[:_HOUR] in _known_hours and text[_HOUR:] in _TIMESTAMP_ENDS else _time_or_none(text)
         for text in texts
     ]
 
@@ -128,6 +130,6 @@ def _time_or_none(text: str | None) -> str | None:
         return None
     time = normalize_timestamp(text)
     if time is None:
-        msg = "not a time"
+        msg = "not a timestamp"
         raise ValueError(msg)
     return time

@@ -1,4 +1,4 @@
-"""A downloaded file is whole, or it is refused before the bookmark moves."""
+"""A downloaded archive is complete and well formed, or rejected before the bookmark moves."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def read_rows(file: io.BytesIO, count: int | None = None) -> list[dict[str, str]
 GOOD = '"id","text"\n"1","a"\n"2",""\n'
 
 
-def test_rows_come_by_column_name_in_the_files_order() -> None:
+def test_rows_have_the_order_of_the_file() -> None:
     assert verify(one(GOOD), 2) == 2
     assert read_rows(one(GOOD), 2) == [{"id": "1", "text": "a"}, {"id": "2", "text": ""}]
 
 
-def test_every_csv_of_an_archive_is_read_whatever_the_order_of_its_columns() -> None:
+def test_all_csv_members_are_read_with_columns_by_name() -> None:
     file = archive({"a.csv": '"id","b"\n"1","x"\n', "readme.txt": "no", "b.CSV": '"b","id"\n"y","2"\n'})
     assert verify(file, 2) == 2
     assert [(row["id"], row["b"]) for row in read_rows(file, 2)] == [("1", "x"), ("2", "y")]
@@ -82,9 +82,7 @@ def test_quotes_newlines_and_any_script_survive(
 
 
 @given(st.lists(st.text('",\n\ra', max_size=3), max_size=20).map("".join), st.integers(1, 20))
-def test_what_is_no_good_to_the_csv_reader_is_refused_and_all_else_is_read_like_it(
-    content: str, chunk_characters: int
-) -> None:
+def test_any_text_is_read_or_rejected_as_the_csv_reader_does(content: str, chunk_characters: int) -> None:
     file = one('"id","text"\n' + content)
     try:
         expected = list(csv.reader(io.StringIO(content, newline=""), strict=True))
@@ -99,7 +97,7 @@ def test_what_is_no_good_to_the_csv_reader_is_refused_and_all_else_is_read_like_
                 verify(file, None)
 
 
-def test_rows_come_many_at_a_time_as_columns() -> None:
+def test_rows_are_read_as_columns_many_at_a_time() -> None:
     rows = [(str(number), f'"{number}"' if number % 7 else "") for number in range(20_000)]
     content = io.StringIO(newline="")
     csv.writer(content, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([("id", "text"), *rows])
@@ -109,7 +107,7 @@ def test_rows_come_many_at_a_time_as_columns() -> None:
     assert {tuple(header) for header, _ in chunks} == {("id", "text")}
 
 
-def test_a_row_longer_than_what_is_read_at_once_is_a_row() -> None:
+def test_a_row_may_be_longer_than_a_chunk() -> None:
     content = GOOD + '"3","' + "long " * 25_000 + '"\n"4",""\n'
     assert [len(row["text"]) for row in read_rows(one(content), 4)] == [1, 0, 125_000, 0]
 
@@ -124,26 +122,26 @@ def test_a_large_file_is_read_in_any_dialect(quote: str, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_a_wrong_row_is_named_wherever_it_stands(end: str) -> None:
+def test_a_row_of_wrong_width_is_named_by_its_number(end: str) -> None:
     rows = ['"1","a ""quote"", and\na newline"'] * 9997
     content = "\n".join(['"id","text"', *rows, '"1"', '"1",""']) + end
     with pytest.raises(ArchiveError, match="row 9999 has width 1, but the CSV header has width 2"):
         verify(one(content), 9999)
 
 
-def test_the_bytes_of_every_csv_can_be_had_by_another_reader() -> None:
+def test_members_can_be_read_as_bytes() -> None:
     file = archive({"a.csv": GOOD, "readme.txt": "no", "b.CSV": '"id"\n'})
     assert [member.read() for member in open_members(file, 2)] == [GOOD.encode(), b'"id"\n']
     assert not file.closed
 
 
-def test_another_reader_does_not_inflate_without_end_either() -> None:
+def test_reading_a_member_as_bytes_is_bounded() -> None:
     for member in open_members(one("a" * 50_000_000), 1):
         with pytest.raises(ArchiveError, match="inflates to more"):
             member.read()
 
 
-def test_a_large_file_that_does_not_say_how_many_rows_it_has_is_taken() -> None:
+def test_a_large_file_without_an_announced_count_is_accepted() -> None:
     rows = "".join(f'"{number:09}{hash(number * 7919):x}"\n' for number in range(200_000))
     assert verify(one('"id"\n' + rows), None) == 200_000
 
@@ -176,10 +174,10 @@ def with_wrong_checksum() -> io.BytesIO:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_file_that_is_not_whole_is_refused(file: io.BytesIO, count: int | None, said: str) -> None:
+def test_a_corrupt_or_incomplete_file_is_rejected(file: io.BytesIO, count: int | None, said: str) -> None:
     with pytest.raises(ArchiveError, match=said):
         verify(file, count)
 
 
-def test_a_file_whose_rows_were_not_announced_is_still_checked() -> None:
+def test_a_file_without_an_announced_count_is_checked() -> None:
     assert verify(one(GOOD), None) == 2

@@ -1,4 +1,4 @@
-"""Whole runs that write BATCH files: the same records, and state exactly as for records."""
+"""Whole runs that write BATCH files give the records of RECORD messages, and the same state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def batch(folder: Path, kind: str = "parquet", **more: Any) -> dict[str, Any]:
 
 
 def rows_of(address: str) -> list[dict[str, Any]]:
-    """The rows of a file, as they would stand in RECORD messages."""
+    """The rows of a file as in RECORD messages."""
     path = address.removeprefix("file://")
     if path.endswith(".jsonl.gz"):
         with gzip.open(path) as lines:
@@ -55,7 +55,7 @@ def files_of(output: Output) -> list[str]:
 
 
 def comparable(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records without the zeros at the end of prices, and with objects as text, in the order of their ids."""
+    """Records by id, with prices without trailing zeros and objects as text."""
     return sorted(
         (
             {
@@ -90,7 +90,7 @@ def test_files_hold_the_records(
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_state_never_speaks_of_rows_whose_files_are_not_out(
+def test_state_never_covers_rows_before_their_batch_message(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, mode: str
 ) -> None:
     sandbox = make_sandbox(rows={"amd": Within(500, START, END)}, page_size=20)
@@ -111,7 +111,7 @@ def test_state_never_speaks_of_rows_whose_files_are_not_out(
     assert all(len(rows_of(address)) <= 100 for address in files_of(output))
 
 
-def test_reports_without_rows_are_covered_and_give_no_file(
+def test_a_report_without_rows_is_covered_and_gives_no_file(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(rows={"sms": 0, "sms/inbound": Within(10, START, END)})
@@ -122,7 +122,7 @@ def test_reports_without_rows_are_covered_and_give_no_file(
         assert output.bookmark("sms", direction=direction)["replication_key_value"] == END.isoformat()
 
 
-def test_what_came_before_a_failure_is_out_and_not_read_again(
+def test_rows_before_a_failure_are_written_and_not_refetched(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(rows={"amd": Within(500, START, END)}, page_size=20)
@@ -156,7 +156,7 @@ def test_fields_that_are_not_selected_are_in_no_file(make_sandbox: Callable[...,
 
 
 @pytest.mark.promise("With stream_maps set, BATCH is refused with a clear message.")
-def test_what_the_sdk_would_have_to_change_on_the_way_is_refused(
+def test_settings_by_which_the_sdk_would_change_records_are_rejected(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     for more in ({"stream_maps": {"sms": {"to": "__NULL__"}}}, {"flattening_enabled": True}):
@@ -165,7 +165,7 @@ def test_what_the_sdk_would_have_to_change_on_the_way_is_refused(
         assert "batch_config" in str(output.error)
 
 
-def test_a_compression_that_a_format_does_not_have_is_refused(
+def test_a_compression_that_a_format_does_not_have_is_rejected(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     config = batch(tmp_path, "jsonl")
@@ -175,9 +175,7 @@ def test_a_compression_that_a_format_does_not_have_is_refused(
     assert "gzip, none" in str(output.error)
 
 
-def test_where_files_cannot_be_written_nothing_is_asked_for(
-    make_sandbox: Callable[..., Sandbox], tmp_path: Path
-) -> None:
+def test_nothing_is_requested_if_files_cannot_be_written(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
     sandbox = make_sandbox(rows={"sms": 10})
     config = batch(tmp_path)
     config["batch_config"]["storage"]["root"] = "nosuch://somewhere"
@@ -190,7 +188,7 @@ def test_where_files_cannot_be_written_nothing_is_asked_for(
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 @pytest.mark.parametrize("fault", BROKEN_FILES, ids=lambda fault: str(fault.value))
-def test_of_a_report_that_is_not_whole_nothing_remains(
+def test_nothing_remains_of_a_report_that_fails_a_check(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, fault: Fault, kind: str
 ) -> None:
     sandbox = make_sandbox(rows={"amd": Within(500, START, END)})
@@ -209,7 +207,7 @@ def test_of_a_report_that_is_not_whole_nothing_remains(
     assert len(list(tmp_path.iterdir())) == len(files_of(passed)) == 5
 
 
-def test_the_schema_says_what_the_files_hold_whatever_the_catalog_says(
+def test_the_schema_describes_the_files_whatever_the_catalog_says(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(rows={"sms": 1})

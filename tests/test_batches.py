@@ -1,4 +1,4 @@
-"""Batch files: the records of messages, exactly, in files that fit together and that nobody sees half-written."""
+"""BATCH files hold exactly the records of messages, have one schema per stream, and are never seen incomplete."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
 from tap_vonage_reports.errors import ArchiveError, RecordError, SettingsError, TapError
-from tap_vonage_reports.output import parquet as arrow
+from tap_vonage_reports.output import parquet
 from tap_vonage_reports.output.batch_files import BatchFiles
 from tap_vonage_reports.output.parquet import Parquet
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import arrow_csv as cells
+from tap_vonage_reports.records import arrow_csv
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
 from tests.sandbox.reading import NOW, SHAPES, Reader
@@ -64,7 +64,7 @@ every_format = pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 
 
 class Parser(RecordParser):
-    """A parser that counts the rows it is asked for."""
+    """A parser that counts the rows that it parses."""
 
     asked = 0
 
@@ -74,7 +74,7 @@ class Parser(RecordParser):
 
 
 def config(root: Path | str, kind: str = "parquet", compression: str | None = None, **storage: Any) -> Any:
-    """What the SDK makes of the setting."""
+    """The SDK's configuration for a setting."""
     encoding = {"format": kind, **({"compression": compression} if compression else {})}
     setting = {"batch_config": {"encoding": encoding, "storage": {"root": str(root), **storage}}}
     return cast("Any", Stream).get_batch_config(None, setting)  # it needs nothing of the stream
@@ -90,7 +90,7 @@ def records_of(*rows: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def archive(*tables: Sequence[Sequence[str]], end: str = "\n", plain: bool = False) -> io.BytesIO:
-    """A report's file out of tables with a header; `plain` puts quotes where they are needed alone."""
+    """A report's file with these tables, header first; `plain` quotes only cells that need it."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
         for number, table in enumerate(tables):
@@ -106,12 +106,12 @@ def quoted(cell: str, *, plain: bool) -> str:
 
 
 def table_of(**columns: str) -> io.BytesIO:
-    """A report's file of one row."""
+    """A report's file with one row."""
     return archive([["id", *columns], ["1", *columns.values()]])
 
 
 def parsed(file: io.BytesIO, schema: Mapping[str, Any] = SCHEMA, aliases: Any = None) -> list[dict[str, Any]]:
-    """What the rows of a report are in RECORD messages."""
+    """The rows of a report as in RECORD messages."""
     parser = RecordParser(schema, ALIASES if aliases is None else aliases)
     return [parser.parse(row) for row in read_rows(file)]
 
@@ -121,7 +121,7 @@ def as_json(value: Any) -> str:
 
 
 def held(record: Mapping[str, Any], schema: Mapping[str, Any] = SCHEMA) -> dict[str, Any]:
-    """A record as Parquet should hold it."""
+    """A record as it is expected in Parquet."""
     columns, extra = dict(record), dict(record["_extra"] or {})
     for name, spec in schema["properties"].items():
         if spec.get("format") == "date-time" and record[name]:
@@ -137,7 +137,7 @@ def held(record: Mapping[str, Any], schema: Mapping[str, Any] = SCHEMA) -> dict[
 
 
 def rows_by_arrow(file: io.BytesIO, parser: RecordParser, schema: Mapping[str, Any] = SCHEMA) -> list[dict[str, Any]]:
-    batches = Parquet(schema, list(schema["properties"]), parser, "none").of_archive(file, None)
+    batches = Parquet(schema, list(schema["properties"]), parser, "none").from_archive(file, None)
     return [row for batch in batches for row in batch.to_pylist()]
 
 
@@ -152,7 +152,7 @@ def read_parquet(manifest: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def in_folder(folder: Path) -> set[str]:
-    """The names of all files, hidden ones, too."""
+    """The names of all files, hidden ones included."""
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
@@ -188,7 +188,7 @@ def test_parquet_holds_the_records_of_messages(
 
 
 @every_shape
-def test_json_lines_are_the_records_of_messages_byte_for_byte(
+def test_json_lines_equal_the_records_of_messages_byte_for_byte(
     reports: dict[tuple[str, str], io.BytesIO], tmp_path: Path, stream: str, direction: str
 ) -> None:
     file, product = reports[stream, direction], PRODUCTS[stream]
@@ -205,7 +205,7 @@ def test_json_lines_are_the_records_of_messages_byte_for_byte(
 @every_format
 def test_records_and_archives_give_the_same_file(tmp_path: Path, kind: str) -> None:
     rows = [
-        ["id", "price", "time", "odd"],
+        ["id", "price", "time", "unknown"],
         *([str(n), f"{n}.50", "2026-11-01T00:00:00Z", "x"[n % 2 :]] for n in range(9)),
     ]
     contents = []
@@ -220,7 +220,7 @@ def test_records_and_archives_give_the_same_file(tmp_path: Path, kind: str) -> N
 
 
 @every_shape
-def test_no_ordinary_row_is_parsed_one_by_one(
+def test_usual_rows_do_not_need_the_parser(
     reports: dict[tuple[str, str], io.BytesIO], stream: str, direction: str
 ) -> None:
     schema = PRODUCTS[stream].schema
@@ -229,7 +229,7 @@ def test_no_ordinary_row_is_parsed_one_by_one(
     assert parser.asked == (ROWS if stream == "reports_usage" else 0)  # this one has an object in each row
 
 
-ORDINARY = [
+USUAL = [
     *({"time": time} for time in ("2026-11-01T00:00:00+00:00", "2020-06-01T23:59:59+0000", "2026-11-01T00:00:00Z")),
     *({"time": time} for time in ("2026-11-01 00:00:00.123Z", "2026-11-01T00:00:00.123456-02:30")),
     *({"price": price} for price in ("0", "0.0058", "0.03420000", "-12.5", "12345678901234567890.123456789012345678")),
@@ -240,14 +240,14 @@ ORDINARY = [
 ]
 
 
-@pytest.mark.parametrize("row", ORDINARY, ids=lambda row: repr(row)[:50])
-def test_ordinary_forms_are_cast_as_the_parser_reads_them(row: dict[str, str]) -> None:
+@pytest.mark.parametrize("row", USUAL, ids=lambda row: repr(row)[:50])
+def test_usual_forms_are_cast_as_the_parser_converts_them(row: dict[str, str]) -> None:
     parser = Parser(SCHEMA, ALIASES)
     assert rows_by_arrow(table_of(**row), parser) == [held(record) for record in parsed(table_of(**row))]
     assert parser.asked == 0
 
 
-ODD = {
+UNUSUAL = {
     "text": ["x"],
     "count": ["+5", "4.0", "1e3", "9223372036854775807", "9223372036854775808", "0x10", "1\n", "n/a", " 1", "١"],  # noqa: RUF001
     "price": [
@@ -271,15 +271,15 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize(("name", "cell"), [(name, cell) for name, odd in ODD.items() for cell in odd])
-def test_odd_forms_are_what_the_parser_says(name: str, cell: str) -> None:
+@pytest.mark.parametrize(("name", "cell"), [(name, cell) for name, cells in UNUSUAL.items() for cell in cells])
+def test_unusual_forms_are_converted_by_the_parser(name: str, cell: str) -> None:
     file = archive([["id", name], ["1", ""], ["2", cell]])
     assert rows_by_arrow(file, RecordParser(SCHEMA, ALIASES)) == [held(record) for record in parsed(file)]
 
 
 anything = {
-    name: st.just("") | st.sampled_from(odd) | st.sampled_from([row[name] for row in ORDINARY if name in row] or [""])
-    for name, odd in ODD.items()
+    name: st.just("") | st.sampled_from(cells) | st.sampled_from([row[name] for row in USUAL if name in row] or [""])
+    for name, cells in UNUSUAL.items()
 }
 
 
@@ -298,8 +298,12 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
 
 @settings(max_examples=150, deadline=None)
 @given(tables(), st.sampled_from(["\n", "\r\n"]), st.booleans())
-@example([["id", *ODD], *([str(n), *(odd[n % len(odd)] for odd in ODD.values())] for n in range(40))], "\n", False)  # noqa: FBT003
-def test_whatever_cells_hold_files_have_what_the_parser_says(table: list[list[str]], end: str, plain: bool) -> None:  # noqa: FBT001
+@example(
+    [["id", *UNUSUAL], *([str(n), *(cells[n % len(cells)] for cells in UNUSUAL.values())] for n in range(40))],
+    "\n",
+    False,  # noqa: FBT003
+)
+def test_any_table_gives_what_the_parser_gives(table: list[list[str]], end: str, plain: bool) -> None:  # noqa: FBT001
     # Before Python 3.11 its CSV reader takes no NUL, so that such a report is refused.
     assume(sys.version_info >= (3, 11) or "\0" not in "".join(chain(*table)))
     file = archive(table, end=end, plain=plain)
@@ -314,9 +318,9 @@ def test_whatever_cells_hold_files_have_what_the_parser_says(table: list[list[st
     st.permutations(["text", "id"]),
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
-    st.sampled_from([1, 7, 20, 60]),
+    st.sampled_from([1, 20, 33, 60]),
 )
-def test_wherever_a_block_ends_rows_are_whole(
+def test_rows_are_complete_wherever_a_block_ends(
     texts: list[str],
     order: list[str],
     end: str,
@@ -325,15 +329,15 @@ def test_wherever_a_block_ends_rows_are_whole(
 ) -> None:
     rows = [[{"id": f"{number}", "text": text}[name] for name in order] for number, text in enumerate(texts)]
     file = archive([order, *rows], end=end, plain=plain)
-    with mock.patch.object(cells, "BLOCK_BYTES", size), mock.patch.object(cells, "MAX_BUFFERED_BYTES", 100):
+    with mock.patch.object(arrow_csv, "BLOCK_BYTES", size), mock.patch.object(arrow_csv, "MAX_BUFFERED_BYTES", 100):
         found = [row["text"] for row in rows_by_arrow(file, RecordParser(SCHEMA))]
-        ids = Parquet(SCHEMA, ["id"], RecordParser(SCHEMA, fields=["id"]), "none").of_archive(file, None)
+        ids = Parquet(SCHEMA, ["id"], RecordParser(SCHEMA, fields=["id"]), "none").from_archive(file, None)
         numbers = [number for batch in ids for number in batch["id"].to_pylist()]
     assert found == [text or None for text in texts]
     assert numbers == [f"{number}" for number in range(len(texts))]
 
 
-def test_an_odd_row_costs_its_neighbours_nothing_and_keeps_its_place() -> None:
+def test_an_unusual_row_keeps_its_place_and_leaves_others_to_arrow() -> None:
     table = [["id", "price"], *([str(n), "n/a" if n == 700 else f"{n}"] for n in range(1000))]
     parser = Parser(SCHEMA)
     rows = rows_by_arrow(archive(table), parser)
@@ -343,19 +347,19 @@ def test_an_odd_row_costs_its_neighbours_nothing_and_keeps_its_place() -> None:
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_what_arrow_does_not_read_is_read_all_the_same(plain: bool) -> None:  # noqa: FBT001
+def test_rows_that_arrow_cannot_read_come_from_the_csv_reader(plain: bool) -> None:  # noqa: FBT001
     first = [["text", "id"], *(["a", f"{n}"] for n in range(5))]
     second = [["id", "text"], *([f"{n}", "y" * (900 if n == 30 else 9)] for n in range(5, 60))]
     file = archive(first, second, plain=plain)
     parser = Parser(SCHEMA)
-    with mock.patch.object(cells, "BLOCK_BYTES", 256), mock.patch.object(cells, "MAX_BUFFERED_BYTES", 300):
+    with mock.patch.object(arrow_csv, "BLOCK_BYTES", 256), mock.patch.object(arrow_csv, "MAX_BUFFERED_BYTES", 300):
         rows = rows_by_arrow(file, parser)
     assert [row["id"] for row in rows] == [f"{n}" for n in range(60)]
     assert rows == [held(record) for record in parsed(file)]
     assert parser.asked
 
 
-def test_a_byte_order_mark_belongs_to_no_column() -> None:
+def test_a_byte_order_mark_is_not_part_of_a_column_name() -> None:
     file = archive([["\ufeffid", "price"], ["1", "0.5"]], plain=True)
     parser = Parser(SCHEMA)
     assert [(row["id"], row["price"]) for row in rows_by_arrow(file, parser)] == [("1", Decimal("0.5"))]
@@ -365,11 +369,11 @@ def test_a_byte_order_mark_belongs_to_no_column() -> None:
 def test_cells_of_a_megabyte_are_exact() -> None:
     texts = ["é,\n" * 350_000 if number in (10, 50) else f"{number}" for number in range(200)]
     table = [["id", "text"], *([str(number), text] for number, text in enumerate(texts))]
-    batches = Parquet(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").of_archive(archive(table), len(texts))
+    batches = Parquet(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(archive(table), len(texts))
     assert [text for batch in batches for text in batch["text"].to_pylist()] == texts
 
 
-def test_a_time_finer_than_its_column_is_cut_and_kept() -> None:
+def test_a_time_with_more_digits_than_its_column_is_truncated_and_kept_in_extra() -> None:
     (row,) = rows_by_arrow(table_of(time="2026-11-01T00:00:00.123456789Z", price="n/a"), RecordParser(SCHEMA))
     assert row["time"].isoformat() == "2026-11-01T00:00:00.123456+00:00"
     assert row["_extra"] == '{"price":"n/a","time":"2026-11-01T00:00:00.123456789+00:00"}'
@@ -378,7 +382,7 @@ def test_a_time_finer_than_its_column_is_cut_and_kept() -> None:
 # Files that fit together
 
 
-def test_files_of_different_widths_and_of_nothing_are_read_together_to_the_last_digit(tmp_path: Path) -> None:
+def test_files_are_read_together_with_every_digit_whatever_their_values(tmp_path: Path) -> None:
     prices = ["0.0058", "12345678901234567890.123456789012345678", None, "-0.000000000000000001", "100000"]
     manifest = []
     for price in prices:
@@ -434,7 +438,7 @@ def test_fields_that_are_not_selected_are_in_no_file(tmp_path: Path, kind: str) 
 
 
 @every_format
-def test_a_file_has_no_more_rows_than_it_may(tmp_path: Path, kind: str) -> None:
+def test_rows_per_file_are_limited(tmp_path: Path, kind: str) -> None:
     with files_for(config(tmp_path, kind, "none"), rows_per_file=10) as files:
         files.write_records(records_of(*[{}] * 7))
         files.write_archive(archive([["id"], *([str(n)] for n in range(25))]), 25)
@@ -449,8 +453,8 @@ def test_a_file_has_no_more_rows_than_it_may(tmp_path: Path, kind: str) -> None:
     assert sorted(paths) == paths
 
 
-def test_rows_of_many_pages_share_a_row_group_and_long_ones_do_not_pile_up(tmp_path: Path) -> None:
-    with files_for(config(tmp_path)) as files, mock.patch.object(arrow, "ROW_GROUP_BYTES", 50_000):
+def test_row_groups_are_limited_by_rows_and_bytes(tmp_path: Path) -> None:
+    with files_for(config(tmp_path)) as files, mock.patch.object(parquet, "ROW_GROUP_BYTES", 50_000):
         for _ in range(20):
             files.write_records(records_of({"text": "short"}))
         for _ in range(3):
@@ -463,7 +467,7 @@ def test_rows_of_many_pages_share_a_row_group_and_long_ones_do_not_pile_up(tmp_p
 
 
 @pytest.mark.parametrize("codec", [None, "snappy", "zstd", "gzip", "brotli", "lz4", "none"])
-def test_parquet_is_compressed_as_asked_and_the_message_says_how(tmp_path: Path, codec: str | None) -> None:
+def test_parquet_has_the_compression_of_the_setting_and_of_the_message(tmp_path: Path, codec: str | None) -> None:
     with files_for(config(tmp_path, "parquet", codec)) as files:
         files.write_records(records_of({"text": "t"}))
         path = path_of(files.finish()[0])
@@ -476,7 +480,7 @@ def test_parquet_is_compressed_as_asked_and_the_message_says_how(tmp_path: Path,
 @pytest.mark.parametrize(
     ("codec", "suffixes"), [(None, [".jsonl", ".gz"]), ("gzip", [".jsonl", ".gz"]), ("none", [".jsonl"])]
 )
-def test_json_lines_are_compressed_as_asked_and_the_message_says_how(
+def test_json_lines_have_the_compression_of_the_setting_and_of_the_message(
     tmp_path: Path, codec: str | None, suffixes: list[str]
 ) -> None:
     with files_for(config(tmp_path, "jsonl", codec)) as files:
@@ -491,7 +495,7 @@ def test_json_lines_are_compressed_as_asked_and_the_message_says_how(
 # Places
 
 
-def test_file_names_can_be_read_and_never_meet(tmp_path: Path) -> None:
+def test_file_names_are_readable_and_unique(tmp_path: Path) -> None:
     manifest = []
     for _ in range(2):
         with files_for(config(tmp_path, prefix="daily/vonage-"), rows_per_file=1) as files:
@@ -539,7 +543,7 @@ def test_files_can_go_to_any_storage_of_fsspec(kind: str, tmp_path: Path, monkey
 
 
 @pytest.mark.promise("Temporary files are private to the user and removed on every way out.")
-def test_files_are_for_the_user_alone_before_and_after(tmp_path: Path) -> None:
+def test_drafts_and_files_are_private(tmp_path: Path) -> None:
     with files_for(config(tmp_path)) as files:
         files.write_records(records_of({}))
         (draft,) = tmp_path.iterdir()
@@ -554,7 +558,7 @@ def test_files_are_for_the_user_alone_before_and_after(tmp_path: Path) -> None:
 
 
 @every_format
-def test_nothing_written_is_no_file(tmp_path: Path, kind: str) -> None:
+def test_without_rows_there_is_no_file(tmp_path: Path, kind: str) -> None:
     with files_for(config(tmp_path, kind)) as files:
         files.write_records([])
         files.write_archive(archive([["id", "text"]]), 0)
@@ -564,7 +568,7 @@ def test_nothing_written_is_no_file(tmp_path: Path, kind: str) -> None:
 
 @every_format
 @pytest.mark.parametrize("rows", [1, 1000])
-def test_what_is_not_given_out_is_removed(tmp_path: Path, kind: str, rows: int) -> None:
+def test_files_that_finish_has_not_returned_are_removed(tmp_path: Path, kind: str, rows: int) -> None:
     with files_for(config(tmp_path, kind), rows_per_file=rows) as files:
         files.write_records(records_of({}))
         (kept,) = files.finish()
@@ -575,17 +579,17 @@ def test_what_is_not_given_out_is_removed(tmp_path: Path, kind: str, rows: int) 
 @pytest.mark.promise("Temporary files are private to the user and removed on every way out.")
 @every_format
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, GeneratorExit, ValueError])
-def test_what_is_cut_short_leaves_no_file(tmp_path: Path, kind: str, ending: type[BaseException]) -> None:
+def test_an_interrupted_archive_leaves_no_file(tmp_path: Path, kind: str, ending: type[BaseException]) -> None:
     files = files_for(config(tmp_path, kind), rows_per_file=2)
     with pytest.raises(ending):
         files.write_archive(archive([["id"], ["1"], ["2"], ["3"]]), 3, mock.Mock(side_effect=ending))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("unpack")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("arrow-csv")]
     assert in_folder(tmp_path) == set()
     assert files.finish() == []
 
 
 @every_format
-def test_a_row_without_its_key_is_an_error_and_leaves_no_file(tmp_path: Path, kind: str) -> None:
+def test_a_row_without_an_id_is_an_error_and_leaves_no_file(tmp_path: Path, kind: str) -> None:
     files = files_for(config(tmp_path, kind))
     with pytest.raises(RecordError):
         files.write_archive(archive([["text", "id"], ["a", "1"], ["b", ""]]), 2)
@@ -593,7 +597,7 @@ def test_a_row_without_its_key_is_an_error_and_leaves_no_file(tmp_path: Path, ki
 
 
 @every_format
-def test_a_report_that_gives_another_number_of_rows_is_refused(tmp_path: Path, kind: str) -> None:
+def test_a_report_with_another_number_of_rows_than_announced_is_rejected(tmp_path: Path, kind: str) -> None:
     files = files_for(config(tmp_path, kind))
     with pytest.raises(ArchiveError, match="number of rows is 1, but the API announced 2"):
         files.write_archive(archive([["id"], ["1"]]), 2)
@@ -601,7 +605,7 @@ def test_a_report_that_gives_another_number_of_rows_is_refused(tmp_path: Path, k
 
 
 @every_format
-def test_a_place_that_cannot_be_written_to_is_told_without_its_name(tmp_path: Path, kind: str) -> None:
+def test_an_error_of_a_folder_does_not_name_it(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "a-secret-name"
     root.touch()
     with files_for(config(root, kind)) as files, pytest.raises(TapError, match="cannot be written") as told:
@@ -610,7 +614,7 @@ def test_a_place_that_cannot_be_written_to_is_told_without_its_name(tmp_path: Pa
 
 
 @every_format
-def test_a_full_disk_is_told_and_leaves_no_file(tmp_path: Path, kind: str) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path, kind: str) -> None:
     class Full(io.FileIO):
         def write(self, _content: Any) -> int:
             raise OSError(28, "No space left on device", "a-secret-name")
@@ -627,7 +631,7 @@ def test_a_full_disk_is_told_and_leaves_no_file(tmp_path: Path, kind: str) -> No
     assert in_folder(tmp_path) == set()
 
 
-def test_a_storage_that_fails_is_told_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_storage_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(MemoryFileSystem, "put_file", mock.Mock(side_effect=PermissionError("a-secret-name")))
     files = files_for(config("memory://empty"))
@@ -669,7 +673,7 @@ def test_without_its_package_a_storage_says_what_to_do(monkeypatch: pytest.Monke
     assert "a-secret-name" not in str(told.value)
 
 
-def test_an_unknown_storage_is_told_without_its_name() -> None:
+def test_an_error_of_an_unknown_storage_does_not_name_it() -> None:
     with pytest.raises(SettingsError, match="cannot be used") as told:
         files_for(config("secret://a-secret-name"))
     assert "secret" not in str(told.value)

@@ -38,7 +38,7 @@ from tap_vonage_reports.exact_json import MAX_DEPTH, read_json
 from tap_vonage_reports.extract.pages.pagination import iter_pages
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.output.batch_files import JsonLines
+from tap_vonage_reports.output.jsonl import JsonLines
 from tap_vonage_reports.output.parquet import Parquet
 from tap_vonage_reports.planning.partition import Query
 from tap_vonage_reports.planning.planner import ReportPlan
@@ -158,10 +158,10 @@ def check_written(rows: Sequence[dict[str, Any]]) -> None:
     collector.write_records(PRODUCT.stream, records)
     assert len(collector.lines) == len(records)
     fields = list(SCHEMA["properties"])
-    assert Parquet(SCHEMA, fields, parser, "none").of_records(records).to_pylist() == [
+    assert Parquet(SCHEMA, fields, parser, "none").from_records(records).to_pylist() == [
         held(record, SCHEMA) for record in records
     ]
-    assert JsonLines(SCHEMA, fields, parser, "none").of_records(records) == records
+    assert JsonLines(SCHEMA, fields, parser, "none").from_records(records) == records
 
 
 # JSON

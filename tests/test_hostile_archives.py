@@ -1,4 +1,4 @@
-"""Whatever a report's file holds: its rows or an error, never a crash, and never more memory than a row may take."""
+"""Any report file gives its rows or an error, never a crash, and never takes more memory than a row may."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tap_vonage_reports.errors import ArchiveError, RecordError
 from tap_vonage_reports.output.batch_files import BatchFiles
 from tap_vonage_reports.output.parquet import Parquet
-from tap_vonage_reports.records import arrow_csv as cells
-from tap_vonage_reports.records import csv_rows
+from tap_vonage_reports.records import arrow_csv, csv_rows
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.records.report_archive import archive_errors, read_chunks, verify
 from tests.hostile import MIB, PRODUCT, memory_below
@@ -36,7 +35,7 @@ def quick(content: bytes, *, name: str = "report.csv", compression: int = zipfil
 
 
 def by_python(file: BinaryIO, count: int | None = None) -> list[tuple[str, ...]] | None:
-    """The ids and texts of an archive by the Python reader; None if it is refused."""
+    """The ids and texts of an archive by the CSV reader; None if it rejects the archive."""
     try:
         rows = verify(file, count)
         cells = [
@@ -51,7 +50,7 @@ def by_python(file: BinaryIO, count: int | None = None) -> list[tuple[str, ...]]
 
 
 def by_arrow(folder: Path, file: BinaryIO, count: int | None = None, kind: str = "parquet") -> int | None:
-    """How many rows of an archive are written to batch files; None if it is refused."""
+    """The number of rows of an archive in batch files; None if it is rejected."""
     parser = RecordParser(SCHEMA)
     with BatchFiles("x", SCHEMA, SCHEMA["properties"], parser, config(folder, kind, "none")) as files:
         try:
@@ -61,7 +60,7 @@ def by_arrow(folder: Path, file: BinaryIO, count: int | None = None, kind: str =
 
 
 def rows_by_arrow(file: BinaryIO) -> list[tuple[str, ...]] | None:
-    parts = Parquet(SCHEMA, ["id", "acc"], RecordParser(SCHEMA), "none").of_archive(file, None)
+    parts = Parquet(SCHEMA, ["id", "acc"], RecordParser(SCHEMA), "none").from_archive(file, None)
     try:
         with archive_errors():
             return [(row["id"], row["acc"] or "") for part in parts for row in part.to_pylist()]
@@ -79,7 +78,7 @@ pieces = st.sampled_from(
     st.lists(pieces, max_size=12).map(b"".join),
 )
 @settings(max_examples=250, deadline=None)
-def test_any_csv_is_rows_or_an_error_and_the_same_rows_by_both_readers(start: bytes, rest: bytes) -> None:
+def test_any_csv_gives_an_error_or_the_same_rows_by_both_readers(start: bytes, rest: bytes) -> None:
     file = quick(start + rest)
     by_one, by_other = by_python(file), rows_by_arrow(file)
     assert by_one is None or by_other is None or by_one == by_other
@@ -110,7 +109,7 @@ def zips() -> list[bytes]:
     ),
 )
 @settings(max_examples=250, deadline=None)
-def test_any_zip_is_rows_or_an_error(content: bytes, changes: list[tuple[int, int, bytes]]) -> None:
+def test_any_zip_gives_rows_or_an_error(content: bytes, changes: list[tuple[int, int, bytes]]) -> None:
     for at, length, new in changes:
         content = content[: at % len(content)] + new + content[at % len(content) + length :]
     with TemporaryFile() as file:  # which seeks as a report's file does
@@ -159,17 +158,17 @@ def of_the_same_name() -> io.BytesIO:
 @pytest.mark.parametrize(
     "file", [bzip2(), lzma(), encrypted(), with_directory(100_000)], ids=["bzip2", "lzma", "encrypted", "directory"]
 )
-def test_a_zip_that_no_report_comes_in_is_refused(file: io.BytesIO, tmp_path: Path) -> None:
+def test_a_zip_unlike_that_of_any_report_is_rejected(file: io.BytesIO, tmp_path: Path) -> None:
     with memory_below(10 * MIB):
         assert by_python(file) is None
         assert by_arrow(tmp_path, file) is None
 
 
-def test_members_of_the_same_name_are_each_read() -> None:
+def test_members_with_the_same_name_are_all_read() -> None:
     assert by_python(of_the_same_name()) == [("1", ""), ("2", "")]
 
 
-def test_many_members_together_inflate_no_further_than_one() -> None:
+def test_the_limit_of_inflated_bytes_holds_for_all_members_together() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
         for number in range(30):
@@ -178,7 +177,7 @@ def test_many_members_together_inflate_no_further_than_one() -> None:
         verify(file, 1)
 
 
-def test_the_name_of_a_member_is_no_path(tmp_path: Path) -> None:
+def test_the_name_of_a_member_is_not_used_as_a_path(tmp_path: Path) -> None:
     for name in ("/etc/x.csv", "../../x.csv", "C:\\x.csv", "x/y.csv"):
         assert by_python(quick(b'"id"\n"1"\n', name=name)) == [("1", "")]
         assert by_arrow(tmp_path / "files", quick(b'"id"\n"1"\n', name=name)) == 1
@@ -204,11 +203,11 @@ TABLES = {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_however_long_something_is_no_more_of_it_is_taken_than_of_a_row(table: str, tmp_path: Path) -> None:
+def test_no_row_or_header_takes_more_memory_than_the_limit(table: str, tmp_path: Path) -> None:
     file = quick(TABLES[table])
     with (
         mock.patch.object(csv_rows, "MAX_ROW_CHARACTERS", 1 << 17),
-        mock.patch.multiple(cells, BLOCK_BYTES=1 << 15, MAX_BUFFERED_BYTES=3 << 15),
+        mock.patch.multiple(arrow_csv, BLOCK_BYTES=1 << 15, MAX_BUFFERED_BYTES=3 << 15),
         memory_below(LARGE * 3 // 4),
     ):
         # As many rows are announced as would explain any length.
@@ -218,7 +217,7 @@ def test_however_long_something_is_no_more_of_it_is_taken_than_of_a_row(table: s
 
 
 @pytest.mark.promise("It runs in flat memory.")
-def test_long_rows_do_not_pile_up() -> None:
+def test_memory_does_not_grow_with_long_rows() -> None:
     file = quick(b"id,acc\r\n" + (b'1,"' + b"a" * 100_000 + b'"\r\n') * 500)
     with memory_below(5 * MIB):
         assert sum(len(columns[0]) for _, columns in read_chunks(file, 2000)) == 500

@@ -1,4 +1,4 @@
-"""JSON lines by target-jsonl, by a pipe as the README shows it: appended, and the last line of an id is the row."""
+"""target-jsonl appends lines, and the last line of an id is the current row."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ STREAMS = ("sms", "reports_usage")
 
 @pytest.fixture(scope="module")
 def target() -> Path:
-    """The loader's program, in an environment of its own: it wants older versions of what the tap uses."""
+    """The loader's command, in an environment of its own because it needs older packages than the tap."""
     return environment("target-jsonl", ["target-jsonl==0.1.4"]) / "target-jsonl"
 
 
 @pytest.mark.promise("The call and message records arrive complete, and exact to the last digit of every price.")
-def test_lines_are_appended_and_the_last_of_an_id_is_the_row(
+def test_lines_are_appended_and_the_last_of_an_id_is_the_current_row(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, target: Path
 ) -> None:
     sandbox = make_sandbox(rows=dict.fromkeys(STREAMS, Within(100, START, END)))
@@ -55,7 +55,7 @@ def test_lines_are_appended_and_the_last_of_an_id_is_the_row(
 
 
 def pipe(folder: Path, target: Path) -> None:
-    """A run: tap, loader, and the state that it leaves for the next one."""
+    """Run tap and loader, and keep the state for the next run."""
     files = [argument for name in ("config", "catalog", "state") for argument in (f"--{name}", folder / f"{name}.json")]
     with (
         subprocess.Popen([*COMMAND, *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tap,  # noqa: S603 - ours

@@ -1,4 +1,4 @@
-"""No secret and no personal datum reaches a log line or an error message."""
+"""No secret and no personal data reach a log line or an error message."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_primary_account_is_not_named_in_the_log(make_sandbox: Callable[...,
     assert "account sub00001" in output.log
 
 
-def test_a_secret_is_redacted_in_every_spelling_and_in_tracebacks() -> None:
+def test_a_secret_is_redacted_in_every_encoding_and_in_tracebacks() -> None:
     formatter = RedactingFormatter(logging.Formatter("%(message)s"), encodings([ODD, ""]))
     try:
         int(ODD)
@@ -82,7 +82,7 @@ def test_a_secret_is_redacted_in_every_spelling_and_in_tracebacks() -> None:
     assert text.count(REDACTED) >= 3
 
 
-def test_errors_of_the_api_are_told_without_its_free_text(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_errors_do_not_repeat_free_text_of_the_api(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox()
     options = {"sms": {"filters": {"network": "447700900999"}}}
     sandbox.faults.on(Fault.SERVER_ERROR, products=["SMS"])
@@ -96,13 +96,13 @@ def digest(value: str) -> str:
 
 
 def hidden(sandbox: Sandbox, mode: str, **settings: Any) -> Output:
-    """A run over all streams that hashes, drops or keeps."""
+    """A run over all streams with a mode of personal_data."""
     more = {"personal_data": mode, "personal_data_salt": SALT, "include_message": True, "start_date": "2026-11-18"}
     return run_tap(settings_for(sandbox, **more, **settings))
 
 
 def personal_values(output: Output) -> set[str]:
-    """What stands in the personal fields of a run that keeps them, long enough to be looked for in other places."""
+    """The values of the personal fields of a run that keeps them, if long enough to search for."""
     texts = {
         str(record[name])
         for stream, records in output.records.items()
@@ -125,7 +125,7 @@ def words_of(value: Any) -> set[str]:
 
 @pytest.mark.parametrize("fetch_mode", ["sync", "async"])
 @pytest.mark.parametrize("mode", ["hash", "drop"])
-def test_no_personal_datum_is_in_any_record(make_sandbox: Callable[..., Sandbox], mode: str, fetch_mode: str) -> None:
+def test_no_personal_data_is_in_any_record(make_sandbox: Callable[..., Sandbox], mode: str, fetch_mode: str) -> None:
     sandbox = make_sandbox(rows={"*": 20})
     kept = hidden(sandbox, "keep", fetch_mode=fetch_mode)
     output = hidden(sandbox, mode, fetch_mode=fetch_mode)
@@ -139,7 +139,7 @@ def test_no_personal_datum_is_in_any_record(make_sandbox: Callable[..., Sandbox]
 
 
 @pytest.mark.promise("personal_data: drop leaves the columns out of schema and records.")
-def test_dropped_columns_are_in_neither_schema_nor_records_nor_asked_for(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_dropped_columns_are_not_requested_and_not_in_schema_or_records(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"*": 3})
     old = catalog_of(["sms", "messages", "reports_usage"])
     settings = settings_for(
@@ -157,7 +157,7 @@ def test_dropped_columns_are_in_neither_schema_nor_records_nor_asked_for(make_sa
 
 
 @pytest.mark.promise("personal_data: hash writes salted SHA-256, stable for a salt, so that joins work.")
-def test_a_number_and_an_address_have_the_same_hash_wherever_they_stand_and_in_sql(
+def test_a_value_has_the_same_hash_in_every_field_and_in_sql(
     make_sandbox: Callable[..., Sandbox],
 ) -> None:
     sandbox = make_sandbox(rows={"sms": 30, "reports_usage": 30})
@@ -172,14 +172,14 @@ def test_a_number_and_an_address_have_the_same_hash_wherever_they_stand_and_in_s
     assert normalize("+447700900123", "possible") == "447700900123"
 
 
-def test_what_is_not_a_number_is_not_made_one() -> None:
+def test_only_phone_numbers_are_normalized_to_digits() -> None:
     assert normalize("Acme 24", "phone") == "Acme 24"
     assert normalize("10.1.0.1", "ip") != normalize("10.10.1", "ip")
     assert normalize("12-34", "possible") != normalize("1-234", "possible")
     assert normalize(" A", "content") == " A"
 
 
-def test_inside_objects_only_what_is_known_to_hold_nothing_personal_stays() -> None:
+def test_objects_keep_only_values_known_not_to_be_personal() -> None:
     schema = PRODUCTS["reports_usage"].schema
     raw = {
         "product": "SMS",
@@ -206,7 +206,7 @@ def test_inside_objects_only_what_is_known_to_hold_nothing_personal_stays() -> N
 @pytest.mark.promise("Both hold for RECORD and BATCH alike.")
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_files_hide_the_same_as_records(
+def test_files_have_the_same_hidden_values_as_records(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, mode: str, kind: str
 ) -> None:
     sandbox = make_sandbox(rows={"*": 12})
@@ -244,7 +244,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_column_that_nobody_knows_is_said_to_be_left_out(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_the_log_says_that_an_unknown_column_is_left_out(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": 3}, faults=["extra-columns", "unfit-values"])
     output = run_tap(settings_for(sandbox, start_date="2026-11-18", personal_data="drop"), ["amd"])
     assert "the field carrier_fee is unknown; it may hold personal data and is dropped" in output.log
@@ -256,7 +256,7 @@ def test_a_column_that_nobody_knows_is_said_to_be_left_out(make_sandbox: Callabl
 
 
 @given(st.text(min_size=1), st.sampled_from(["phone", "phone_or_email", "ip", "name", "content", "possible"]))
-def test_whatever_a_value_is_it_is_hashed(value: str, kind: str) -> None:
+def test_every_value_is_hashed(value: str, kind: str) -> None:
     hashed = PersonalData("hash", SALT, {"properties": {}}).hash_text(value, kind)
     assert HASHED.fullmatch(hashed)
     assert normalize(normalize(value, kind), kind) == normalize(value, kind)
@@ -278,7 +278,7 @@ def test_the_catalog_says_which_fields_hold_personal_data() -> None:
 
 
 @pytest.mark.promise("Secrets are redacted by value from everything that is logged.")
-def test_a_secret_is_redacted_for_every_logger_also_where_one_is_a_part_of_another() -> None:
+def test_a_secret_is_redacted_for_every_logger_even_if_it_contains_another() -> None:
     logger = logging.getLogger("some.library")
     lines: list[str] = []
     handler = _Lines(lines)
@@ -304,7 +304,7 @@ class _Lines(logging.Handler):
 
 @pytest.mark.promise("Secrets are redacted by value from everything that is logged.")
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=6))
-def test_a_secret_of_any_characters_is_redacted_however_it_is_written(secret: str) -> None:
+def test_a_secret_of_any_characters_is_redacted_in_every_encoding(secret: str) -> None:
     formatter = RedactingFormatter(logging.Formatter(), encodings([secret]))
     for text in (
         secret,
@@ -319,9 +319,7 @@ def test_a_secret_of_any_characters_is_redacted_however_it_is_written(secret: st
 
 
 @pytest.mark.promise("Phone numbers, e-mail and IP addresses, names and bodies never appear in logs or errors.")
-def test_an_error_that_nobody_has_foreseen_is_told_without_its_text(
-    make_sandbox: Callable[..., Sandbox], tmp_path: Path
-) -> None:
+def test_an_unforeseen_error_is_logged_without_its_text(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
     sandbox = make_sandbox(rows={"amd": 3})
     (tmp_path / "config.json").write_text(json.dumps(settings_for(sandbox, start_date="2026-11-18")))
 

@@ -1,4 +1,4 @@
-"""Records are exact: typed, complete, and the same whichever way the row came."""
+"""Records are exact: typed, complete, and the same whichever way the row arrived."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tap_vonage_reports.errors import RecordError
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records import parser as records
+from tap_vonage_reports.records import parser as parsers
 from tap_vonage_reports.records.parser import RecordParser
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ def parse(**row: Any) -> dict[str, Any]:
     return RecordParser(SCHEMA).parse({"id": "1", **row})
 
 
-def told_parser(**options: Any) -> tuple[RecordParser, list[tuple[str, str]]]:
-    """A parser, and what it is surprised by."""
-    told: list[tuple[str, str]] = []
-    return RecordParser(SCHEMA, ALIASES, lambda field, why: told.append((field, why)), **options), told
+def reporting_parser(**options: Any) -> tuple[RecordParser, list[tuple[str, str]]]:
+    """A parser, and the list of the mismatches that it reports."""
+    reported: list[tuple[str, str]] = []
+    return RecordParser(SCHEMA, ALIASES, lambda field, why: reported.append((field, why)), **options), reported
 
 
 def exactly(records: Sequence[Mapping[str, Any]]) -> str:
-    """Records with the order of their keys, and the types and digits of their values."""
+    """Records as text that shows the order of keys, and the types and digits of values."""
     return repr(records)
 
 
@@ -98,7 +98,7 @@ def test_null_empty_and_absent_are_all_null(missing: object) -> None:
     assert parse(**row) == parse()
 
 
-def test_fields_stand_in_the_order_of_the_schema() -> None:
+def test_fields_have_the_order_of_the_schema() -> None:
     assert list(RecordParser(SCHEMA).parse({"price": "1", "text": "a", "id": "1"})) == FIELDS
 
 
@@ -118,7 +118,7 @@ def test_a_price_is_the_same_number_as_text_and_as_json(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["n/a", "NaN", "Infinity", "1,5", "0x10", "1_000", "١", "1e999", " "])  # noqa: RUF001 - a digit, but not ours
-def test_what_is_no_number_goes_into_extra_as_it_came(text: str) -> None:
+def test_text_that_is_no_number_goes_into_extra_unchanged(text: str) -> None:
     for field in ("price", "count"):
         record = parse(**{field: text})
         assert record[field] is None
@@ -126,7 +126,7 @@ def test_what_is_no_number_goes_into_extra_as_it_came(text: str) -> None:
 
 
 @given(st.integers(0, 10**42), st.integers(-60, 60))
-def test_a_price_that_a_decimal_column_holds_exactly_is_kept_and_no_other(digits: int, exponent: int) -> None:
+def test_only_prices_that_decimal128_holds_exactly_stay_in_their_field(digits: int, exponent: int) -> None:
     text = f"{digits}e{exponent}"
     value = Fraction(text)
     record = parse(price=text)
@@ -138,18 +138,18 @@ def test_a_price_that_a_decimal_column_holds_exactly_is_kept_and_no_other(digits
 
 
 @pytest.mark.parametrize("text", ["9" * 20 + "." + "9" * 18, "-0.000000000000000001", "0.0333" + "0" * 30, "0E-99"])
-def test_zeros_behind_the_last_digit_do_not_count(text: str) -> None:
+def test_trailing_zeros_do_not_count_as_digits(text: str) -> None:
     assert str(parse(price=text)["price"]) == str(Decimal(text))
 
 
 @pytest.mark.parametrize("number", ["1e9999", "0e9999", "1e-9999", Decimal("1e999999999"), Decimal("-0e-999999999")])
-def test_a_huge_exponent_is_never_written_out(number: str | Decimal) -> None:
+def test_a_huge_exponent_is_never_expanded(number: str | Decimal) -> None:
     for field in ("price", "count"):
         assert parse(**{field: number})["_extra"] == {field: number}
 
 
 @pytest.mark.parametrize("count", [str(1 << 63), 1 << 63, "9" * 20])
-def test_a_count_that_an_integer_column_cannot_hold_goes_into_extra(count: object) -> None:
+def test_counts_beyond_int64_go_into_extra(count: object) -> None:
     assert parse(count=count)["_extra"] == {"count": count}
     assert parse(count=str((1 << 63) - 1))["count"] == (1 << 63) - 1
 
@@ -165,29 +165,29 @@ def test_a_count_with_a_fraction_is_not_rounded() -> None:
 
 
 @pytest.mark.parametrize(("raw", "expected"), [("TRUE", True), ("false", False), (True, True), ("True", True)])
-def test_booleans_come_as_words_or_as_json(raw: object, expected: bool) -> None:  # noqa: FBT001
+def test_booleans_are_words_or_json(raw: object, expected: bool) -> None:  # noqa: FBT001
     assert parse(flag=raw)["flag"] is expected
 
 
 @pytest.mark.parametrize(("raw", "expected"), [(5, "5"), (Decimal("0.50"), "0.50"), (True, "true"), ("00123", "00123")])
-def test_text_is_text_however_it_came(raw: object, expected: str) -> None:
+def test_text_fields_hold_text_whatever_the_json_type(raw: object, expected: str) -> None:
     assert parse(text=raw)["text"] == expected
 
 
-def test_an_object_is_the_same_out_of_json_text() -> None:
+def test_an_object_and_its_json_text_give_the_same_value() -> None:
     as_object = parse(thing={"b": "1", "a": Decimal("0.10")})
     as_text = parse(thing='{"b": "1", "a": 0.10}')
     assert msgspec.json.encode(as_object) == msgspec.json.encode(as_text)
 
 
 def test_unknown_fields_are_kept_and_reported_once_without_their_value() -> None:
-    told: list[tuple[str, str]] = []
-    parser = RecordParser(SCHEMA, on_mismatch=lambda field, why: told.append((field, why)))
+    reported: list[tuple[str, str]] = []
+    parser = RecordParser(SCHEMA, on_mismatch=lambda field, why: reported.append((field, why)))
     for _ in range(3):
         record = parser.parse({"id": "1", "zeta": "447700900000", "alpha": {"x": 1}, "empty": "", "none": None})
     assert record["_extra"] == {"alpha": {"x": 1}, "zeta": "447700900000"}
-    assert sorted(field for field, _ in told) == ["alpha", "zeta"]
-    assert "447700900000" not in str(told)
+    assert sorted(field for field, _ in reported) == ["alpha", "zeta"]
+    assert "447700900000" not in str(reported)
 
 
 def test_extra_does_not_depend_on_the_order_of_columns() -> None:
@@ -196,7 +196,7 @@ def test_extra_does_not_depend_on_the_order_of_columns() -> None:
     assert msgspec.json.encode(one) == msgspec.json.encode(other)
 
 
-def test_a_field_under_its_other_name_is_the_same_field() -> None:
+def test_an_alias_fills_its_field() -> None:
     product = PRODUCTS["reports_usage"]
     parser = RecordParser(product.schema, product.aliases)
     assert parser.parse({"id": "1", "request_product": "SMS"})["requested_product"] == "SMS"
@@ -205,7 +205,7 @@ def test_a_field_under_its_other_name_is_the_same_field() -> None:
 
 
 @pytest.mark.parametrize("row", [{}, {"id": ""}, {"id": None}])
-def test_a_row_without_its_key_is_an_error_and_not_a_loss(row: dict[str, Any]) -> None:
+def test_a_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
     with pytest.raises(RecordError):
         RecordParser(SCHEMA).parse({**row, "text": "447700900000"})
 
@@ -215,7 +215,7 @@ def test_a_row_without_its_key_is_an_error_and_not_a_loss(row: dict[str, Any]) -
         st.text(max_size=8), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists), max_size=8
     )
 )
-def test_whatever_comes_nothing_is_dropped_and_nothing_fails(row: dict[str, Any]) -> None:
+def test_no_json_value_is_dropped_or_fails(row: dict[str, Any]) -> None:
     row = {**row, "id": "1"}
     record = RecordParser(SCHEMA).parse(row)
     kept = {**{name: value for name, value in record.items() if value is not None}, **(record["_extra"] or {})}
@@ -223,65 +223,65 @@ def test_whatever_comes_nothing_is_dropped_and_nothing_fails(row: dict[str, Any]
 
 
 @given(rows_with_keys)
-def test_many_rows_give_the_records_that_each_gives_alone(rows: list[dict[str, Any]]) -> None:
-    (parser, told), (single, told_one_by_one) = told_parser(), told_parser()
+def test_parsing_many_rows_equals_parsing_each(rows: list[dict[str, Any]]) -> None:
+    (parser, reported), (single, reported_one_by_one) = reporting_parser(), reporting_parser()
     assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
-    assert len(told) == len(dict(told))
-    assert set(told) == set(told_one_by_one)
+    assert len(reported) == len(dict(reported))
+    assert set(reported) == set(reported_one_by_one)
     # Nothing new to say, and nothing was remembered wrongly.
     assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
-    assert set(told) == set(told_one_by_one)
+    assert set(reported) == set(reported_one_by_one)
 
 
 @given(tables)
-def test_a_table_gives_the_records_of_its_rows(table: tuple[list[str], list[tuple[str, ...]]]) -> None:
+def test_parsing_cells_equals_parsing_rows(table: tuple[list[str], list[tuple[str, ...]]]) -> None:
     header, cells = table
-    (parser, told), (single, told_one_by_one) = told_parser(), told_parser()
+    (parser, reported), (single, reported_one_by_one) = reporting_parser(), reporting_parser()
     alone = [single.parse(dict(zip(header, row, strict=True))) for row in cells]
     assert exactly(parser.parse_cells(header, columns(cells))) == exactly(alone)
-    assert len(told) == len(dict(told))
-    assert set(told) == set(told_one_by_one)
+    assert len(reported) == len(dict(reported))
+    assert set(reported) == set(reported_one_by_one)
 
 
 @given(tables, st.randoms(use_true_random=False))
-def test_columns_may_stand_in_any_order(table: tuple[list[str], list[tuple[str, ...]]], random: Random) -> None:
+def test_records_do_not_depend_on_the_order_of_columns(
+    table: tuple[list[str], list[tuple[str, ...]]], random: Random
+) -> None:
     header, cells = table
     as_they_came = list(zip(header, columns(cells), strict=True))
     moved = random.sample(as_they_came, len(as_they_came))
-    assert exactly(told_parser()[0].parse_cells(*zip(*moved, strict=True))) == exactly(
-        told_parser()[0].parse_cells(*zip(*as_they_came, strict=True))
+    assert exactly(reporting_parser()[0].parse_cells(*zip(*moved, strict=True))) == exactly(
+        reporting_parser()[0].parse_cells(*zip(*as_they_came, strict=True))
     )
 
 
 @given(rows_with_keys, st.sets(st.sampled_from(FIELDS)))
-def test_records_have_the_chosen_fields_as_if_the_others_had_not_come(
-    rows: list[dict[str, Any]], chosen: set[str]
-) -> None:
+def test_unselected_fields_leave_no_trace(rows: list[dict[str, Any]], chosen: set[str]) -> None:
     left_out = {*FIELDS} - {*chosen, "id", "_extra"}
     # What comes under another name may belong to a field that is left out; the next test is on that.
     rows = [{name: value for name, value in row.items() if name not in ALIASES} for row in rows]
     fewer = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
-    (all_fields, _), (parser, told) = told_parser(), told_parser(fields=chosen)
+    (all_fields, _), (parser, reported) = reporting_parser(), reporting_parser(fields=chosen)
     assert exactly(parser.parse_rows(rows)) == exactly(
         [
             {name: value for name, value in record.items() if name == "id" or name in chosen}
             for record in all_fields.parse_rows(fewer)
         ]
     )
-    assert not left_out & set(dict(told))
+    assert not left_out & set(dict(reported))
 
 
-def test_what_comes_under_the_other_name_of_a_field_that_is_not_chosen_is_not_extra() -> None:
-    parser, told = told_parser(fields={"_extra"})
+def test_an_alias_of_an_unselected_field_is_not_extra() -> None:
+    parser, reported = reporting_parser(fields={"_extra"})
     assert parser.parse_rows([{"id": "1", "body": "447700900000"}]) == [{"id": "1", "_extra": None}]
     assert parser.parse_cells(["body", "id"], [["447700900000"], ["1"]]) == [{"id": "1", "_extra": None}]
-    assert told == []
+    assert reported == []
 
 
-def test_a_row_that_is_odd_leaves_the_others_as_they_are() -> None:
+def test_an_unusual_row_does_not_affect_the_others() -> None:
     good = {"id": "1", "text": "a", "count": "1", "price": "0.10", "flag": "TRUE", "time": "2024-02-02T13:50:00+00:00"}
-    odd = {"id": 2, "text": ["b"], "count": "n/a", "price": "n/a", "flag": "n/a", "time": "n/a", "new": "x"}
-    rows: list[dict[str, Any]] = [good] * 500 + [odd] + [good] * 500
+    unusual = {"id": 2, "text": ["b"], "count": "n/a", "price": "n/a", "flag": "n/a", "time": "n/a", "new": "x"}
+    rows: list[dict[str, Any]] = [good] * 500 + [unusual] + [good] * 500
     made = RecordParser(SCHEMA).parse_rows(rows)
     different = made.pop(500)
     assert exactly(made) == exactly([RecordParser(SCHEMA).parse(good)] * 1000)
@@ -291,13 +291,13 @@ def test_a_row_that_is_odd_leaves_the_others_as_they_are() -> None:
     }
 
 
-def test_records_share_nothing_that_can_be_changed() -> None:
+def test_records_share_no_mutable_value() -> None:
     one, other = RecordParser(SCHEMA).parse_cells(["id", "thing"], [["1", "2"], ['{"a": 1}', '{"a": 1}']])
     one["thing"]["a"] = 2
     assert other["thing"] == {"a": 1}
 
 
-def test_however_many_prices_come_memory_stays_flat() -> None:
+def test_the_cache_of_converted_values_is_bounded() -> None:
     parser = RecordParser(SCHEMA)
 
     def traced(first: int) -> int:
@@ -305,7 +305,7 @@ def test_however_many_prices_come_memory_stays_flat() -> None:
         assert [str(record["price"]) for record in parser.parse_cells(["id", "price"], [prices, prices])] == prices
         return tracemalloc.get_traced_memory()[0]
 
-    with mock.patch.object(records, "MAX_CACHED_VALUES", 100):
+    with mock.patch.object(parsers, "MAX_CACHED_VALUES", 100):
         tracemalloc.start()
         try:
             before = traced(10_000)
@@ -315,7 +315,7 @@ def test_however_many_prices_come_memory_stays_flat() -> None:
 
 
 @pytest.mark.parametrize("missing", ["", None, ["1"]])
-def test_among_many_rows_one_without_its_key_is_an_error_too(missing: object) -> None:
+def test_one_row_without_an_id_among_many_is_an_error(missing: object) -> None:
     parser = RecordParser(SCHEMA)
     with pytest.raises(RecordError):
         parser.parse_rows([{"id": "1"}, {"id": missing}, {"id": "3"}])
@@ -325,6 +325,6 @@ def test_among_many_rows_one_without_its_key_is_an_error_too(missing: object) ->
         parser.parse_cells(["text"], [["a"]])
 
 
-def test_no_rows_are_no_records() -> None:
+def test_no_rows_give_no_records() -> None:
     assert RecordParser(SCHEMA).parse_rows([]) == []
     assert RecordParser(SCHEMA).parse_cells(["id", "text"], [[], []]) == []

@@ -1,4 +1,4 @@
-"""Times are read in every form that has been seen, and written in one."""
+"""Timestamps are parsed in every form that the API has used, and formatted in one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports import timestamps as times
+from tap_vonage_reports import timestamps
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.timestamps import (
     format_query_time,
@@ -46,7 +46,7 @@ OUTSIDE = ("0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-01:00")
         ("2024-02-29T12:00:00+14", "2024-02-28T22:00:00+00:00"),
     ],
 )
-def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canonical: str) -> None:
+def test_timestamps_are_normalized_and_keep_their_fraction(wire: str, canonical: str) -> None:
     assert normalize_timestamp(wire) == canonical
 
 
@@ -71,11 +71,11 @@ def test_times_are_written_in_one_form_with_their_own_fraction(wire: str, canoni
         "٢٠٢٤-02-02T13:50:00Z",
     ],
 )
-def test_what_is_no_time_is_not_made_one(text: str) -> None:
+def test_text_that_is_no_timestamp_is_not_converted(text: str) -> None:
     assert normalize_timestamp(text) is None
 
 
-def test_a_leap_second_is_kept_as_it_came() -> None:
+def test_a_leap_second_goes_into_extra_unchanged() -> None:
     schema = {
         "properties": {
             "id": {"type": "string"},
@@ -87,7 +87,7 @@ def test_a_leap_second_is_kept_as_it_came() -> None:
     assert record == {"id": "1", "at": None, "_extra": {"at": "2016-12-31T23:59:60.5Z"}}
 
 
-def test_a_time_is_read_the_same_among_many() -> None:
+def test_normalizing_many_equals_normalizing_each() -> None:
     wire = ["2024-02-02T13:50:00+00:00", "", "2024-02-02T13:59:59+00:00", None, "2024-2-2 13:50:00.5Z"] * 2
     assert (
         normalize_timestamps(wire)
@@ -105,20 +105,20 @@ def test_a_time_is_read_the_same_among_many() -> None:
 @pytest.mark.parametrize(
     "text", ["yesterday", "2024-02-02T13:60:00+00:00", "2024-02-30T13:50:00+00:00", "2024-02-02T13"]
 )
-def test_among_many_one_that_is_no_time_is_told(text: str) -> None:
+def test_one_wrong_timestamp_among_many_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="not a time"):
         normalize_timestamps(["2024-02-02T13:50:00+00:00", text, "2024-02-02T13:50:00+00:00"])
 
 
 @given(st.lists(st.datetimes(min_value=datetime(1970, 1, 1)), max_size=50))  # noqa: DTZ001 - UTC, by the text
-def test_however_many_hours_there_are_times_are_read(naive: list[datetime]) -> None:
+def test_the_cache_of_hours_is_bounded(naive: list[datetime]) -> None:
     wire = [time.replace(microsecond=0).isoformat() + "+00:00" for time in naive]
-    with mock.patch.object(times, "MAX_HOURS", 3):
+    with mock.patch.object(timestamps, "MAX_CACHED_HOURS", 3):
         assert normalize_timestamps(wire) == wire
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1)))  # noqa: DTZ001 - the zone is added below
-def test_a_written_time_reads_as_the_same(naive: datetime) -> None:
+def test_a_formatted_time_parses_to_itself(naive: datetime) -> None:
     time = naive.replace(tzinfo=timezone.utc)
     assert parse_time(format_timestamp(time)) == time
     assert abs(parse_time(format_query_time(time)) - time) < timedelta(milliseconds=1)
@@ -132,7 +132,7 @@ def test_a_written_time_reads_as_the_same(naive: datetime) -> None:
         ("2026-10-01 10:00", "2026-10-01T10:00:00+00:00"),
     ],
 )
-def test_users_may_write_dates_as_they_are_used_to(text: str, expected: str) -> None:
+def test_usual_forms_of_dates_are_accepted(text: str, expected: str) -> None:
     assert format_timestamp(parse_time(text)) == expected
 
 
@@ -141,9 +141,7 @@ offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(
 
 
 @given(instants, offsets, st.text("0123456789", max_size=12))
-def test_whatever_its_offset_a_time_is_the_same_instant_with_its_own_digits(
-    naive: datetime, offset: timezone, digits: str
-) -> None:
+def test_an_offset_changes_neither_instant_nor_fraction(naive: datetime, offset: timezone, digits: str) -> None:
     time = naive.replace(microsecond=0, tzinfo=timezone.utc)
     local, fraction = time.astimezone(offset), f".{digits}" if digits else ""
     wire = local.isoformat().replace(local.isoformat()[19:], fraction + local.isoformat()[19:])
@@ -152,7 +150,7 @@ def test_whatever_its_offset_a_time_is_the_same_instant_with_its_own_digits(
 
 
 @given(st.text(max_size=30) | st.text("0123456789-+:.TZ ", max_size=30).map("2026-10-01".__add__))
-def test_no_text_is_more_than_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     with suppress(ValueError):
         assert parse_time(text).utcoffset() == timedelta(0)
     assert (normalize_timestamp(text) or "+00:00").endswith("+00:00")
@@ -161,12 +159,12 @@ def test_no_text_is_more_than_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "now", "10:00", "2026", "2026-99-01", "01.10.2026", "2026-10-01/2026-10-02", "P1D", *OUTSIDE]
 )
-def test_malformed_dates_are_refused(text: str) -> None:
+def test_malformed_dates_are_rejected(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the message is the caller's to make
         parse_time(text)
 
 
-def test_a_query_carries_no_plus_sign() -> None:
+def test_query_times_have_no_plus_sign() -> None:
     assert format_query_time(datetime(2026, 10, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-09-30T22:00:00Z"
     assert format_query_time(datetime(2026, 10, 1, 0, 0, 0, 500000, tzinfo=timezone.utc)) == "2026-10-01T00:00:00.500Z"
 
@@ -181,5 +179,5 @@ def test_a_query_carries_no_plus_sign() -> None:
         ("2026-01-01T00:00", "2024-12-01T00:00"),
     ],
 )
-def test_months_before_a_day_that_the_month_lacks_is_its_last_day(time: str, earlier: str) -> None:
+def test_months_before_ends_at_the_last_day_of_a_shorter_month(time: str, earlier: str) -> None:
     assert months_before(parse_time(time), 13) == parse_time(earlier)

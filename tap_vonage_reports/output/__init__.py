@@ -1,1 +1,1 @@
-"""What leaves the tap: Singer messages on standard output, and BATCH files."""
+"""Output: Singer messages on standard output, and BATCH files."""

@@ -1,9 +1,9 @@
-"""OutputChannel: what the tap needs of the message writer that it was given, which may be the SDK's own."""
+"""The tap's output channel: which parts of it the tap handles itself, and which it leaves to the SDK."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_vonage_reports.output.messages import MessageWriter
 
@@ -14,25 +14,62 @@ if TYPE_CHECKING:
     from tap_vonage_reports.output.signals import Interrupted
 
 
-class OutputChannel:
-    """Standard output with what only this tap's `MessageWriter` can do; with another writer, nothing of it is done.
+class StreamOutput(Protocol):
+    """The part of an `OutputChannel` that streams use."""
 
-    Attributes:
-        takes_records: True if `write_records` works.
+    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Write records, or return False if the SDK has to write them, one by one."""
+
+    def flush(self) -> None:
+        """Write the records that the SDK has passed on."""
+
+    def defer_signals(self) -> AbstractContextManager[None]:
+        """Put off signals for the length of a `with` block."""
+
+
+class OutputChannel:
+    """The destination of Singer messages.
+
+    Usually it is the tap's own `MessageWriter`. A program that embeds the tap may pass another writer, which knows
+    neither bulk writes nor signals: then the SDK writes every record, and signals stay with the program.
     """
 
-    def __init__(self, writer: object) -> None:
-        """Set up a channel.
+    def __init__(self, writer: object, *, sdk_changes_records: bool) -> None:
+        """Set up the channel. Until `start_records`, the SDK writes all records.
 
         Args:
-            writer: The tap's message writer.
+            writer: The SDK's message writer.
+            sdk_changes_records: True if records pass through stream maps or flattening of the SDK.
         """
         self._writer = writer if isinstance(writer, MessageWriter) else None
-        self.takes_records = self._writer is not None
+        self._sdk_changes_records = sdk_changes_records
+        self._records_started = False
+
+    def start_records(self) -> None:
+        """Let streams write records directly from now on.
+
+        A sync calls this. A connection test does not: the SDK only looks at its records.
+        """
+        self._records_started = True
+
+    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Write records, or return False if the SDK has to write them, one by one.
+
+        Args:
+            stream: The stream's name.
+            records: Records that `RecordParser` has made.
+
+        Raises:
+            TapError: Standard output cannot be written.
+        """
+        if self._writer is None or self._sdk_changes_records or not self._records_started:
+            return False
+        self._writer.write_records(stream, records)
+        return True
 
     @property
     def state_bytes(self) -> int:
-        """The length of the last STATE; 0 where it is unknown."""
+        """The length of the last STATE message in bytes; 0 if it is not known."""
         return self._writer.state_bytes if self._writer else 0
 
     @property
@@ -40,25 +77,15 @@ class OutputChannel:
         """The signal that has come; None while none has."""
         return self._writer.interrupted if self._writer else None
 
-    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write records as they are, many at a time. Works only where `takes_records` is True.
-
-        Args:
-            stream: The stream's name.
-            records: The records.
-        """
-        if self._writer:
-            self._writer.write_records(stream, records)
-
     def flush(self) -> None:
-        """Write what the SDK has handed to the writer."""
+        """Write the records that the SDK has passed on."""
         if self._writer:
             self._writer.flush()
 
     def handle_signals(self) -> AbstractContextManager[None]:
-        """Handle SIGINT and SIGTERM for the length of a `with` block."""
+        """Handle SIGINT and SIGTERM for the length of a `with` block. Between two messages they raise `Interrupted`."""
         return self._writer.handle_signals() if self._writer else nullcontext()
 
     def defer_signals(self) -> AbstractContextManager[None]:
-        """Defer signals for the length of a `with` block."""
+        """Put off signals for the length of a `with` block. At its end they raise `Interrupted`."""
         return self._writer.defer_signals() if self._writer else nullcontext()

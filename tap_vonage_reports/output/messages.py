@@ -1,4 +1,4 @@
-"""Singer messages to standard output, and the signals that may arrive while one is written."""
+"""Singer messages to standard output: whole lines, many at a time, never cut by a signal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import SingerMessageType
 
 from tap_vonage_reports.errors import BrokenPipeToTargetError, OutputError
-from tap_vonage_reports.output.signals import Interrupted, handled
+from tap_vonage_reports.output.signals import Interrupted, install_handlers
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -22,25 +22,29 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib.encoding.simple import Message
 
 BUFFER_BYTES = 1 << 16
+"""Records that wait are written when they reach this size: the capacity of a pipe on Linux."""
 
 
 class MessageWriter(MsgSpecWriter):
-    """Writes whole lines, many at once: a signal that comes while they are written takes effect after them.
+    """A writer of whole lines. A signal that arrives during a write takes effect after it.
 
-    Records wait in a buffer until `flush`, or until any other message: what a STATE speaks of is out with it.
+    Records wait in a buffer until `flush` or the next message of another type, so that a STATE follows all the records
+    it covers.
+
+    Attributes:
+        state_bytes: The length of the last STATE message.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.state_bytes = 0
-        """How long the last STATE was."""
         self._buffer = bytearray()
-        self._writing = False
+        self._deferring = False
         self.interrupted: Interrupted | None = None
         """The signal that has come; None while none has."""
 
     def write_message(self, message: Message) -> None:
-        """Write one message as one line; a record may wait in the buffer."""
+        """Write one message as one line. A record may stay in the buffer."""
         with self.defer_signals():
             line = self.format_message(message)
             self._buffer += line
@@ -50,11 +54,13 @@ class MessageWriter(MsgSpecWriter):
                 self._send()
 
     def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write records as lines, the same as `write_message` makes of one by one, and flush.
+        """Write records as RECORD messages, and flush.
+
+        The lines are those that `write_message` writes. The SDK's selection, maps and type conversion do not apply.
 
         Args:
             stream: The stream's name.
-            records: The records as they are to be written: nothing is selected, mapped or converted.
+            records: Records that `RecordParser` has made.
         """
         extracted = datetime.now(timezone.utc)
         with self.defer_signals():
@@ -67,18 +73,18 @@ class MessageWriter(MsgSpecWriter):
             self._send()
 
     def flush(self) -> None:
-        """Write what is in the buffer."""
+        """Write the records in the buffer."""
         with self.defer_signals():
             self._send()
 
     def send(self, lines: bytes | bytearray) -> None:
-        """Give whole lines to standard output.
+        """Write whole lines to standard output.
 
         Raises:
-            BrokenPipeToTargetError: Nobody reads it any more.
-            OutputError: It cannot be written.
+            BrokenPipeToTargetError: The target has closed the pipe.
+            OutputError: Standard output cannot be written.
         """
-        with output_checked():
+        with output_errors():
             sys.stdout.buffer.write(lines)
             sys.stdout.buffer.flush()
 
@@ -89,49 +95,49 @@ class MessageWriter(MsgSpecWriter):
 
     @contextmanager
     def defer_signals(self) -> Generator[None, None, None]:
-        """Put off a signal until the block is done, and those that it is in.
+        """Put off signals until the end of the outermost of such `with` blocks.
 
         Raises:
-            Interrupted: A signal has come.
+            Interrupted: A signal arrived meanwhile.
         """
-        within, self._writing = self._writing, True
+        outer, self._deferring = self._deferring, True
         try:
             yield
         finally:
-            self._writing = within
-        if self.interrupted and not self.interrupted.arrived and not within:
+            self._deferring = outer
+        if self.interrupted and not self.interrupted.arrived and not outer:
             raise self.interrupted
 
     def interrupt(self, signum: int, _frame: FrameType | None) -> None:
-        """Handle a signal: end what the main thread does, between two messages. Further signals change nothing.
+        """Handle a signal: interrupt the main thread unless it defers signals. Further signals have no effect.
 
         Raises:
-            Interrupted: No message is being written.
+            Interrupted: The main thread does not defer signals.
         """
         if self.interrupted:
             return
         self.interrupted = Interrupted(signum)
-        if not self._writing:
+        if not self._deferring:
             raise self.interrupted
 
     def handle_signals(self) -> AbstractContextManager[None]:
         """Handle SIGINT and SIGTERM for the length of a `with` block."""
-        return handled(self.interrupt)
+        return install_handlers(self.interrupt)
 
 
 @contextmanager
-def output_checked() -> Generator[None, None, None]:
-    """Tell of what goes wrong with standard output. Nothing more is written then, not even what waits in buffers.
+def output_errors() -> Generator[None, None, None]:
+    """Raise an OSError of standard output as a `TapError`. Nothing is written after it, not even what is in buffers.
 
     Raises:
-        BrokenPipeToTargetError: In place of a BrokenPipeError.
-        OutputError: In place of another OSError.
+        BrokenPipeToTargetError: The target has closed the pipe.
+        OutputError: Standard output cannot be written.
     """
     try:
         yield
     except BrokenPipeError:
         _discard_output()
-        msg = "The target has closed the pipe; its own log says why. The next run goes on from its last state."
+        msg = "The target has closed the pipe; its log says why. The next run resumes from the target's last state."
         raise BrokenPipeToTargetError(msg) from None
     except OSError as error:
         _discard_output()
@@ -139,5 +145,5 @@ def output_checked() -> Generator[None, None, None]:
 
 
 def _discard_output() -> None:
-    """Point standard output to nowhere: after a line that was lost no other may arrive, and no flush fail at exit."""
+    """Redirect standard output to the null device. No line may follow a lost one, and no flush may fail at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

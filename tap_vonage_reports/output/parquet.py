@@ -1,8 +1,8 @@
-"""Records and CSV cells as Arrow columns, and Parquet files of them, with one fixed schema per stream.
+"""BATCH files of Parquet, with the same schema in all files of a stream.
 
-A CSV file goes through here without a Python object per row: Arrow reads it as text, and the forms that the API
-is known to write are cast column by column. A row that holds anything else goes through `RecordParser` and back
-into its place, so the parser alone decides what a value means.
+The rows of a report become columns without a Python object per row: Arrow parses the CSV as text, and casts column by
+column the forms of values that the API usually writes. A row with any other form goes through `RecordParser` and back
+into its place, so that only the parser decides what a value means.
 
 Importing this module needs pyarrow, which comes with the extra `parquet`.
 """
@@ -20,7 +20,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from tap_vonage_reports.records.arrow_csv import read_cells
-from tap_vonage_reports.records.parser import DIGITS, EXTRA_FIELD, KEY_FIELD, PLACES, kind_of
+from tap_vonage_reports.records.parser import DECIMAL_PRECISION, DECIMAL_SCALE, EXTRA_FIELD, KEY_FIELD, kind_of
 from tap_vonage_reports.records.report_archive import read_chunks
 
 if TYPE_CHECKING:
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 1 << 26
-"""Rows wait in memory until they fill a row group; long ones fill it sooner."""
+"""Limits of a row group, which waits in memory until it is full: 64 MiB, which only long rows reach first."""
 
 pc: Any = pyarrow.compute
-"""Without its types: it makes its functions when it is imported."""
+"""Untyped, because pyarrow creates the functions of this module when it is imported."""
 
 _TEXT, _TIME = pa.string(), pa.timestamp("us", "UTC")
 _TYPES: Final[Mapping[str, pa.DataType]] = {
     "string": _TEXT,
     "date-time": _TIME,
     "integer": pa.int64(),
-    "number": pa.decimal128(DIGITS, PLACES),
+    "number": pa.decimal128(DECIMAL_PRECISION, DECIMAL_SCALE),
     "boolean": pa.bool_(),
     "object": _TEXT,
 }
-"""By kind of field. Wide enough for every price, and the same in every file, so that files are read together."""
+"""Column types by kind of field. Decimals are wide enough for every price, so that all files have the same schema."""
 
 _INTEGER = "^-?[0-9]{1,18}$"
 _NUMBER = r"^-?[0-9]{1,20}(\.[0-9]{1,18})?$"
-_RECENT_TIME = (
+_USUAL_TIME = (
     "^(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])$"
 )
@@ -57,11 +57,15 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class Parquet:
-    """Makes Parquet files of one stream.
+    """The Parquet format for the records of one stream. A part is a record batch.
 
-    Numbers are decimal128(38, 18), integers int64, booleans bool, times timestamps in UTC with microseconds, and
-    all else is text. Objects are the JSON text that a RECORD message has in their place. A time that is finer than
-    its column is cut, and as it came it is in `_extra`, under the name of the field.
+    Numbers are decimal128(38, 18), integers int64, booleans bool, times UTC timestamps in microseconds, everything else
+    is text. An object is the JSON text that a RECORD message contains. A time with more digits is truncated to
+    microseconds, and its text is in `_extra` under the name of the field.
+
+    Attributes:
+        suffix: The end of file names.
+        schema: The columns of all files.
     """
 
     suffix = ".parquet"
@@ -69,7 +73,14 @@ class Parquet:
     def __init__(
         self, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
     ) -> None:
-        """Prepare the files of a stream; the arguments are those of `BatchFiles`, and a compression."""
+        """Prepare the format.
+
+        Args:
+            schema: The JSON Schema of the stream's records.
+            fields: The names of the selected fields.
+            parser: The stream's parser.
+            compression: A codec of Parquet, or ``none``.
+        """
         properties = schema["properties"]
         self._kinds = {name: kind_of(spec) for name, spec in properties.items() if name in {KEY_FIELD, *fields}}
         self._known = properties.keys() - {EXTRA_FIELD}
@@ -77,102 +88,104 @@ class Parquet:
         self._compression = compression
         self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in self._kinds.items()])
 
-    def open(self, file: BinaryIO) -> ParquetWriter:
-        """Begin a file."""
+    def open_writer(self, file: BinaryIO) -> ParquetWriter:
+        """Start a file."""
         return ParquetWriter(file, self.schema, self._compression)
 
-    def of_records(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-        """Columns of typed records."""
+    def from_records(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+        """Return records as columns."""
         try:
-            return self._columns(records)
-        except pa.ArrowInvalid:  # a time finer than a microsecond
-            return self._columns([self._cut(record) for record in records])
+            return self._to_columns(records)
+        except pa.ArrowInvalid:  # a time has more digits than microseconds
+            return self._to_columns([self._truncate_times(record) for record in records])
 
-    def of_archive(self, file: BinaryIO, count: int | None) -> Generator[pa.RecordBatch, None, None]:
-        """Columns of the rows of an archive, some thousands at a time, in their order.
+    def from_archive(self, file: BinaryIO, count: int | None) -> Generator[pa.RecordBatch, None, None]:
+        """Read the rows of a report archive as columns, in its order.
 
         Args:
             file: The zip file.
-            count: How many rows were announced; None where nothing was said.
+            count: The announced number of rows, or None.
 
         Yields:
-            What `RecordParser` makes of the rows.
+            The records of some thousand rows at a time, as `RecordParser` makes them.
 
         Raises:
-            RecordError: A row has no id.
-            ArchiveError: The archive is not whole, see `archive.read_chunks`.
+            RecordError: A row has no ``id``.
+            ArchiveError: As `report_archive.read_chunks`.
         """
-        done = 0
+        rows_done = 0
         try:
-            with closing(read_cells(file, count, self._choose)) as blocks:
-                for cells in blocks:
-                    batch = self._of_cells(cells)
-                    done += len(batch)
+            with closing(read_cells(file, count, self._choose_columns)) as batches:
+                for cells in batches:
+                    batch = self._convert_cells(cells)
+                    rows_done += len(batch)
                     yield batch
-        except pa.ArrowInvalid:  # what Arrow cannot read, Python may
+        except pa.ArrowInvalid:  # Arrow cannot parse the rest, but the CSV reader may
             for header, columns in read_chunks(file, count):
-                if rest := len(columns[0][done:]):
-                    yield self.of_records(self._parser.parse_cells(header, [column[-rest:] for column in columns]))
-                done = max(0, done - len(columns[0]))
+                if new := len(columns[0][rows_done:]):
+                    yield self.from_records(self._parser.parse_cells(header, [column[-new:] for column in columns]))
+                rows_done = max(0, rows_done - len(columns[0]))
 
-    def _choose(self, header: list[str]) -> list[str]:
+    def _choose_columns(self, header: list[str]) -> list[str]:
         if self._known.issuperset(header):
             return [name for name in header if name in self._kinds]
-        return header  # a column that nobody knows may be another name of any of them
+        return header  # an unknown column may be an alias of any field
 
-    def _of_cells(self, cells: pa.RecordBatch) -> pa.RecordBatch:
-        """What the parser makes of rows; it is asked only for those that hold something out of the ordinary."""
+    def _convert_cells(self, cells: pa.RecordBatch) -> pa.RecordBatch:
+        """Convert text cells to the types of their columns, with the parser's help for unusual rows."""
         columns: dict[str, pa.Array] = {}
-        odd = [pc.is_null(cells[KEY_FIELD])]
+        unusual = [pc.is_null(cells[KEY_FIELD])]
         for name in cells.schema.names:
             kind = self._kinds.get(name)
             if name not in self._known:
-                odd.append(pc.is_valid(cells[name]))
+                unusual.append(pc.is_valid(cells[name]))
             elif kind == "string":
-                columns[name] = self._concealed(name, cells[name])
+                columns[name] = self._transform_texts(name, cells[name])
             elif kind:
                 columns[name], others = _CASTS[kind](cells[name])
-                odd.append(others)
-        mask = reduce(pc.or_, odd)
-        found = [
+                unusual.append(others)
+        mask = reduce(pc.or_, unusual)
+        converted = [
             columns[field.name] if field.name in columns else pa.nulls(len(cells), field.type) for field in self.schema
         ]
         if pc.any(mask).as_py():
-            some = cells.filter(mask)
-            records = self._parser.parse_cells(some.schema.names, [column.to_pylist() for column in some.columns])
-            exact = self.of_records(records)
-            found = [pc.replace_with_mask(column, mask, right) for column, right in zip(found, exact, strict=True)]
-        return pa.record_batch(found, schema=self.schema)
+            rows = cells.filter(mask)
+            records = self._parser.parse_cells(rows.schema.names, [column.to_pylist() for column in rows.columns])
+            parsed = self.from_records(records)
+            converted = [
+                pc.replace_with_mask(column, mask, values) for column, values in zip(converted, parsed, strict=True)
+            ]
+        return pa.record_batch(converted, schema=self.schema)
 
-    def _concealed(self, name: str, cells: pa.Array) -> pa.Array:
-        """The cells of a column of text as the parser would have them; the same ones are looked at once."""
-        hide = self._parser.transform.get(name)
-        if hide is None:
+    def _transform_texts(self, name: str, cells: pa.Array) -> pa.Array:
+        """Hide personal data in a column of text as the parser does, once for each distinct cell."""
+        transform = self._parser.transform.get(name)
+        if transform is None:
             return cells
-        coded = cells.dictionary_encode()
-        hidden = pa.array([hide(cell) for cell in coded.dictionary.to_pylist()], _TEXT)
-        return pc.take(hidden, coded.indices)
+        encoded = cells.dictionary_encode()
+        transformed = pa.array([transform(cell) for cell in encoded.dictionary.to_pylist()], _TEXT)
+        return pc.take(transformed, encoded.indices)
 
-    def _columns(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    def _to_columns(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
         columns = [_column(kind, [record[name] for record in records]) for name, kind in self._kinds.items()]
         return pa.record_batch(columns, schema=self.schema)
 
-    def _cut(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record whose times have no more than microseconds."""
-        cut, finer = dict(record), {}
+    def _truncate_times(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a record whose times have no more digits than microseconds."""
+        truncated, finer = dict(record), {}
         for name, kind in self._kinds.items():
             match = _FINER_TIME.fullmatch(record[name] or "") if kind == "date-time" else None
             if match:
-                cut[name] = match[1] + match[3]
+                truncated[name] = match[1] + match[3]
                 if match[2].strip("0"):
                     finer[name] = record[name]
         if finer and EXTRA_FIELD in self._kinds:
-            cut[EXTRA_FIELD] = dict(sorted({**(record[EXTRA_FIELD] or {}), **finer}.items()))
-        return cut
+            truncated[EXTRA_FIELD] = dict(sorted({**(record[EXTRA_FIELD] or {}), **finer}.items()))
+        return truncated
 
 
 class ParquetWriter:
-    """Writes columns to a Parquet file, in large row groups."""
+    """A writer of one file, in large row groups."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema, compression: str) -> None:
         self._writer = pq.ParquetWriter(file, schema, compression=compression)
@@ -180,7 +193,7 @@ class ParquetWriter:
         self._rows = self._bytes = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows."""
+        """Write rows, or keep them until a row group is full."""
         if self._rows + len(batch) > ROW_GROUP_ROWS or self._bytes + batch.nbytes > ROW_GROUP_BYTES:
             self._flush()
         self._waiting.append(batch)
@@ -188,13 +201,13 @@ class ParquetWriter:
         self._bytes += batch.nbytes
 
     def close(self) -> None:
-        """Write what waits, and the end of the file."""
+        """Write the last row group, and complete the file."""
         self._flush()
         self._writer.close()
 
     def abandon(self) -> None:
         """Write nothing more."""
-        self._writer.is_open = False  # else it ends the file when it is forgotten
+        self._writer.is_open = False  # otherwise it completes the file when it is garbage collected
 
     def _flush(self) -> None:
         if self._waiting:
@@ -203,10 +216,10 @@ class ParquetWriter:
 
 
 def _column(kind: str, values: list[Any]) -> pa.Array:
-    """Values out of records as a column.
+    """Return values of records as a column.
 
     Raises:
-        ArrowInvalid: One is a time finer than a microsecond.
+        ArrowInvalid: A time has more digits than microseconds.
     """
     if kind == "object":
         return pa.array([None if value is None else _encoder.encode(value).decode() for value in values], _TEXT)
@@ -216,7 +229,7 @@ def _column(kind: str, values: list[Any]) -> pa.Array:
 
 
 def _split(cells: pa.Array, pattern: str) -> tuple[pa.Array, pa.Array]:
-    """The cells that match, with null in place of the others; and where the others are."""
+    """Return the cells that match, with null for the others; and a mask that is true for the others."""
     matches = pc.match_substring_regex(cells, pattern)
     others = pc.fill_null(pc.invert(matches), fill_value=False)
     if pc.any(others).as_py():
@@ -235,10 +248,10 @@ def _numbers(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def _times(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
-    recent, others = _split(cells, _RECENT_TIME)
+    usual, others = _split(cells, _USUAL_TIME)
     try:
-        return pc.cast(recent, _TIME), others
-    except pa.ArrowInvalid:  # a 31st of February somewhere among them
+        return pc.cast(usual, _TIME), others
+    except pa.ArrowInvalid:  # a day that its month does not have
         return pa.nulls(len(cells), _TIME), pc.is_valid(cells)
 
 
@@ -256,4 +269,4 @@ _CASTS: Final[Mapping[str, Callable[[pa.Array], tuple[pa.Array, pa.Array]]]] = {
     "boolean": _booleans,
     "object": lambda cells: (cells, pc.is_valid(cells)),
 }
-"""Cells as values, as far as they have an ordinary form; and where they have none."""
+"""By kind of field, a function from cells to values, null for unusual forms, and a mask that is true for these."""

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: who handles them, and that the process ends soon after one, whatever its main thread does."""
+"""SIGINT and SIGTERM: handlers that end the process in time, even if its main thread is stuck."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXIT_WITHIN_SECONDS = 1.8
+"""Time for a clean end after a signal: less than the two seconds that the tap promises."""
 
 
 class Interrupted(BaseException):
-    """SIGTERM or Ctrl-C. Like KeyboardInterrupt it is no Exception, so that nothing takes it for a failure.
+    """SIGTERM or Ctrl-C. Like KeyboardInterrupt it is no Exception, so that no handler of failures catches it.
 
     Attributes:
-        exit_code: What the process should end with.
-        arrived: Whether who ends the run has got it. Python drops what is raised while it clears an object away.
+        exit_code: The exit code of the process: 128 and the number of the signal.
+        arrived: True once the code that ends the run has caught it. Python discards an exception that is raised while
+            it finalizes an object, so until then every message raises it again.
     """
 
     def __init__(self, signum: int) -> None:
@@ -34,46 +36,50 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def handled(handler: Callable[[int, FrameType | None], None]) -> Generator[None, None, None]:
-    """Handle SIGINT and SIGTERM for the length of a block; only the main thread can.
+def install_handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[None, None, None]:
+    """Handle SIGINT and SIGTERM for the length of a `with` block. Outside the main thread, it has no effect.
 
-    Python calls a handler when the main thread has come back from whatever it waits in, and a look-up of a name, or the
-    reader of a full pipe, may keep it there. So another thread is told of the signal, too, and ends the process
-    when it has not ended by itself after `EXIT_WITHIN_SECONDS`.
+    Python calls a handler when the main thread returns from a blocking call, and a DNS lookup or a full pipe may never
+    let it return. So another thread watches for signals, too, and ends the process if it still runs after
+    `EXIT_WITHIN_SECONDS`.
 
     Args:
-        handler: Gets the number of the signal, and where the main thread was.
+        handler: Called with the number of the signal and the current frame of the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     receiver, sender = socket.socketpair()
     sender.settimeout(0)
-    threading.Thread(target=_end_soon_after_a_signal, args=(receiver,), name="last-resort", daemon=True).start()
+    threading.Thread(target=_exit_after_signal, args=(receiver,), name="last-resort", daemon=True).start()
     with sender:
-        told = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-        before = {number: signal.signal(number, handler) for number in ENDING}
+        previous_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        previous_handlers = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
         try:
             yield
         finally:
-            for number, earlier in before.items():
-                signal.signal(number, earlier)
-            signal.set_wakeup_fd(told)
+            for signum, previous in previous_handlers.items():
+                signal.signal(signum, previous)
+            signal.set_wakeup_fd(previous_descriptor)
 
 
-def _end_soon_after_a_signal(receiver: socket.socket) -> None:
+def _exit_after_signal(receiver: socket.socket) -> None:
+    """Wait for a stop signal, or for the end of the block, which closes the other end of the socket."""
     with receiver:
-        while (came := receiver.recv(1)) and came[0] not in ENDING:
-            """Another signal: who handles that has asked for it."""
-    if came:
+        while (received := receiver.recv(1)) and received[0] not in STOP_SIGNALS:
+            """Another signal, which has a handler of its own."""
+    if received:
         time.sleep(EXIT_WITHIN_SECONDS)
-        os._exit(128 + came[0])
+        os._exit(128 + received[0])
 
 
 def without_handlers(call: Callable[[], object]) -> None:
-    """Call something that sets handlers if it can; only the main thread can, so that another one calls it.
+    """Call a function that installs signal handlers in the main thread, from another thread.
 
-    The SDK sets its own when a tap is made: they write the state, which is not there yet, and end with exit code 0.
+    When a tap is made, the SDK installs handlers that write a state that is not loaded yet, and exit with 0.
+
+    Args:
+        call: The function. Its exceptions pass.
     """
     with ThreadPoolExecutor(max_workers=1) as another:
         another.submit(call).result()

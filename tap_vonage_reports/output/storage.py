@@ -1,7 +1,7 @@
-"""Where BATCH files go: a folder of this machine, or any storage that fsspec reaches.
+"""Storage of BATCH files: a local folder, or any storage that fsspec supports.
 
-A file appears under its name only when it is whole. Until then it is a draft on this machine that only the
-user can read, because it holds personal data.
+A file gets its name when it is complete. Until then it is a draft on the local disk that only the user can read,
+because it holds personal data.
 """
 
 from __future__ import annotations
@@ -21,106 +21,106 @@ _LOCAL = "file://"
 
 
 class StorageSettings(Protocol):
-    """What is read of the SDK's `StorageTarget`, which has no public name of its own."""
+    """The part of the SDK's `StorageTarget` that is used. That class has no public name."""
 
     @property
     def root(self) -> str:
-        """A folder, or an address such as ``s3://bucket/folder``."""
+        """A folder, or a URL such as ``s3://bucket/folder``."""
 
     @property
     def prefix(self) -> str | None:
-        """What file names begin with."""
+        """The start of file names."""
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """What fsspec needs to know of the storage."""
+        """The options that fsspec passes to the storage."""
 
 
 class Storage(Protocol):
     """A place for files."""
 
     def draft(self, name: str) -> Path:
-        """Where a file is to be written before it is whole; its folder is there."""
+        """Return the path for the draft of a file, whose folder exists."""
 
     def publish(self, draft: Path, name: str) -> str:
-        """Make a draft the file of that name, and give the file's address."""
+        """Give a draft its name, and return the address of the file."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, as far as that is possible."""
+        """Remove a file if possible."""
 
 
 class LocalStorage:
-    """A folder of this machine. Drafts are hidden files in the folder that they will appear in."""
+    """A local folder. Drafts are hidden files in the same folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.expanduser().absolute()
 
     def draft(self, name: str) -> Path:
-        """Where a file is to be written before it is whole."""
+        """Return the path for the draft of a file. Its folder is created if necessary."""
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.with_name(f".{path.name}.unfinished")
 
     def publish(self, draft: Path, name: str) -> str:
-        """Give a draft its name.
+        """Rename a draft, and return the file's address.
 
-        Blanks and the like stay as they are in the address: the SDK's targets, and fsspec, decode nothing.
+        The address is not percent-encoded: neither the SDK's targets nor fsspec decode it.
         """
         path = draft.replace(self._root / name).as_posix()
         return _LOCAL + ("" if path.startswith("/") else "/") + path
 
     def remove(self, name: str) -> None:
-        """Remove a file."""
+        """Remove a file if possible."""
         with suppress(OSError):
             (self._root / name).unlink()
 
 
 class RemoteStorage:
-    """Any other storage. Drafts are temporary files of this machine, so that what is cut short is never seen."""
+    """A storage that fsspec supports. Drafts are local temporary files, so that no incomplete file is ever visible."""
 
     def __init__(self, root: str, params: Mapping[str, Any]) -> None:
-        """Reach a storage; nothing is read or written yet.
+        """Set up the storage. Nothing is read or written yet.
 
         Args:
-            root: Its address.
-            params: What fsspec needs to know.
+            root: Its URL.
+            params: The options that fsspec passes to it.
 
         Raises:
-            SettingsError: fsspec does not know it, or lacks a package for it.
+            SettingsError: fsspec does not support it, or needs another package.
         """
         try:
-            from fsspec.core import url_to_fs  # noqa: PLC0415 - only who writes elsewhere needs it
+            from fsspec.core import url_to_fs  # noqa: PLC0415 - only remote storage needs it
 
             self._files, self._root = url_to_fs(root, **params)
         except ImportError:
             problem = (
-                "The setting batch_config.storage.root names a storage whose package is not installed. For S3: "
-                "pip install 'tap-vonage-reports[s3]'. For another one, install the package that fsspec uses for it."
+                "The storage in the setting batch_config.storage.root needs a package that is not installed. For S3, "
+                "run pip install 'tap-vonage-reports[s3]'. For others, install the package that fsspec uses for it."
             )
             raise SettingsError([problem]) from None
         except Exception as error:  # noqa: BLE001 - each storage has its own
             problem = (
                 f"The storage in the setting batch_config.storage cannot be used ({type(error).__name__}). Set root to "
-                "a folder or to an address that fsspec knows, such as s3://bucket/folder, and params to what it needs."
+                "a folder or to a URL that fsspec supports, such as s3://bucket/folder, and params to its options."
             )
             raise SettingsError([problem]) from None
 
     def draft(self, name: str) -> Path:
-        """Where a file is to be written before it is whole."""
+        """Return the path for the draft of a file."""
         return Path(tempfile.gettempdir(), f"{Path(name).name}.unfinished")
 
     def publish(self, draft: Path, name: str) -> str:
-        """Bring a draft to the storage."""
+        """Upload a draft, remove it, and return the file's address."""
         address = self._address(name)
         try:
             self._files.put_file(str(draft), address)
         except Exception as error:  # noqa: BLE001 - each storage has its own
-            raise _failed(type(error).__name__) from None
+            raise _write_error(type(error).__name__) from None
         draft.unlink()
         return str(self._files.unstrip_protocol(address))
 
     def remove(self, name: str) -> None:
-        """Remove a file."""
+        """Remove a file if possible."""
         with suppress(Exception):
             self._files.rm_file(self._address(name))
 
@@ -128,8 +128,8 @@ class RemoteStorage:
         return f"{self._root.rstrip('/')}/{name}"
 
 
-def storage_of(settings: StorageSettings) -> Storage:
-    """The storage that the settings name.
+def open_storage(settings: StorageSettings) -> Storage:
+    """Return the storage that the settings name.
 
     Raises:
         SettingsError: It cannot be used.
@@ -142,21 +142,21 @@ def storage_of(settings: StorageSettings) -> Storage:
 
 
 @contextmanager
-def writing() -> Generator[None, None, None]:
-    """Tell of what goes wrong while a file is written, without the file's name.
+def storage_errors() -> Generator[None, None, None]:
+    """Raise an OSError as a `TapError`, without the file's name.
 
     Raises:
-        TapError: In place of an OSError.
+        TapError: A file could not be written.
     """
     try:
         yield
     except OSError as error:
-        raise _failed(error.strerror or type(error).__name__) from None
+        raise _write_error(error.strerror or type(error).__name__) from None
 
 
-def _failed(why: str) -> TapError:
+def _write_error(why: str) -> TapError:
     return TapError(
-        f"A BATCH file cannot be written ({why}). See that the place in the setting batch_config.storage exists, has "
-        "room and may be written to, and the folder for temporary files (TMPDIR), too; the next run goes on from the "
+        f"A BATCH file cannot be written ({why}). Check that the location in the setting batch_config.storage and the "
+        "folder for temporary files (TMPDIR) exist, have free space and are writable. The next run resumes from the "
         "last state."
     )

@@ -1,1 +1,1 @@
-"""From the wire to typed records: JSON rows, CSV files in archives, personal data."""
+"""Records: rows of JSON and CSV, parsed to the types of the schema, with personal data kept, hashed or dropped."""

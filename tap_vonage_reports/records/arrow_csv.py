@@ -1,8 +1,12 @@
-"""The cells of a downloaded archive as Arrow columns of text, in blocks of whole rows.
+"""CSV members of an archive as Arrow columns of text, in blocks of whole rows.
 
-Arrow could read the file by itself, but then one of its threads calls Python for bytes, and whoever drops the
-reader at that moment waits for it for ever. So the text is inflated and cut into blocks here, in a thread that
-ends with its last block, and Arrow only sees what is in memory.
+A thread inflates a member, cuts the text where a row ends, and lets Arrow parse each block from memory. Arrow's own
+streaming reader would do most of that, but cannot be used:
+
+* Over a Python file object, it calls Python from a thread of its own. Dropping the reader during such a call deadlocks.
+* Over a file on disk, its blocks have a fixed size. If one ends inside a cell between CR and LF, the LF is lost.
+
+Importing this module needs pyarrow, which comes with the extra `parquet`.
 """
 
 from __future__ import annotations
@@ -23,85 +27,107 @@ from tap_vonage_reports.records.report_archive import open_members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from typing import TypeAlias
+
+    ChooseColumns: TypeAlias = Callable[[list[str]], list[str]]
 
 BLOCK_BYTES = 1 << 20
+"""Inflated bytes that Arrow parses at a time: some 2,900 rows of SMS."""
 BLOCKS_AHEAD = 16
-"""So that there is something to read while a row group is written, and something to write while rows are long."""
+"""Parsed blocks that wait: enough for the time in which a row group of a Parquet file is written."""
 MAX_BUFFERED_BYTES = MAX_ROW_CHARACTERS - BLOCK_BYTES
-"""Text without the end of a row in it is not collected beyond this: no row that is longer than one may be is read."""
+"""Bytes without the end of a row to which another block is added, so that no row exceeds the limit of a row."""
 
-_END = "end"
-_ENDLESS = "a row does not end"
+_SENTINEL = "end"
 
 
 def read_cells(
-    file: BinaryIO, count: int | None, choose: Callable[[list[str]], list[str]]
+    file: BinaryIO, count: int | None, choose_columns: ChooseColumns
 ) -> Generator[pa.RecordBatch, None, None]:
-    """The cells of all members of an archive, in the file's order.
+    """Read the cells of all CSV members of an archive, in the file's order.
 
     Args:
-        file: The zip file.
-        count: How many rows were announced; None where nothing was said.
-        choose: Says for a header which of its columns are wanted. The first one comes in any case.
+        file: The zip file. Nothing else may use it until the generator is closed.
+        count: The announced number of rows, or None.
+        choose_columns: Returns the names of the wanted columns of a header. The first column always comes.
 
     Yields:
-        Some thousand rows at a time. An empty cell is null, which is the same to the parser.
+        Some thousand rows at a time. All columns are text; an empty cell is null.
 
     Raises:
-        ArrowInvalid: What follows is beyond Arrow's reader.
-        ArchiveError: A header is no good.
+        ArrowInvalid: Arrow cannot parse the rest. The CSV reader may (`report_archive.read_chunks`).
+        ArchiveError: As `report_archive.read_chunks`.
     """
-    with closing(_blocks(file, count, choose)) as blocks:
-        unpacker = ThreadPoolExecutor(1, "unpack")
-        try:
-            ahead = deque(unpacker.submit(next, blocks, None) for _ in range(BLOCKS_AHEAD))
-            while (block := ahead.popleft().result()) is not None:
-                ahead.append(unpacker.submit(next, blocks, None))
-                yield block
-        finally:
-            unpacker.shutdown(cancel_futures=True)
+    with closing(_read_batches(file, count, choose_columns)) as batches:
+        yield from _prefetch(batches)
 
 
-def _blocks(
-    file: BinaryIO, count: int | None, choose: Callable[[list[str]], list[str]]
+def _prefetch(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+    """Yield batches that a thread takes from an iterator, `BLOCKS_AHEAD` ahead. The thread ends with the generator."""
+    worker = ThreadPoolExecutor(1, "arrow-csv")
+    try:
+        waiting = deque(worker.submit(next, batches, None) for _ in range(BLOCKS_AHEAD))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(worker.submit(next, batches, None))
+            yield batch
+    finally:
+        worker.shutdown(cancel_futures=True)
+
+
+def _read_batches(
+    file: BinaryIO, count: int | None, choose_columns: ChooseColumns
 ) -> Generator[pa.RecordBatch, None, None]:
     for member in open_members(file, count):
-        text, table = b"", None
-        while more := member.read(BLOCK_BYTES):
-            text += more
-            table = table or _begin(text, choose)
-            block, text = table.read(text) if table else (None, text)
-            if block is not None:
-                yield block
-            elif len(text) > MAX_BUFFERED_BYTES:
-                raise pa.ArrowInvalid(_ENDLESS)
-        table = table or _begin(text + b"\n", choose)
-        if table:
-            yield table.read_all(text)
-        else:
-            check_header(_header(text)[0])
+        text = member.read(BLOCK_BYTES)
+        header, has_more = _read_header(text)
+        if not has_more and len(text) == BLOCK_BYTES:
+            msg = "the header is longer than a block"
+            raise pa.ArrowInvalid(msg)
+        check_header(header)
+        if has_more:
+            yield from _read_rows(text, member, _BlockParser(header, choose_columns(header)))
 
 
-def _begin(text: bytes, choose: Callable[[list[str]], list[str]]) -> _Table | None:
-    """Read the header, once something stands behind it."""
-    header, more = _header(text)
-    if not more:
-        return None
-    check_header(header)
-    return _Table(header, choose(header))
-
-
-def _header(text: bytes) -> tuple[list[str], bool]:
-    """The header, and whether something stands behind it."""
-    # The text may end inside a character.
+def _read_header(text: bytes) -> tuple[list[str], bool]:
+    """Return the cells of the first row, and True if text follows it."""
+    # Incrementally, because a block may end inside a character.
     lines = io.StringIO(codecs.getincrementaldecoder("utf-8-sig")().decode(text), newline="")
     return next(csv.reader(lines), []), bool(lines.read(1))
 
 
-class _Table:
-    """Reads the text of one table."""
+def _read_rows(text: bytes, member: BinaryIO, parser: _BlockParser) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a member.
+
+    Args:
+        text: The first block.
+        member: The rest.
+        parser: The parser of this member.
+    """
+    while True:
+        batch, text = parser.parse_whole_rows(text)
+        if batch is not None:
+            yield batch
+        elif len(text) > MAX_BUFFERED_BYTES:
+            msg = "a row is longer than the limit"
+            raise pa.ArrowInvalid(msg)
+        block = member.read(BLOCK_BYTES)
+        if not block:
+            break
+        text += block
+    if text:
+        yield parser.parse_last_rows(text)
+
+
+class _BlockParser:
+    """Arrow's parser for the blocks of one member, from the header on."""
 
     def __init__(self, header: list[str], columns: list[str]) -> None:
+        """Prepare the parser.
+
+        Args:
+            header: The names of all columns.
+            columns: The names of the wanted ones.
+        """
         self._header = header
         columns = list(dict.fromkeys([*header[:1], *columns]))
         self._conversion = pa_csv.ConvertOptions(
@@ -111,57 +137,76 @@ class _Table:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
-        self._parsing = pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
-        self._last_row = ('"' + '","'.join([_END] * len(header)) + '"\n').encode()
-        self._head = 1
+        self._dialect = pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+        self._sentinel_row = ('"' + '","'.join([_SENTINEL] * len(header)) + '"\n').encode()
+        self._rows_to_skip = 1
 
-    def read(self, text: bytes) -> tuple[pa.RecordBatch | None, bytes]:
-        """Read as many rows as are whole; what is left of the text comes back."""
-        for end in _row_ends(text):
-            block = self._try(memoryview(text)[:end]) if end else None
-            if block is not None:
-                return block, text[end:]
+    def parse_whole_rows(self, text: bytes) -> tuple[pa.RecordBatch | None, bytes]:
+        """Parse the rows that end inside a block.
+
+        Returns:
+            The rows, None if no row ends; and the text behind them.
+        """
+        for end in _possible_row_ends(text):
+            batch = self._parse(memoryview(text)[:end])
+            if batch is not None:
+                return batch, text[end:]
         return None, text
 
-    def read_all(self, text: bytes) -> pa.RecordBatch:
-        """Read what is left."""
-        block = self._try(text if text.endswith(b"\n") or not text else text + b"\n")
-        if block is None:
-            raise pa.ArrowInvalid(_ENDLESS)
-        return block
+    def parse_last_rows(self, text: bytes) -> pa.RecordBatch:
+        """Parse the rows at the end of the member, where the last line break is optional.
 
-    def _try(self, rows: bytes | memoryview) -> pa.RecordBatch | None:
-        """Read text that may end with a row, or inside a cell that holds line breaks.
-
-        Arrow takes either. A row of our own, put behind the text, comes out as it is only if the text ends with a row:
-        else its first cell continues the cell that is open, and it has too many cells unless that is the first one.
+        Raises:
+            ArrowInvalid: The last row does not end.
         """
-        # Arrow takes a byte order mark off whatever it is given, and it is one at the beginning of the file alone.
-        text = b"".join((b"" if self._head else codecs.BOM_UTF8, rows, self._last_row))
+        batch = self._parse(text if text.endswith(b"\n") else text + b"\n")
+        if batch is None:
+            msg = "the last row does not end"
+            raise pa.ArrowInvalid(msg)
+        return batch
+
+    def _parse(self, rows: bytes | memoryview) -> pa.RecordBatch | None:
+        """Parse a text, or return None if it is not CSV or does not end with a row.
+
+        Arrow accepts text that ends inside a quoted cell. A sentinel row behind the text detects that: it comes out
+        unchanged only if a row ends before it. Otherwise its first cell continues the open cell, and either there are
+        too many cells or the open cell, then in the first column, is not the sentinel.
+        """
+        # Arrow strips a byte order mark from every text. Only the one at the start of the member must go.
+        mark = b"" if self._rows_to_skip else codecs.BOM_UTF8
+        text = b"".join((mark, rows, self._sentinel_row))
         options = pa_csv.ReadOptions(
-            use_threads=False, block_size=len(text) + 1, column_names=self._header, skip_rows_after_names=self._head
+            use_threads=False,
+            block_size=len(text) + 1,
+            column_names=self._header,
+            skip_rows_after_names=self._rows_to_skip,
         )
         try:
-            # Not `read_csv`, which under Python 3.10 goes through all objects that there are, each time.
-            with pa_csv.open_csv(pa.BufferReader(text), options, self._parsing, self._conversion) as reader:
+            # `read_csv` would do, but under Python 3.10 it visits all objects of the process on each call.
+            with pa_csv.open_csv(pa.BufferReader(text), options, self._dialect, self._conversion) as reader:
                 table = reader.read_all()
         except pa.ArrowInvalid:
             return None
-        if not len(table) or table[0][-1].as_py() != _END:
+        if not len(table) or table[0][-1].as_py() != _SENTINEL:
             return None
-        self._head = 0
-        (block,) = table.combine_chunks().to_batches()
-        return block[:-1]
+        self._rows_to_skip = 0
+        (batch,) = table.combine_chunks().to_batches()
+        return batch[:-1]
 
 
-def _row_ends(text: bytes) -> Iterator[int]:
-    """Where the last row may end: at the last line break, or at the last one behind an even number of quotes."""
+def _possible_row_ends(text: bytes) -> Iterator[int]:
+    """Yield the offsets where the last whole row of a text may end.
+
+    The first offset is behind the last line break, which may be inside a cell. The second one is behind the last line
+    break that follows an even number of quotes, and only wrong if an unquoted cell has a quote.
+    """
     last = end = text.rfind(b"\n") + 1
-    yield end
+    if end:
+        yield end
     quotes = text.count(b'"', 0, end)
     while end and quotes % 2:
-        before = text.rfind(b"\n", 0, end - 1) + 1
-        quotes -= text.count(b'"', before, end)
-        end = before
-    if end < last:
+        start_of_line = text.rfind(b"\n", 0, end - 1) + 1
+        quotes -= text.count(b'"', start_of_line, end)
+        end = start_of_line
+    if 0 < end < last:
         yield end

@@ -1,7 +1,7 @@
-"""What came over the wire -> a typed record. The sync and the async path both go through here.
+"""Typed records from rows of JSON and cells of CSV, the same for both.
 
-The wire is loose: nearly every value is text, a missing one is `null`, `""` or not there, and columns
-come and go [confirmed]. The same row gives the same record whichever way it came.
+Nearly every value in an answer is text, a missing one is ``null``, ``""`` or absent, and columns appear and disappear
+[confirmed]. A row gives the same record whether it came by a page or by a report.
 """
 
 from __future__ import annotations
@@ -25,36 +25,41 @@ if TYPE_CHECKING:
 
 KEY_FIELD = "id"
 EXTRA_FIELD = "_extra"
-PLACES = 18
-DIGITS = 38
-"""Numbers are those that decimal128(38, 18), the type that BATCH files have for them, holds exactly: up to 20 digits
-before the point and 18 behind it, less zeros at the end. Others stay as they came, in `_extra`."""
+DECIMAL_PRECISION = 38
+DECIMAL_SCALE = 18
+"""A number fits its type if decimal128(38, 18), the type of BATCH files, holds it exactly: up to 20 digits before the
+point and 18 behind it, apart from trailing zeros. Any other number goes into `_extra`."""
 MAX_INTEGER = (1 << 63) - 1
-"""And integers are those of int64."""
+"""An integer fits its type if int64 holds it."""
 MAX_CACHED_VALUES = 4096
+"""Converted texts of a field that are cached."""
 MAX_CACHED_CHARACTERS = 64
-"""Texts of a field whose value is kept at hand, and the characters that one may have."""
+"""Characters of a cached text."""
 MAX_COLUMNS = 1000
-"""Different names that rows may have to be gone through by column: a table of rows that share none is their square."""
+"""Different field names up to which rows are converted by column. Beyond it, rows that share no name would fill a table
+whose size is the square of their number."""
 MAX_REPORTED_FIELDS = 100
-"""Fields that are told of: whoever makes up names could do so without end."""
+"""Fields that `on_mismatch` is called for. An answer can invent any number of names."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-# No more than two digits of exponent, so that nobody who writes a number out, zero or not, writes for long.
+# Two digits of exponent at most, so that no number is long when it is written out.
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
-_LAST_PLACE = Decimal(1).scaleb(-PLACES)
-_exact = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
+_LAST_PLACE = Decimal(1).scaleb(-DECIMAL_SCALE)
+_exact = Context(prec=DECIMAL_PRECISION, traps=[Inexact, InvalidOperation])
 _MISFIT: Final = object()
-_TEXTS = frozenset((str, type(None)))
-_NOTHING: Final = {None: None, "": None}
+_TEXT_TYPES = frozenset((str, type(None)))
+_EMPTY_VALUES: Final = {None: None, "": None}
 
 
 class RecordParser:
-    """Makes typed records of one stream, many at once.
+    """A parser for the rows of one stream.
 
-    It goes by column: most columns hold nothing but text that needs no conversion, or that has been converted before.
-    What becomes of a value does not depend on the values around it.
+    It converts many rows at a time, column by column, because most columns hold only text that needs no conversion or
+    was converted before. The result for a row never depends on the other rows.
+
+    Attributes:
+        transform: By field, the function that hides personal data in a value (see `personal_data`).
     """
 
     def __init__(
@@ -69,11 +74,11 @@ class RecordParser:
 
         Args:
             schema: The JSON Schema of the stream's records.
-            aliases: Other names under which a field may come, and its name in the schema.
-            on_mismatch: Told the first time that a field is unknown or a value does not fit: the field's
-                name and the reason, never the value.
-            fields: The fields that records have, by default all. The key is always one of them.
-            transform: By field, `_extra` included, what makes of its values (not null) those that records have.
+            aliases: Other names of fields that the API has used, and for each the name in the schema.
+            on_mismatch: Called with a field's name and the reason the first time that the field is unknown or one of
+                its values does not fit its type. Never gets the value.
+            fields: The fields of the records; None for all. The key is always among them.
+            transform: By field, `_extra` included, a function from a value (not null) to the value in the record.
         """
         self.transform = dict(transform or {})
         specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA_FIELD}
@@ -81,7 +86,7 @@ class RecordParser:
         self._fields = {name: ColumnConverter(spec) for name, spec in specs.items() if name in chosen}
         self._with_extra = fields is None or EXTRA_FIELD in fields
         names = [*self._fields, EXTRA_FIELD] if self._with_extra else list(self._fields)
-        # Of a struct, a dict is made in less time than `dict` takes.
+        # Converting a struct to a dict is faster than building the dict.
         self._row = msgspec.defstruct("Row", [(name, Any) for name in names], gc=False)
         self._known = frozenset(specs)
         self._aliases = dict(aliases or {})
@@ -89,31 +94,31 @@ class RecordParser:
         self._reported: set[str] = set()
 
     def parse(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a record of a row; many at once are made several times faster.
+        """Parse one row. `parse_rows` is several times faster for many.
 
         Args:
-            raw: As one of `parse_rows`.
+            raw: The row, as in `parse_rows`.
 
         Returns:
-            As one of `parse_rows`.
+            The record, as in `parse_rows`.
 
         Raises:
-            RecordError: The row has no id.
+            RecordError: The row has no ``id``.
         """
         return self.parse_rows((raw,))[0]
 
     def parse_rows(self, raws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Make records of rows.
+        """Parse rows of JSON.
 
         Args:
-            raws: The rows, values by field name, as JSON gave them.
+            raws: The rows: values of any JSON type by field name.
 
         Returns:
-            For each row all fields in the order of the schema. What is unknown or does not fit is in `_extra`, which
-            is null when there is nothing of the kind.
+            One record for each row, with all fields in the order of the schema. Unknown fields and values that do not
+            fit their type are in `_extra`, which is None if there are none.
 
         Raises:
-            RecordError: A row has no id.
+            RecordError: A row has no ``id``.
         """
         absent: dict[str, Any] = dict.fromkeys(set().union(*raws))
         if len(absent) > MAX_COLUMNS and len(raws) > 1:
@@ -122,22 +127,22 @@ class RecordParser:
         return self._records(dict(zip(absent, columns, strict=True)), len(raws), only_texts=False)
 
     def parse_cells(self, header: Sequence[str], columns: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-        """Make records of the rows of a table.
+        """Parse cells of CSV.
 
         Args:
             header: The names of the columns.
-            columns: The cells of each, all equally many.
+            columns: The cells of each column, the same number in all. Empty ones are missing values.
 
         Returns:
-            As `parse_rows` of the rows.
+            One record for each row, as in `parse_rows`.
 
         Raises:
-            RecordError: A row has no id.
+            RecordError: A row has no ``id``.
         """
         return self._records(dict(zip(header, columns, strict=True)), len(columns[0]), only_texts=True)
 
     def _records(self, raw: dict[str, Sequence[Any]], count: int, *, only_texts: bool) -> list[dict[str, Any]]:
-        """Records of columns, known and unknown ones, in any order."""
+        """Build records from columns by field name, known and unknown ones, in any order."""
         extras: defaultdict[int, dict[str, Any]] = defaultdict(dict)
         for name in sorted(raw.keys() - self._known):
             self._apply_alias(raw, name, extras)
@@ -150,29 +155,29 @@ class RecordParser:
         }
         if not all(columns[KEY_FIELD]):
             msg = (
-                "A record came without its id, so it cannot be written without risk of loss. The window stays open; "
-                "if this lasts, ask Vonage support, or deselect the stream."
+                "A record has no id, so targets cannot tell it from others. The window stays open and the next run "
+                "retries it. If this persists, contact Vonage support or deselect the stream."
             )
             raise RecordError(msg)
         if self._with_extra:
-            # Sorted, so that the order in which columns come does not show.
+            # Sorted, so that records do not depend on the order of columns.
             columns[EXTRA_FIELD] = [
                 dict(sorted(extras[row].items())) if row in extras else None for row in range(count)
             ]
         for name in self.transform.keys() & columns.keys():
-            hide = self.transform[name]
-            columns[name] = [None if value is None else hide(value) for value in columns[name]]
+            transform = self.transform[name]
+            columns[name] = [None if value is None else transform(value) for value in columns[name]]
         return list(map(asdict, starmap(self._row, zip(*columns.values(), strict=True))))
 
     def _apply_alias(self, raw: dict[str, Sequence[Any]], name: str, extras: Mapping[int, dict[str, Any]]) -> None:
-        """Move the values of an unknown column into the field that has come under this name, or else aside."""
+        """Move the values of an unknown column to the field that has this alias, or to `_extra`."""
         values = raw.pop(name)
         known_as = self._aliases.get(name)
         if known_as:
-            own = raw.get(known_as, [None] * len(values))
-            pairs = list(zip(own, values, strict=True))
-            raw[known_as] = [other if _is_empty(value) else value for value, other in pairs]
-            values = [None if _is_empty(value) else other for value, other in pairs]
+            # A row may have the field under both names. Then the value of the alias goes to `_extra`.
+            pairs = list(zip(raw.get(known_as, [None] * len(values)), values, strict=True))
+            raw[known_as] = [alias_value if _is_empty(value) else value for value, alias_value in pairs]
+            values = [None if _is_empty(value) else alias_value for value, alias_value in pairs]
         for row, value in enumerate(values):
             if not _is_empty(value):
                 extras[row][name] = value
@@ -187,9 +192,9 @@ class RecordParser:
         *,
         only_texts: bool,
     ) -> Sequence[Any]:
-        """The values of a known column; those that do not fit are put aside."""
+        """Return the values of a known column. Those that do not fit its type go to `_extra`."""
         if only_texts or _are_texts(raw):
-            with suppress(ValueError):  # then one by one, to see which do not fit
+            with suppress(ValueError):  # some do not fit: find them one by one
                 return field.convert_texts(raw)
         values = [None if _is_empty(value) else field.convert(value) for value in raw]
         for row, value in enumerate(values):
@@ -206,58 +211,58 @@ class RecordParser:
 
 
 def kind_of(spec: Mapping[str, Any]) -> str:
-    """The one kind of values that a field of a schema has, null apart: its format where it has one, else its type."""
+    """Return the kind of values of a field: its format in the JSON Schema, or its type other than null."""
     kinds = {spec["type"]} if isinstance(spec["type"], str) else set(spec["type"]) - {"null"}
     return str(spec.get("format") or kinds.pop())
 
 
 class ColumnConverter:
-    """How the values of one field are converted.
+    """A converter for the values of one field.
 
     Attributes:
-        convert: Converts a value that is not empty; gives `_MISFIT` for one that does not fit.
-        convert_texts: Does the same to many texts, None and empty ones among them, and faster; raises a ValueError
-            when one does not fit, or when it knows no faster way.
+        convert: Converts one value that is not empty. Returns `_MISFIT` if it does not fit the type.
+        convert_texts: Converts many texts, faster. None and empty texts become None. Raises ValueError if one does not
+            fit the type, or if there is no faster way.
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.convert = _CONVERTERS[kind_of(spec)]
-        self.convert_texts = _FASTER.get(self.convert) or ConversionCache(self.convert).convert_texts
+        self.convert_texts = _BULK_CONVERTERS.get(self.convert) or ConversionCache(self.convert).convert_texts
 
 
 class ConversionCache(dict["str | None", Any]):
-    """What became of texts: counts, prices and flags are few, and come again and again."""
+    """The converted values of texts. Few different counts, prices and flags make up most of a column."""
 
     def __init__(self, convert: Callable[[Any], Any]) -> None:
-        super().__init__(_NOTHING)
+        super().__init__(_EMPTY_VALUES)
         self._convert = convert
 
     def convert_texts(self, texts: Iterable[str | None]) -> list[Any]:
         """Return the values of texts, converting those that are not cached."""
         return [self[text] for text in texts]
 
-    def __missing__(self, text: str) -> Any:  # noqa: ANN401 - whatever a record holds
+    def __missing__(self, text: str) -> Any:  # noqa: ANN401 - any value of a record
         value = self._convert(text)
         if value is _MISFIT:
             raise ValueError
         if len(self) >= MAX_CACHED_VALUES:
             self.clear()
-            self.update(_NOTHING)
+            self.update(_EMPTY_VALUES)
         if text and len(text) <= MAX_CACHED_CHARACTERS:
             self[text] = value
         return value
 
 
-def _is_empty(value: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
+def _is_empty(value: Any) -> bool:  # noqa: ANN401 - any JSON value
     return value is None or value == ""
 
 
 def _are_texts(values: Sequence[Any]) -> bool:
-    """Whether all values are texts or None. That they can be joined is the fastest proof."""
+    """Return True if all values are texts or None. Joining them is the fastest test for texts alone."""
     with suppress(TypeError):
         "".join(values)
         return True
-    return _TEXTS.issuperset(map(type, values))
+    return _TEXT_TYPES.issuperset(map(type, values))
 
 
 def _strings(texts: Sequence[str | None]) -> Sequence[str | None]:
@@ -265,11 +270,11 @@ def _strings(texts: Sequence[str | None]) -> Sequence[str | None]:
 
 
 def _objects(_texts: Sequence[str | None]) -> Sequence[Any]:
-    """No two records share an object, for whoever gets them may change it."""
+    """Decline, because a cache would let two records share an object that a consumer may change."""
     raise ValueError
 
 
-def _to_string(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _to_string(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -310,7 +315,7 @@ def _to_boolean(value: Any) -> Any:  # noqa: ANN401
 
 
 def _to_object(value: Any) -> Any:  # noqa: ANN401
-    """An object as it is, or out of the JSON text that a CSV cell probably holds [unknown]; its keys sorted."""
+    """Return an object with its keys sorted. In a CSV cell it is probably JSON text [unknown]."""
     if isinstance(value, str):
         try:
             value = read_json(value)
@@ -327,7 +332,7 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "boolean": _to_boolean,
     "object": _to_object,
 }
-_FASTER: Final[Mapping[Callable[[Any], Any], Callable[[Sequence[str | None]], Sequence[Any]]]] = {
+_BULK_CONVERTERS: Final[Mapping[Callable[[Any], Any], Callable[[Sequence[str | None]], Sequence[Any]]]] = {
     _to_string: _strings,
     _to_time: normalize_timestamps,
     _to_object: _objects,

@@ -1,0 +1,91 @@
+"""BATCH files of JSON lines, each line the record of a RECORD message byte for byte."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from tap_vonage_reports.records.parser import KEY_FIELD
+from tap_vonage_reports.records.report_archive import read_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Mapping, Sequence
+
+    from tap_vonage_reports.records.parser import RecordParser
+
+_FAST = 1
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class JsonLines:
+    """The JSON lines format for the records of one stream. A part is a list of records.
+
+    Attributes:
+        suffix: The end of file names.
+    """
+
+    def __init__(
+        self, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
+    ) -> None:
+        """Prepare the format.
+
+        Args:
+            schema: The JSON Schema of the stream's records.
+            fields: The names of the selected fields.
+            parser: The stream's parser.
+            compression: ``gzip`` or ``none``.
+        """
+        self._fields = [name for name in schema["properties"] if name in {KEY_FIELD, *fields}]
+        self._parser = parser
+        self._compressed = compression == "gzip"
+        self.suffix = ".jsonl.gz" if self._compressed else ".jsonl"
+
+    def from_records(self, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the records without the fields that are not selected."""
+        width = len(self._fields)
+        return [record if len(record) == width else {name: record[name] for name in self._fields} for record in records]
+
+    def from_archive(self, file: BinaryIO, count: int | None) -> Generator[list[Mapping[str, Any]], None, None]:
+        """Yield the records of an archive, some at a time, in its order."""
+        for header, columns in read_chunks(file, count):
+            yield self.from_records(self._parser.parse_cells(header, columns))
+
+    def open_writer(self, file: BinaryIO) -> JsonlWriter:
+        """Start a file."""
+        return GzippedJsonlWriter(file) if self._compressed else JsonlWriter(file)
+
+
+class JsonlWriter:
+    """A writer of one file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._encoder = msgspec.json.Encoder(decimal_format="number")
+
+    def write(self, records: list[Mapping[str, Any]]) -> None:
+        """Write records, a line each."""
+        self._file.write(self._encoder.encode_lines(records))
+
+    def close(self) -> None:
+        """Complete the file."""
+
+    def abandon(self) -> None:
+        """Write nothing more."""
+
+
+class GzippedJsonlWriter(JsonlWriter):
+    """A writer of one gzip file, without a time or name in it: equal records give equal bytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self._compressor = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP)
+
+    def write(self, records: list[Mapping[str, Any]]) -> None:
+        """Write records, a line each."""
+        self._file.write(self._compressor.compress(self._encoder.encode_lines(records)))
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._file.write(self._compressor.flush())
