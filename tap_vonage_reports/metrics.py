@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -11,17 +12,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import metrics as sdk_metrics
 
+from tap_vonage_reports.errors import SyncFailedError
 from tap_vonage_reports.intervals import EMPTY, bounds, duration, to_intervals
 from tap_vonage_reports.redaction import safe_for_log
 from tap_vonage_reports.timestamps import normalize_timestamp
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tap_vonage_reports.intervals import TimeSet, TimeWindow
     from tap_vonage_reports.planning.partition import Partition
 
+logger = logging.getLogger(__name__)
 
 MIN_PRICE, MAX_PRICE = Decimal("1e-9"), Decimal("1e9")
 """A price outside these bounds is wrong, and might be too long to write."""
@@ -190,6 +192,33 @@ class PartitionResult:
     def __post_init__(self) -> None:
         """Start counting."""
         self.fetched = FetchMetrics(self.partition.product.date_field)
+
+
+class RunResults(list[PartitionResult]):
+    """The results of a run's partitions, in the order in which they were read."""
+
+    def log_summary(self) -> None:
+        """Log the summary of the run."""
+        for line in summary(self) if self else ():
+            logger.info("%s", line)
+
+    def raise_on_failure(self) -> None:
+        """Raise an error if the run failed.
+
+        Raises:
+            SyncFailedError: A partition failed, or the API refused every selected stream.
+        """
+        failed = [result for result in self if result.status is SyncStatus.FAILED]
+        if failed:
+            reasons = "; ".join(f"{result.partition}: {result.reason}" for result in failed)
+            msg = f"{len(failed)} of {len(self)} partitions could not be read. {reasons}"
+            raise SyncFailedError(msg)
+        if self and all(result.status is SyncStatus.SKIPPED for result in self):
+            msg = (
+                "The API refused every selected stream, so nothing was read. Check that the account has these "
+                "products, and that the key may read the accounts in account_ids."
+            )
+            raise SyncFailedError(msg)
 
 
 def summary(results: Sequence[PartitionResult]) -> list[str]:

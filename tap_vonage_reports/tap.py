@@ -1,23 +1,20 @@
-"""TapVonageReports: the tap as the Singer SDK sees it, its command, and how a run starts and ends."""
+"""TapVonageReports: the tap as the Singer SDK sees it, and how a run starts and ends."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import click
 from dotenv import find_dotenv, load_dotenv
-from singer_sdk import Tap
 from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
-from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
+from tap_vonage_reports.command import TapCommand
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.config.validation import from_environment
@@ -25,12 +22,9 @@ from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import (
     ApiError,
     BrokenPipeToTargetError,
-    CatalogError,
     FatalApiError,
     OutputError,
     SettingsError,
-    StateError,
-    TapError,
 )
 from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.extract.session import PACKAGE, SyncSession
@@ -53,10 +47,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync
 
 
-PLAN_AS_TABLE, PLAN_AS_JSON = "table", "json"
-
-
-class TapVonageReports(Tap):
+class TapVonageReports(TapCommand):
     """Singer tap for the Vonage Reports API: the call and message records of 19 products."""
 
     name = PACKAGE
@@ -204,8 +195,8 @@ class TapVonageReports(Tap):
                 raise
             finally:
                 self.session.close()
-        self.session.log_summary()
-        self.session.raise_on_failure()
+        self.session.results.log_summary()
+        self.session.results.raise_on_failure()
 
     def _end_if_interrupted(self) -> None:
         """Write the state if a signal has come: whatever is raised after it, the signal is why the run ends.
@@ -248,6 +239,10 @@ class TapVonageReports(Tap):
         """
         return plan_run(self.session, self._open_partitions())
 
+    def prefetch_nothing(self) -> None:
+        """Read one page at a time. Prefetched rows are billed, and a connection test looks only at the first one."""
+        self.session.settings = replace(self.session.settings, max_concurrent_requests=1)
+
     def _open_partitions(self) -> list[PartitionSync]:
         return [sync for stream in self.selected_streams for sync in stream.open_partitions()]
 
@@ -255,91 +250,3 @@ class TapVonageReports(Tap):
     def selected_streams(self) -> list[ReportStream]:
         """The selected streams, in the order in which they are read."""
         return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
-
-    @classmethod
-    def invoke(  # type: ignore[override] # noqa: PLR0913 - as the SDK's own Tap does: these are all that its command passes
-        cls,
-        *,
-        about: bool = False,
-        about_format: str | None = None,
-        config: Any = None,  # noqa: ANN401 - what the SDK's command makes of --config
-        state: IO[str] | None = None,
-        catalog: IO[str] | None = None,
-        plan: str | None = None,
-    ) -> None:
-        """Run the tap's command: a sync, unless --about or --plan asks for something else."""
-        if about:
-            super().invoke(about=about, about_format=about_format)
-        cls.print_version(print_fn=cls.logger.info)
-        tap = cls(
-            config=config.config,
-            parse_env_config=config.parse_env,
-            state=_read_json(state, StateError, "state"),
-            catalog=_read_json(catalog, CatalogError, "catalog"),
-        )
-        if plan:
-            planned = tap.plan()
-            click.echo(planned.as_json() if plan == PLAN_AS_JSON else "\n".join(planned.as_table()))
-            return
-        tap.run_sync(tap.sync)
-
-    @classmethod
-    def get_singer_command(cls) -> click.Command:
-        """The tap's command: the SDK's, with --plan."""
-        command = super().get_singer_command()
-        command.params.append(
-            click.Option(
-                ["--plan"],
-                is_flag=False,
-                flag_value=PLAN_AS_TABLE,
-                type=click.Choice([PLAN_AS_TABLE, PLAN_AS_JSON]),
-                help="Show what a run would read, and with how many requests and reports. Costs nothing.",
-            )
-        )
-        return command
-
-    @classmethod
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - the SDK's own
-        """Read the configuration files.
-
-        Raises:
-            SettingsError: A file is missing, or is not a JSON object.
-        """
-        try:
-            return super().cb_config(ctx, param, value)
-        except OSError as error:
-            raise SettingsError(
-                [f"The configuration file cannot be read: {error.strerror or type(error).__name__}."]
-            ) from None
-        except (ValueError, TypeError):
-            raise SettingsError(["The configuration file is not a JSON object."]) from None
-
-    @classmethod
-    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Test the connection: read the first record of every stream.
-
-        Raises:
-            SyncFailedError: A stream could not be read.
-        """
-        if value == CliTestOptionValue.All.value:
-            config = ctx.params["config"]
-            tap = cls(config=config.config, parse_env_config=config.parse_env)
-            # Prefetched rows are billed, and only the first one is looked at.
-            tap.session.settings = replace(tap.session.settings, max_concurrent_requests=1)
-            tap.run_sync(tap.run_connection_test)
-            ctx.exit()
-        super().cb_test(ctx, param, value)
-
-
-def _read_json(file: IO[str] | None, error: type[TapError], what: str) -> dict[str, Any] | None:
-    if file is None:
-        return None
-    try:
-        content = json.load(file)
-    except ValueError:
-        msg = f"The {what} file is not JSON."
-        raise error(msg) from None
-    if not isinstance(content, dict):
-        msg = f"The {what} file is not a JSON object."
-        raise error(msg)
-    return content

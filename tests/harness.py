@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from tap_vonage_reports.__main__ import run as main
+from tap_vonage_reports.api import transport
+from tap_vonage_reports.api.clock import ServerClock
 from tap_vonage_reports.errors import TapError
 from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.output import signals
@@ -33,10 +35,23 @@ from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
     from multiprocessing.connection import Connection
     from pathlib import Path
 
     from tap_vonage_reports.sandbox import Sandbox
+
+
+class StandingClock(ServerClock):
+    """Vonage's clock as that of a sandbox: between two answers it stands still, however long the machine takes."""
+
+    def learn(self, date: str | None) -> datetime:
+        self._at = super().learn(date)
+        return self._at
+
+    def now(self) -> datetime:
+        return self._at if self.known else super().now()
+
 
 COMMAND = [sys.executable, "-m", "tap_vonage_reports"]
 
@@ -160,7 +175,8 @@ def run_tap(
             message_writer=writer,
         )
         tap.session.delay_factor = 0
-        tap.run_sync(tap.sync)
+        with mock.patch.object(transport, "ServerClock", StandingClock):
+            tap.run_sync(tap.sync)
     except TapError as error:
         output.error, output.code = error, 1
     finally:
@@ -180,6 +196,7 @@ def run_main(*arguments: str | Path, environment: Mapping[str, str] | None = Non
     try:
         with (
             mock.patch.object(SyncSession, "delay_factor", 0),
+            mock.patch.object(transport, "ServerClock", StandingClock),
             mock.patch.dict(os.environ, _environment(environment), clear=True),
             contextlib.redirect_stdout(stdout),
             contextlib.redirect_stderr(stderr),

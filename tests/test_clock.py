@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 
+from tap_vonage_reports.api import clock
 from tap_vonage_reports.api import clock as clocks
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.clock import ServerClock, parse_http_date
@@ -63,7 +64,7 @@ def test_rows_after_the_answer_do_not_count_as_read_where_the_future_is_accepted
 ) -> None:
     sandbox = make_sandbox(rows={"amd": 50}, faults=["future-accepted"])
     monkeypatch.setattr(ServerClock, "learn", _learn_nothing)
-    # By pages: how far this machine's clock, which the tap goes by here, is ahead must not choose the path.
+    set_this_machines_clock(monkeypatch, sandbox.clock.now() + timedelta(days=8))
     settings = settings_for(sandbox, start_date="2026-11-20T00:00:00Z", fetch_mode="sync")
     output = run_tap(settings, ["amd"])
     assert output.code == 0
@@ -87,6 +88,11 @@ class Shifted(datetime):
     def now(cls, tz: Any = None) -> Any:
         """A plain time, so that all sums are plain, too."""
         return datetime.now(tz) + cls.by
+
+
+def set_this_machines_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    monkeypatch.setattr(clock, "datetime", Shifted)
+    monkeypatch.setattr(Shifted, "by", now - datetime.now(timezone.utc))
 
 
 def records_of(output: Output) -> list[bytes]:

@@ -82,9 +82,7 @@ def make_tap(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Callable[[
 def results(output: Output) -> dict[tuple[str, str, str], tuple[int, str]]:
     """The summary: rows and result by stream, direction and account."""
     lines = [
-        line.rpartition(" | ")[2].split()
-        for line in output.log.splitlines()
-        if "tap_vonage_reports.extract.session" in line
+        line.rpartition(" | ")[2].split() for line in output.log.splitlines() if "tap_vonage_reports.metrics" in line
     ]
     lines = lines[next(at for at, line in enumerate(lines) if line[0] == "stream") :]
     assert lines[0][:4] == ["stream", "direction", "account", "rows"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tap_vonage_reports.extract.reports.job import ReportJob
 
@@ -258,6 +259,15 @@ def test_a_fault_that_lasts_ends_with_an_error_that_names_it_and_the_next_run_is
     assert len(set(resumed.ids("amd"))) == ROWS
 
 
+@contextmanager
+def clock_of_reports(clock: SimpleNamespace) -> Iterator[None]:
+    """Replace the monotonic clock and the sleep of all that handles reports."""
+    with ExitStack() as stack:
+        for module in ("creation", "fetcher", "job", "scheduler"):
+            stack.enter_context(mock.patch(f"tap_vonage_reports.extract.reports.{module}.time", clock))
+        yield
+
+
 TOO_SLOW = {Fault.REPORT_STUCK: "did not start", Fault.REPORT_PROCESSING_FOR_EVER: "did not finish"}
 
 
@@ -268,8 +278,7 @@ def test_a_report_that_takes_too_long_is_an_error_that_says_what_to_change(
     sandbox.faults.on(fault)
     moments = itertools.count(0.0, 60.0)
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
-    package = "tap_vonage_reports.extract.reports"
-    with mock.patch(f"{package}.scheduler.time", clock), mock.patch(f"{package}.fetcher.time", clock):
+    with clock_of_reports(clock):
         output = read(sandbox, report_timeout_minutes=30)
     assert said in str(output.error)
     assert "report_timeout_minutes" in str(output.error)
@@ -280,8 +289,7 @@ def test_an_api_that_never_has_room_for_a_report_is_an_error(sandbox: Sandbox) -
     sandbox.faults.on(Fault.CREATE_TOO_MANY_REQUESTS)
     moments = itertools.count(0.0, 60.0)
     clock = SimpleNamespace(monotonic=lambda: next(moments), sleep=lambda _seconds: None)
-    package = "tap_vonage_reports.extract.reports"
-    with mock.patch(f"{package}.scheduler.time", clock), mock.patch(f"{package}.fetcher.time", clock):
+    with clock_of_reports(clock):
         output = read(sandbox)
     assert "accepts no more reports" in str(output.error)
 

@@ -224,7 +224,8 @@ def test_users_do_not_get_what_the_project_pins(tmp_path: Path) -> None:
     project = '[project]\nname = "tap"\nversion = "0"\ndependencies = ["thing"]\n'
     (tmp_path / "pyproject.toml").write_text(f'{project}[tool.uv]\nconstraint-dependencies = ["thing==1"]\n')
     shutil.copy(RUN, tmp_path)
-    offline = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path)}
+    # pip-audit asks a service about the package, whose certificate holds on the real date (./run --date).
+    offline = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(tmp_path), "LD_PRELOAD": ""}
     answer = run("audit", script=tmp_path / "run", PATH=str(Path(uv).parent), **offline)
     assert "thing==2" in (tmp_path / ".run" / "audited.txt").read_text(encoding="utf-8"), answer.stderr
     assert answer.returncode, "pip-audit, which is not there, has found nothing"

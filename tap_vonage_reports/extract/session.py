@@ -17,7 +17,6 @@ from tap_vonage_reports.errors import (
     RequestRejectedError,
     RetriableApiError,
     SettingsError,
-    SyncFailedError,
 )
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
 from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
@@ -25,7 +24,7 @@ from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_tracking import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.metrics import PartitionResult, SyncStatus, summary
+from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus
 from tap_vonage_reports.planning.date_range import DateRange
 from tap_vonage_reports.planning.partition import ACCOUNT, Partition, Query
 from tap_vonage_reports.planning.planner import Planner
@@ -67,7 +66,7 @@ class SyncSession:
         """
         self.settings = settings
         self.checkpointer = Checkpointer(write_state)
-        self.results: list[PartitionResult] = []
+        self.results = RunResults()
         self._defer_signals = defer_signals
 
     @cached_property
@@ -234,29 +233,6 @@ class SyncSession:
         """Stop what runs beside the main thread."""
         if "reader" in self.__dict__:
             self.reader.close()
-
-    def log_summary(self) -> None:
-        """Log the summary of the run."""
-        for line in summary(self.results) if self.results else ():
-            logger.info("%s", line)
-
-    def raise_on_failure(self) -> None:
-        """End the run as failed where it is.
-
-        Raises:
-            SyncFailedError: A partition failed, or the API refused every selected stream.
-        """
-        failed = [result for result in self.results if result.status is SyncStatus.FAILED]
-        if failed:
-            reasons = "; ".join(f"{result.partition}: {result.reason}" for result in failed)
-            msg = f"{len(failed)} of {len(self.results)} partitions could not be read. {reasons}"
-            raise SyncFailedError(msg)
-        if self.results and all(result.status is SyncStatus.SKIPPED for result in self.results):
-            msg = (
-                "The API refused every selected stream, so nothing was read. Check that the account has these "
-                "products, and that the key may read the accounts in account_ids."
-            )
-            raise SyncFailedError(msg)
 
 
 def _record_failure(sync: PartitionSync, error: ApiError) -> None:

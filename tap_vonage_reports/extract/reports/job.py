@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
@@ -22,6 +23,9 @@ MIN_REPORT_WINDOW = timedelta(hours=1)
 """A window whose report is truncated is halved down to this."""
 MAX_REQUESTS = 3
 """A report that failed, was aborted or has vanished is requested this often in total."""
+POLL_SECONDS = (1.0, 30.0)
+"""The interval between two polls of a report: at first, and at most."""
+POLL_GROWTH = 1.5
 RESUME_HINT = "The next run resumes the same report"
 
 
@@ -149,6 +153,16 @@ class ReportJob:
         """Change the status."""
         if status is not self.status:
             self.status, self.status_since = status, now
+
+    def schedule_poll(self, delay_factor: float, *, is_first: bool = False) -> None:
+        """Schedule the next poll.
+
+        Args:
+            delay_factor: Scale of the interval.
+            is_first: True for the first poll after the request.
+        """
+        self.poll_interval = POLL_SECONDS[0] if is_first else min(self.poll_interval * POLL_GROWTH, POLL_SECONDS[1])
+        self.next_poll = time.monotonic() + self.poll_interval * delay_factor
 
     def on_status(self, body: Mapping[str, Any], now: float, timeout: timedelta) -> Transition:
         """Return what a status answer means.

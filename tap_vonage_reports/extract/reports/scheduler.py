@@ -13,25 +13,22 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.api.retry import final_error
-from tap_vonage_reports.errors import ApiError, ReportLimitError, RequestRejectedError, RetriableApiError
-from tap_vonage_reports.extract.reports.job import Action, Failures, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError
+from tap_vonage_reports.extract.reports.creation import ReportCreator, retry_seconds
+from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.intervals import split, to_intervals
-from tap_vonage_reports.state.format import PendingReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import timedelta
 
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.planning.planner import ReportPlan
+    from tap_vonage_reports.state.format import PendingReport
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = (1.0, 30.0)
-"""The interval between two polls of a report: at first, and at most."""
-POLL_GROWTH = 1.5
 MAX_UNREAD = 50
 """Reports that may be requested and not yet read. The others wait, so that no file expires unread (after 72 hours
 [confirmed])."""
@@ -61,14 +58,12 @@ class ReportScheduler:
             defer_signals: Defers signals for the length of a `with` block.
         """
         self._client = client
-        self._budget = budget
         self._timeout = timeout
         self._checkpoint = checkpoint
-        self._defer_signals = defer_signals
+        self._creator = ReportCreator(
+            client, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
+        )
         self._jobs: list[ReportJob] = []
-        self._no_requests_before = 0.0
-        self._full_since: float | None = None
-        self._failed_requests = Failures()
 
     def add(self, sync: PartitionSync, plan: ReportPlan) -> None:
         """Add the reports of a partition: resume those of earlier runs, and cancel those that are stale."""
@@ -106,7 +101,7 @@ class ReportScheduler:
         for job in list(self._jobs):
             if job.is_running and job.next_poll <= now:
                 self._poll_status(job)
-        while time.monotonic() >= self._no_requests_before and (planned := self._next_planned()):
+        while self._creator.is_ready and (planned := self._next_planned()):
             if not self._request(planned):
                 break
 
@@ -114,8 +109,8 @@ class ReportScheduler:
         """Return how long there is nothing to poll or request."""
         now = time.monotonic()
         due = [job.next_poll for job in self._jobs if job.is_running]
-        if self._no_requests_before > now:
-            due.append(self._no_requests_before)
+        if not self._creator.is_ready:
+            due.append(self._creator.ready_at)
         return min(max(0.01, min(due, default=now) - now), MAX_WAIT_SECONDS)
 
     def complete(self, job: ReportJob) -> None:
@@ -138,7 +133,7 @@ class ReportScheduler:
 
     def _next_planned(self) -> ReportJob | None:
         unread = sum(job.status is not ReportStatus.PLANNED and not job.error for job in self._jobs)
-        if self.in_flight() >= self._budget or unread >= MAX_UNREAD:
+        if self.in_flight() >= self._creator.budget or unread >= MAX_UNREAD:
             return None
         failed: set[PartitionSync] = set()
         for job in self._jobs:
@@ -151,65 +146,12 @@ class ReportScheduler:
     def _request(self, job: ReportJob) -> bool:
         """Request a report. Return True if it makes sense to request another one now."""
         try:
-            # A signal between the request and the STATE that names it would lose the report, and its price.
-            with self._defer_signals():
-                response = self._client.create_report(job.sync.query.report_body(job.window))
-                self._on_created(job, str(response.body["request_id"]), response.at)
-        except ReportLimitError as error:
-            self._lower_limit(job, error)
-            return False
-        except RetriableApiError as error:
-            return self._retry_request(job, error)
+            return self._creator.create(job, self.in_flight())
         except ApiError as error:
-            self._fail_planned(job.sync, error)
-        return True
-
-    def _on_created(self, job: ReportJob, request_id: str, requested_at: datetime) -> None:
-        self._full_since = None
-        self._failed_requests.reset()
-        job.sync.result.fetched.count_report()
-        job.requests += 1
-        job.request_id, job.requested_at = request_id, requested_at
-        job.set_status(ReportStatus.PENDING, time.monotonic())
-        self._schedule_poll(job, is_first=True)
-        fingerprint = job.sync.query.report_fingerprint(job.window)
-        job.sync.bookmark.add_report(PendingReport(request_id, job.window, fingerprint, requested_at))
-        self._checkpoint()
-        logger.info("%s: requested", job)
-
-    def _lower_limit(self, job: ReportJob, error: ReportLimitError) -> None:
-        """Lower the concurrency limit to the reports in flight; fail if none could be created for `report_timeout`."""
-        now = time.monotonic()
-        in_flight = self.in_flight()
-        pause = min(max(1.0, error.retry_after), self._timeout.total_seconds())
-        self._no_requests_before = now + pause * self._client.retry_policy.delay_factor
-        if self._full_since is None:
-            self._full_since = now
-            logger.info("The API accepts no more reports now; continuing with %d at a time", max(1, in_flight))
-        elif not in_flight and now - self._full_since > self._timeout.total_seconds():
-            job.error = error
-        self._budget = max(1, in_flight)
-
-    def _retry_request(self, job: ReportJob, error: RetriableApiError) -> bool:
-        """Schedule another request after one that failed. Return True if the partition was given up instead.
-
-        Raises:
-            UnreachableError: There is no connection to the API.
-        """
-        now = time.monotonic()
-        self._failed_requests.add(now)
-        seconds = self._retry_seconds(job, self._failed_requests, error, "request")
-        if seconds is None:
-            self._failed_requests.reset()
-            self._fail_planned(job.sync, error)
+            for other in self._jobs:
+                if other.sync is job.sync and other.status is ReportStatus.PLANNED:
+                    other.error = error
             return True
-        self._no_requests_before = now + seconds
-        return False
-
-    def _fail_planned(self, sync: PartitionSync, error: ApiError) -> None:
-        for job in self._jobs:
-            if job.sync is sync and job.status is ReportStatus.PLANNED:
-                job.error = error
 
     def _resume(self, job: ReportJob, report: PendingReport) -> None:
         """Resume a report that an earlier run requested."""
@@ -249,7 +191,7 @@ class ReportScheduler:
             job.set_status(transition.status, time.monotonic())
         job.error = transition.error
         if transition.action is Action.POLL:
-            self._schedule_poll(job)
+            job.schedule_poll(self._client.retry_policy.delay_factor)
         elif transition.action is Action.DOWNLOAD:
             job.link, job.row_count = transition.link, transition.row_count
         elif transition.action is Action.SPLIT:
@@ -285,36 +227,8 @@ class ReportScheduler:
         """
         now = time.monotonic()
         job.failed_polls.add(now)
-        seconds = self._retry_seconds(job, job.failed_polls, error, "poll")
+        seconds = retry_seconds(self._client.retry_policy, job, job.failed_polls, error)
         if seconds is None:
             job.error = error
         else:
             job.next_poll = now + seconds
-
-    def _retry_seconds(self, job: ReportJob, failures: Failures, error: RetriableApiError, what: str) -> float | None:
-        """Return how long to wait before the next try; None where there is none.
-
-        Raises:
-            UnreachableError: There is no connection to the API.
-        """
-        policy = self._client.retry_policy
-        if policy.gives_up(failures.count, error, time.monotonic() - failures.since):
-            final = final_error(error)
-            if final is not error:
-                raise final from error
-            return None
-        seconds = policy.delay_seconds(failures.count, error)
-        logger.warning(
-            "%s: %s failed (%s), try %d of %d in %.1f s",
-            job,
-            what,
-            error.reason,
-            failures.count + 1,
-            policy.max_tries,
-            seconds,
-        )
-        return seconds
-
-    def _schedule_poll(self, job: ReportJob, *, is_first: bool = False) -> None:
-        job.poll_interval = POLL_SECONDS[0] if is_first else min(job.poll_interval * POLL_GROWTH, POLL_SECONDS[1])
-        job.next_poll = time.monotonic() + job.poll_interval * self._client.retry_policy.delay_factor
