@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PartitionEstimate(msgspec.Struct, kw_only=True):
-    """What a run would read of one partition.
+    """One partition's part of a dry run.
 
     Attributes:
         stream: The stream.
@@ -58,7 +58,7 @@ class PartitionEstimate(msgspec.Struct, kw_only=True):
 
 
 class DryRun(msgspec.Struct, kw_only=True):
-    """What a run would read now.
+    """The outcome of `--plan`.
 
     Attributes:
         until: Until when it would read: `end_date`, or now on Vonage's clock, held back.

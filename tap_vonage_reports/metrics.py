@@ -1,4 +1,4 @@
-"""What a run fetched, and what it cost, per partition; and the summary at its end. Rows are billed [confirmed]."""
+"""Metrics and results per partition, and the summary at the end of a run. The API bills by the row [confirmed]."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MIN_PRICE, MAX_PRICE = Decimal("1e-9"), Decimal("1e9")
 
 
 class FetchMetrics:
-    """What one partition has fetched so far. Safe to use from several threads.
+    """Counts of what one partition has fetched so far. Safe to use from several threads.
 
     Attributes:
         refetch: The time that was read before, whose rows are fetched again.
@@ -160,7 +160,7 @@ def log_metrics(logger: logging.Logger, stream: str, partition: Partition, fetch
 
 
 class SyncStatus(Enum):
-    """How the sync of a partition ended."""
+    """The outcome of a partition's sync."""
 
     READ = "read"
     SKIPPED = "skipped"

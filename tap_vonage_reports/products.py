@@ -77,7 +77,7 @@ class Product:
         directions: Values of `direction` to request, one partition each. Empty if the parameter must not be sent.
         sync_filters: Filters of a synchronous request. `direction`, `include_message` and `show_concatenated` are not
             among them.
-        async_filters: Filters of an asynchronous report, likewise.
+        async_filters: Filters of an asynchronous report, without `direction` and the switches.
         include_message: True if the API accepts `include_message` for this product.
         concatenated_directions: Directions whose requests accept `show_concatenated`.
         retention: How long the API keeps records.

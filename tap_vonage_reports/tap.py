@@ -123,7 +123,7 @@ class TapVonageReports(TapCommand):
             # Without the error's own text, which repeats the expression.
             raise SettingsError([f"The setting stream_maps cannot be used ({type(error).__name__})."]) from None
         if "SINGER_SDK_LOG_CONFIG" not in os.environ:
-            # They would drown the tap's own lines. Whoever configures logging gets them.
+            # They would drown the tap's own lines. A logging configuration brings them back.
             self.metrics_logger.setLevel(logging.WARNING)
 
     @cached_property

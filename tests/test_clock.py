@@ -11,7 +11,6 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.api import clock
 from tap_vonage_reports.api import clock as clocks
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.clock import ServerClock, parse_http_date
@@ -91,7 +90,7 @@ class Shifted(datetime):
 
 
 def set_this_machines_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
-    monkeypatch.setattr(clock, "datetime", Shifted)
+    monkeypatch.setattr(clocks, "datetime", Shifted)
     monkeypatch.setattr(Shifted, "by", now - datetime.now(timezone.utc))
 
 

@@ -21,9 +21,9 @@ SLACK_MILLISECONDS = 30
 MIN_SPACING = 0.95
 """Distance between two requests, as a part of the average distance. Without it a burst would ignore priorities."""
 POLL_SECONDS = 0.004
-"""How often the first in the queue looks for a free slot: a 25th of the distance at 10 requests per second."""
+"""The interval at which the first in the queue looks for a free slot: a 25th of the distance at 10 requests/s."""
 QUEUE_CHECK_SECONDS = 0.2
-"""How often the others look whether they are cancelled."""
+"""The interval at which the others check whether they are cancelled."""
 
 
 class PriorityRateLimiter:

@@ -44,7 +44,7 @@ class CancelToken:
 
 @dataclass(eq=False)
 class RequestContext:
-    """What a request takes from the caller beside its parameters.
+    """The caller's side of a request: priority, cancellation, metrics.
 
     Attributes:
         priority: Of all requests that wait for the rate limit, the one with the lowest priority is sent first. The

@@ -1,4 +1,4 @@
-"""What earlier runs fetched and paid, as the API itself tells: REPORTS-USAGE, which is free of charge [confirmed]."""
+"""Past usage: rows fetched and paid in the last days, from REPORTS-USAGE, which is free of charge [confirmed]."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PERIOD = timedelta(days=7)
-"""How far back past usage is read."""
+"""Past usage is read this far back."""
 MAX_ACCOUNTS = 10
 """Accounts whose past usage is read, by seven requests each."""
 MAX_AMOUNT = 10**12
@@ -35,7 +35,7 @@ MAX_AMOUNT = 10**12
 
 
 class PastUsage(msgspec.Struct, kw_only=True):
-    """What was fetched of one product in the last seven days, by any program, according to REPORTS-USAGE.
+    """Rows of one product that any program fetched in the last seven days, according to REPORTS-USAGE.
 
     Attributes:
         product: The product.

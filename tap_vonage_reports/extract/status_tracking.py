@@ -28,7 +28,7 @@ _LOOKUP_ID = re.compile(LOOKUP_ID)
 
 @dataclass(frozen=True)
 class PendingChange:
-    """What rows that have come mean for the next lookup.
+    """The rows to look up again, and those that need no further lookup.
 
     Attributes:
         pending: Ids to look up again, each with the hour of its row.

@@ -1,1 +1,1 @@
-"""What a run has to read: partitions, date ranges, windows."""
+"""Planning: the partitions of a run, its date range, and the windows that it reads."""

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_RANGE = timedelta(days=7)
 END_MARGIN = timedelta(seconds=60)
-"""How far behind Vonage's clock a query has to end (60 s is what works in production [confirmed])."""
+"""The distance between the end of a query and Vonage's clock (60 s works in production [confirmed])."""
 
 
 class DateRange:

@@ -1,4 +1,4 @@
-"""What each partition has to read, and by which windows. Pure: returns values, and changes no state.
+"""The planner: which windows each partition reads, by pages or by reports. Pure: it changes no state.
 
 A run and `--plan` use the same planner. Per partition it takes [start, end), subtracts what is covered, and adds the
 lookback.
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from tap_vonage_reports.state.format import PageCursor, PendingReport
 
 REPORT_STATUS_RETENTION = timedelta(days=4)
-"""How long Vonage keeps the status of a report [confirmed]."""
+"""Vonage keeps the status of a report this long [confirmed]."""
 RESUME_GRACE = REPORT_STATUS_RETENTION
-"""How long before the retention limit a resumed window may start. Vonage keeps a report's status this long."""
+"""A resumed window may start this long before the retention limit: Vonage keeps a report's status this long."""
 IDS_PER_REQUEST = 20
 """Ids that one lookup takes [confirmed]."""
 WINDOWS_PER_WORKER = 4
@@ -54,7 +54,7 @@ SECONDS_OF_WINDOWS = 2
 
 @dataclass(frozen=True)
 class LookbackPlan:
-    """What a partition refetches because it may have changed since it was read.
+    """The time that a partition refetches because rows may have changed since they were read.
 
     Attributes:
         refetch: Covered time to read again.
@@ -71,7 +71,7 @@ class LookbackPlan:
 
 @dataclass(frozen=True)
 class ReportPlan:
-    """What a partition reads by reports.
+    """The windows that a partition reads by reports.
 
     Attributes:
         windows: All windows, in order of time.
@@ -88,7 +88,7 @@ class ReportPlan:
 
 @dataclass(frozen=True)
 class PagePlan:
-    """What a partition reads by pages.
+    """The windows that a partition reads by pages, and the ids that it looks up.
 
     Attributes:
         windows: All windows, in order of time.
@@ -111,7 +111,7 @@ class PagePlan:
 
 
 class PartitionScope(Protocol):
-    """What the planner needs to know of a partition; it only reads it."""
+    """A partition as the planner sees it. The planner only reads it."""
 
     @property
     def partition(self) -> Partition:
@@ -123,7 +123,7 @@ class PartitionScope(Protocol):
 
     @property
     def bookmark(self) -> Bookmark:
-        """What is read, after the lookback was applied."""
+        """The bookmark, after the lookback was applied."""
 
     @property
     def lookback(self) -> LookbackPlan:
@@ -139,12 +139,12 @@ class PartitionScope(Protocol):
 
     @property
     def report_windows(self) -> Sequence[TimeWindow]:
-        """What reports read."""
+        """The windows that reports read."""
 
 
 @dataclass
 class WindowSizer:
-    """How long the windows of one run may be: shorter where there is little to read, so that every worker has some.
+    """The length of one run's windows: shorter where there is little to read, so that every worker has some.
 
     Attributes:
         workers: How many windows are read at the same time.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Bookmark:
-    """What one partition has read, kept in its Singer state.
+    """The bookmark of one partition, kept in its Singer state.
 
     The state's own dictionary is changed in place, in one step for each event, so that it can be written at any moment
     and is never ahead of the records.

@@ -83,7 +83,7 @@ class PendingReport:
 
 @dataclass(frozen=True)
 class PartitionState:
-    """What the state of a partition says.
+    """The state of a partition, parsed.
 
     Attributes:
         until: The end of what was read. Someone who sets it back by hand wants to read again from there.
@@ -225,13 +225,13 @@ _Hours: TypeAlias = Annotated[float, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class SdkShape(msgspec.Struct, kw_only=True):
-    """What the SDK reads of a state, of this tap's streams or others."""
+    """The part of any state that the SDK reads."""
 
     progress_markers: dict[str, Any] = {}
 
 
 class SdkStreamShape(SdkShape):
-    """What the SDK reads of a stream's state."""
+    """The part of a stream's state that the SDK reads."""
 
     partitions: list[SdkShape] = []
 

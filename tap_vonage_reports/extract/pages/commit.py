@@ -26,7 +26,7 @@ PAGES_PER_CHECKPOINT = 10
 
 
 class WindowProgress:
-    """What has come of one window.
+    """The progress of one window.
 
     Attributes:
         is_tracked: True while all its non-final rows are tracked by id.

@@ -26,7 +26,7 @@ LOOKUPS_PER_CHECKPOINT = 50
 
 @dataclass(frozen=True)
 class LookupResult:
-    """What a lookup by ids returned.
+    """The answer to a lookup by ids.
 
     Attributes:
         ids: The ids that were looked up.

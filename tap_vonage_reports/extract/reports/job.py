@@ -45,7 +45,7 @@ RUNNING = frozenset({ReportStatus.PENDING, ReportStatus.PROCESSING})
 
 
 class Action(Enum):
-    """What the scheduler does after an answer."""
+    """The step that the scheduler takes after an answer."""
 
     POLL = auto()
     DOWNLOAD = auto()
@@ -56,7 +56,7 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Transition:
-    """What an answer means for a job.
+    """The meaning of an answer for a job.
 
     Attributes:
         action: What the scheduler does.
