@@ -16,8 +16,8 @@ from tap_vonage_reports.errors import SettingsError, SyncFailedError
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.timestamps import parse_time
+from tests.extract.test_reports import BROKEN_FILES
 from tests.harness import Output, catalog_of, run_tap, settings_for
-from tests.test_reports import BROKEN_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from tap_vonage_reports.errors import (
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.timestamps import parse_time
-from tests import test_reports
+from tests.extract import test_reports
 from tests.harness import Output, run_tap, settings_for
 from tests.test_clock import set_this_machines_clock
 
@@ -104,7 +104,7 @@ def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
 
 def test_every_fault_of_the_sandbox_is_tried() -> None:
     of_reports = {*test_reports.PASSING, *test_reports.LASTING, *test_reports.TOO_SLOW}
-    of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/test_refresh.py
+    of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/extract/test_status_tracking.py
     # Late rows have a test of their own below.
     assert set(Fault) - {*HARMLESS, *PASSING, *LASTING, *of_reports, *of_refresh} == {Fault.LATE_ROWS}
 

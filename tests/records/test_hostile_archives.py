@@ -19,7 +19,7 @@ from tap_vonage_reports.records import arrow_csv, csv_rows
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.records.report_archive import archive_errors, read_chunks, verify
 from tests.hostile import MIB, PRODUCT, memory_below
-from tests.test_batches import config
+from tests.output.test_batch_files import config
 
 if TYPE_CHECKING:
     from pathlib import Path

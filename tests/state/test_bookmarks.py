@@ -20,7 +20,7 @@ from tap_vonage_reports.state.format import PageCursor
 from tap_vonage_reports.state.validation import check_state
 from tap_vonage_reports.timestamps import format_timestamp, parse_time
 from tests.harness import Output, catalog_of, run_tap, settings_for
-from tests.test_windows import dated, open_sync
+from tests.planning.test_windows import dated, open_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

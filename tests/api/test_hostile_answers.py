@@ -66,8 +66,8 @@ from tests.hostile import (
     once,
     reply,
 )
-from tests.test_archive import one
-from tests.test_batches import held
+from tests.output.test_batch_files import held
+from tests.records.test_report_archive import one
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -36,9 +36,9 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import arrow_csv
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
+from tests.records.test_report_archive import read_rows
 from tests.sandbox.reading import NOW, SHAPES, Reader
 from tests.sandbox.reporting import created, download
-from tests.test_archive import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
