@@ -21,7 +21,7 @@ from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from tap_vonage_reports.extract.reports.job import ReportJob
 
@@ -260,7 +260,7 @@ def test_a_fault_that_lasts_ends_with_an_error_that_names_it_and_the_next_run_is
 
 
 @contextmanager
-def clock_of_reports(clock: SimpleNamespace) -> Iterator[None]:
+def clock_of_reports(clock: SimpleNamespace) -> Generator[None, None, None]:
     """Replace the monotonic clock and the sleep of all that handles reports."""
     with ExitStack() as stack:
         for module in ("creation", "fetcher", "job", "scheduler"):
