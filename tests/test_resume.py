@@ -287,7 +287,7 @@ def test_a_signal_ends_a_wait_for_a_report_which_the_next_run_takes_up(
     (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
     process = start(settings, tmp_path, "--catalog", str(tmp_path / "catalog.json"))
     assert process.stderr is not None
-    while b"by 1 reports" not in process.stderr.readline():
+    while b"in 1 report" not in process.stderr.readline():
         assert process.poll() is None
     output, _ = end_of(process, signal.SIGTERM)
     assert process.returncode == 143
