@@ -119,9 +119,23 @@ def _kinds(node: ast.expr, scope: Scope, binding: Binding, depth: int = 0) -> li
             parts = scope.values(name)
         case ast.IfExp(body=body, orelse=otherwise):
             parts = [body, otherwise]
+        case ast.Call(func=ast.Name(id=name)):
+            return [kind for kind in _returned_kinds(name, scope, depth + 1) if depth < MAX_DEPTH]
         case _:
             parts = []
     return [kind for part in parts if depth < MAX_DEPTH for kind in _kinds(part, scope, binding, depth + 1)]
+
+
+def _returned_kinds(name: str, scope: Scope, depth: int) -> list[ErrorType]:
+    """Return the error types that a function of the same module returns."""
+    return [
+        kind
+        for function in scope.module.scopes
+        if function.name == name
+        for node in function.nodes
+        if isinstance(node, ast.Return) and node.value
+        for kind in _kinds(node.value, function, UNBOUND, depth)
+    ]
 
 
 def _problems(scope: Scope) -> Iterator[ast.expr]:
