@@ -58,13 +58,14 @@ def _learn_nothing(clock: ServerClock, date: str | None) -> object:
     return parse_http_date(date) or clock.now()
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
 def test_rows_after_the_answer_do_not_count_as_read_where_the_future_is_accepted(
-    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     sandbox = make_sandbox(rows={"amd": 50}, faults=["future-accepted"])
     monkeypatch.setattr(ServerClock, "learn", _learn_nothing)
     set_this_machines_clock(monkeypatch, sandbox.clock.now() + timedelta(days=8))
-    settings = settings_for(sandbox, start_date="2026-11-20T00:00:00Z", fetch_mode="sync")
+    settings = settings_for(sandbox, start_date="2026-11-20T00:00:00Z", fetch_mode=mode)
     output = run_tap(settings, ["amd"])
     assert output.code == 0
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T12:00:00+00:00"
@@ -231,3 +232,12 @@ def test_the_time_zone_of_the_machine_changes_no_byte(
     assert outputs[0].bookmark("amd") == outputs[1].bookmark("amd") == outputs[2].bookmark("amd")
     assert asked[0] == asked[1] == asked[2]
     assert asked[0][0][0] == format_query_time(datetime(2026, 11, 17, 5, tzinfo=timezone.utc))
+
+
+def test_a_clock_is_this_machines_until_an_answer_tells_the_time() -> None:
+    clock = ServerClock()
+    assert not clock.known
+    clock.learn(None)
+    assert not clock.known
+    clock.learn("Fri, 20 Nov 2026 12:00:00 GMT")
+    assert clock.known

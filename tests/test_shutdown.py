@@ -32,6 +32,7 @@ from tap_vonage_reports.api.request_context import CancelToken
 from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
 from tap_vonage_reports.extract.pages.spool import DiskQueue
+from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.output import signals
 from tap_vonage_reports.output.signals import EXIT_WITHIN_SECONDS, Interrupted
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
@@ -450,7 +451,6 @@ def test_a_lost_network_ends_the_run_with_its_state_written(replugged: Sandbox) 
     first = run_unplugged(Unplugging(replugged, ROWS // 3), settings)
     assert isinstance(first.error, UnreachableError)
     assert "cannot be reached. Check api_url and the network" in str(first.error)
-    assert first.messages[-1]["type"] == "STATE"
     replugged.start()
     second = run_tap(settings, ["amd"], first.state)
     assert 0 < len(first.ids("amd")) < ROWS
@@ -517,3 +517,30 @@ def test_a_sandbox_on_this_machine_is_reached_past_any_proxy(sandbox: Sandbox, m
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     output = run_tap(settings_for(sandbox, **DATES), ["amd"])
     assert set(output.ids("amd")) == every_id(sandbox)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_whatever_is_raised_after_a_signal_is_the_signal(sandbox: Sandbox, mode: str) -> None:
+    writer, real_poll = Collector(), SyncSession.poll
+
+    def poll(session: SyncSession) -> None:
+        """Get a signal inside a lock of the standard library, which then raises an error of its own."""
+        if any(b'"type":"RECORD"' in line for line in writer.lines):
+            with suppress(Interrupted):
+                writer.interrupt(signal.SIGTERM, None)
+            msg = "release unlocked lock"
+            raise RuntimeError(msg)
+        real_poll(session)
+
+    with (
+        mock.patch.object(harness, "Collector", return_value=writer),
+        mock.patch.object(SyncSession, "poll", poll),
+        pytest.raises(Interrupted) as caught,
+    ):
+        run_tap(settings_for(sandbox, fetch_mode=mode, **DATES), ["amd"])
+    assert caught.value.exit_code == 143
+    first = Output(writer.lines)
+    assert first.state is not None
+    second = run_tap(settings_for(sandbox, fetch_mode=mode, **DATES), ["amd"], first.state)
+    whole = run_tap(settings_for(sandbox, fetch_mode=mode, **DATES), ["amd"])
+    assert set(first.ids("amd")) | set(second.ids("amd")) == set(whole.ids("amd"))
