@@ -98,15 +98,7 @@ class TapVonageReports(TapCommand):
             given |= from_environment(os.environ, jsonschema)
         if validate_config:
             settings = Settings.from_config(given, jsonschema)
-            redact_logs(
-                [
-                    settings.api_key,
-                    settings.api_secret,
-                    basic_token(settings.api_key, settings.api_secret),
-                    str(given.get("personal_data_salt") or ""),
-                    *texts_of((given.get("batch_config") or {}).get("storage", {}).get("params")),
-                ]
-            )
+            redact_logs(_secrets(settings, given))
             self._session = self._new_session(settings)
         try:
             without_handlers(
@@ -250,3 +242,14 @@ class TapVonageReports(TapCommand):
     def selected_streams(self) -> list[ReportStream]:
         """The selected streams, in the order in which they are read."""
         return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
+
+
+def _secrets(settings: Settings, config: Mapping[str, Any]) -> list[str]:
+    """Return every value that no log line may show."""
+    return [
+        settings.api_key,
+        settings.api_secret,
+        basic_token(settings.api_key, settings.api_secret),
+        str(config.get("personal_data_salt") or ""),
+        *texts_of((config.get("batch_config") or {}).get("storage", {}).get("params")),
+    ]
