@@ -42,7 +42,8 @@ def test_a_signal_while_a_report_is_created_waits_until_state_names_the_report()
     client.create_report.side_effect = answer
     with pytest.raises(Interrupted):
         creator.create(job, in_flight=0)
-    (report,) = job.sync.bookmark.add_report.call_args.args  # type: ignore[attr-defined]
+    bookmark: Any = job.sync.bookmark
+    (report,) = bookmark.add_report.call_args.args
     assert report.request_id == "report-1"
     checkpoint.assert_called_once_with()
 
