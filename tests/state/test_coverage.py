@@ -1,0 +1,82 @@
+"""Coverage never claims more time, or a later reading, than what was read."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from tap_vonage_reports.intervals import EMPTY, TimeWindow, to_intervals, to_windows
+from tap_vonage_reports.state.coverage import Coverage
+
+ORIGIN = datetime(2026, 10, 1, tzinfo=timezone.utc)
+
+
+def at(hours: float) -> datetime:
+    return ORIGIN + timedelta(hours=hours)
+
+
+def hours(start: float, end: float) -> TimeWindow:
+    return TimeWindow(at(start), at(end))
+
+
+def parts(coverage: Coverage) -> list[TimeWindow]:
+    return list(to_windows(coverage.times))
+
+
+def tracked(coverage: Coverage) -> list[TimeWindow]:
+    return list(to_windows(coverage.tracked))
+
+
+def test_an_added_window_is_covered_since_it_was_read() -> None:
+    coverage = Coverage().add(hours(0, 10), at(50))
+    assert (parts(coverage), coverage.read_at) == ([hours(0, 10)], {at(10): at(50)})
+    assert coverage.tracked.empty
+
+
+def test_adjoining_windows_become_one_part_that_keeps_the_reading_of_its_end() -> None:
+    coverage = Coverage().add(hours(0, 10), at(50)).add(hours(20, 30), at(60)).add(hours(10, 15), at(70))
+    assert parts(coverage) == [hours(0, 15), hours(20, 30)]
+    assert coverage.read_at == {at(15): at(70), at(30): at(60)}
+    assert coverage.ends == [at(15), at(30)]
+
+
+def test_a_window_that_fills_a_gap_keeps_the_reading_of_what_follows() -> None:
+    coverage = Coverage().add(hours(10, 20), at(50)).add(hours(0, 10), at(90))
+    assert (parts(coverage), coverage.read_at) == ([hours(0, 20)], {at(20): at(50)})
+
+
+def test_a_window_is_tracked_only_if_its_last_reading_was() -> None:
+    coverage = Coverage().add(hours(0, 10), at(50), is_tracked=True)
+    assert tracked(coverage) == [hours(0, 10)]
+    assert tracked(coverage.add(hours(10, 20), at(60), is_tracked=True)) == [hours(0, 20)]
+    assert tracked(coverage.add(hours(4, 6), at(60))) == [hours(0, 4), hours(6, 10)]
+
+
+def test_time_around_what_is_reopened_keeps_its_reading() -> None:
+    coverage = Coverage().add(hours(0, 10), at(50), is_tracked=True).add(hours(20, 30), at(60))
+    opened = coverage.reopen(to_intervals([hours(4, 6), hours(25, 40)]))
+    assert parts(opened) == [hours(0, 4), hours(6, 10), hours(20, 25)]
+    assert opened.read_at == {at(4): at(50), at(10): at(50), at(25): at(60)}
+    assert tracked(opened) == [hours(0, 4), hours(6, 10)]
+
+
+def test_a_part_of_unknown_reading_was_read_as_it_happened() -> None:
+    coverage = Coverage.of([hours(0, 10)], [None], [])
+    assert coverage.read_at == {}
+    assert coverage.reopen(to_intervals([hours(4, 6)])).read_at == {at(4): at(10), at(10): at(10)}
+
+
+def test_nothing_is_covered_or_was_read_after_the_end_of_what_can_be_known() -> None:
+    coverage = Coverage().add(hours(0, 10), at(50), is_tracked=True).add(hours(20, 30), at(60), is_tracked=True)
+    cut = coverage.truncate(at(25))
+    assert parts(cut) == tracked(cut) == [hours(0, 10), hours(20, 25)]
+    assert cut.read_at == {at(10): at(25), at(25): at(25)}
+    assert parts(coverage.truncate(at(30))) == parts(coverage)
+
+
+def test_only_covered_time_stays_tracked() -> None:
+    coverage = Coverage.of([hours(0, 10), hours(20, 30)], [at(50), None], [hours(5, 25)])
+    assert tracked(coverage) == [hours(5, 10), hours(20, 25)]
+    assert coverage.read_at == {at(10): at(50)}
+    narrowed = coverage.track(to_intervals([hours(0, 8)]))
+    assert (tracked(narrowed), narrowed.read_at, narrowed.times) == ([hours(5, 8)], coverage.read_at, coverage.times)
+    assert coverage.track(EMPTY).tracked.empty
