@@ -1,0 +1,494 @@
+"""Every answer about a report has one meaning, and every request of a report is safe to lose."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import astuple
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.api.retry import RetryPolicy
+from tap_vonage_reports.errors import (
+    ApiError,
+    ConnectionFailedError,
+    ReportLimitError,
+    RequestRejectedError,
+    RetriableApiError,
+    UnreachableError,
+)
+from tap_vonage_reports.extract.reports import creation, scheduler
+from tap_vonage_reports.extract.reports import job as jobs
+from tap_vonage_reports.extract.reports.creation import ReportCreator
+from tap_vonage_reports.extract.reports.job import MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.extract.reports.scheduler import MAX_UNREAD, ReportScheduler
+from tap_vonage_reports.planning.planner import ReportPlan
+from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from tap_vonage_reports.extract.reader import PartitionSync
+
+TIMEOUT = timedelta(minutes=10)
+SECONDS = TIMEOUT.total_seconds()
+SINCE = 1000.0
+WINDOW = hours(0, 48)
+LINK: dict[str, Any] = {"_links": {"download_report": {"href": "https://api.example.com/file"}}}
+OVERLOADED = RetriableApiError("HTTP 500 Oops")
+
+
+def open_partition() -> PartitionSync:
+    return open_sync({"context": {"account_id": ACCOUNT}}, 100).sync
+
+
+def job_of(length: float = 48, status: ReportStatus = ReportStatus.PENDING, requests: int = 1) -> ReportJob:
+    """A report that has had its status since SINCE."""
+    window = hours(0, length)
+    return ReportJob(open_partition(), window, status, "report-1", requests=requests, status_since=SINCE)
+
+
+def meaning(job: ReportJob, seconds: float = 0, **body: Any) -> Transition:
+    """What an answer means for a job, which it does not change."""
+    before = job.status, job.requests, job.error, job.status_since
+    transition = job.on_status(body, SINCE + seconds, TIMEOUT)
+    assert (job.status, job.requests, job.error, job.status_since) == before
+    return transition
+
+
+# Jobs
+
+
+@pytest.mark.parametrize(
+    ("known", "told", "seconds", "action"),
+    [
+        ("PENDING", "PENDING", SECONDS, Action.POLL),
+        ("PENDING", "PENDING", SECONDS + 1, Action.FAIL),
+        ("PENDING", "PROCESSING", SECONDS + 1, Action.POLL),
+        ("PROCESSING", "PROCESSING", SECONDS, Action.POLL),
+        ("PROCESSING", "PROCESSING", SECONDS + 1, Action.FAIL),
+    ],
+)
+def test_a_report_has_the_timeout_to_start_and_again_to_finish(
+    known: str, told: str, seconds: float, action: Action
+) -> None:
+    transition = meaning(job_of(status=ReportStatus(known)), seconds, request_status=told)
+    assert (transition.action, transition.status) == (action, ReportStatus(told))
+    if action is Action.FAIL:
+        verb = {"PENDING": "start", "PROCESSING": "finish"}[told]
+        assert f"did not {verb} within 10 minutes" in str(transition.error)
+        assert "report-1" in str(transition.error)
+    else:
+        assert transition.error is None
+
+
+def test_a_finished_report_is_downloaded() -> None:
+    transition = meaning(job_of(), request_status="SUCCESS", items_count=5, **LINK)
+    assert transition == Transition(
+        Action.DOWNLOAD, ReportStatus.SUCCESS, link="https://api.example.com/file", row_count=5
+    )
+
+
+def test_a_finished_report_is_downloaded_even_if_it_announces_no_count_or_no_rows() -> None:
+    assert meaning(job_of(), request_status="SUCCESS", **LINK).row_count is None
+    for count in (0, None):
+        transition = meaning(job_of(), request_status="SUCCESS", items_count=count, **LINK)
+        assert (transition.action, transition.link) == (Action.DOWNLOAD, "https://api.example.com/file")
+
+
+def test_only_a_report_that_announces_zero_rows_needs_no_file() -> None:
+    transition = meaning(job_of(), request_status="SUCCESS", items_count=0)
+    assert transition == Transition(Action.DOWNLOAD, ReportStatus.SUCCESS, row_count=0)
+    for body in ({}, {"items_count": 1}, {"items_count": 0.5}, {"items_count": 1, "_links": None}):
+        transition = meaning(job_of(), request_status="SUCCESS", **body)
+        assert (transition.action, transition.reason) == (Action.REQUEST_AGAIN, "report finished without a file")
+
+
+@pytest.mark.parametrize("status", ["FAILED", "ABORTED", "SUCCESS"])
+def test_a_report_without_result_is_requested_again_up_to_a_limit(status: str) -> None:
+    for requests in range(1, MAX_REQUESTS):
+        transition = meaning(job_of(requests=requests), request_status=status)
+        assert (transition.action, transition.error) == (Action.REQUEST_AGAIN, None)
+    transition = meaning(job_of(requests=MAX_REQUESTS), request_status=status)
+    assert (transition.action, transition.status) == (Action.FAIL, ReportStatus(status))
+    assert transition.reason
+    assert f"after {MAX_REQUESTS} requests" in str(transition.error)
+
+
+@pytest.mark.parametrize(("length", "action"), [(48, Action.SPLIT), (1.5, Action.SPLIT), (1, Action.FAIL)])
+def test_a_truncated_report_is_halved_down_to_an_hour(length: float, action: Action) -> None:
+    job = job_of(length)
+    transition = meaning(job, request_status="TRUNCATED", items_count=5, **LINK)
+    assert (transition.action, bool(transition.error)) == (action, action is Action.FAIL)
+    assert job.half() == timedelta(hours=max(length / 2, 1))
+
+
+@pytest.mark.parametrize("body", [{}, {"request_status": None}, {"request_status": "PLANNED"}, {"request_status": 1}])
+def test_an_unknown_status_is_an_error_and_never_a_finished_report(body: dict[str, Any]) -> None:
+    transition = meaning(job_of(), **body)
+    assert (transition.action, transition.status) == (Action.FAIL, None)
+    assert "has a status that the API's documentation does not name" in str(transition.error)
+
+
+def test_polls_become_rarer_up_to_a_limit() -> None:
+    job = job_of()
+    job.schedule_poll(1, is_first=True)
+    intervals = [job.poll_interval]
+    for _ in range(12):
+        job.schedule_poll(1)
+        intervals.append(job.poll_interval)
+    assert intervals[:3] == [1, 1.5, 2.25]
+    assert intervals[-1] == 30
+    job.schedule_poll(1, is_first=True)
+    assert job.poll_interval == 1
+
+
+def test_the_time_of_a_status_is_when_it_changed() -> None:
+    job = job_of()
+    job.set_status(ReportStatus.PENDING, SINCE + 5)
+    assert job.status_since == SINCE
+    job.set_status(ReportStatus.PROCESSING, SINCE + 5)
+    assert job.status_since == SINCE + 5
+
+
+# Requests
+
+
+class Api:
+    """An API that accepts reports, or fails with the errors that it is given."""
+
+    def __init__(self, *errors: ApiError, **policy: Any) -> None:
+        self.errors: Iterator[ApiError] = iter(errors)
+        self.retry_policy = RetryPolicy(**policy)
+        self.bodies: list[Any] = []
+        self.cancelled: list[str] = []
+        self.statuses: dict[str, dict[str, Any]] = {}
+        self.polled: list[str] = []
+
+    def create_report(self, body: Any) -> Any:
+        for error in self.errors:
+            raise error
+        self.bodies.append(body)
+        return SimpleNamespace(body={"request_id": f"report-{len(self.bodies)}"}, at=at(99))
+
+    def report_status(self, request_id: str) -> Any:
+        self.polled.append(request_id)
+        for error in self.errors:
+            raise error
+        return SimpleNamespace(body=self.statuses.get(request_id, {"request_status": "PENDING"}))
+
+    def cancel_report(self, request_id: str) -> None:
+        self.cancelled.append(request_id)
+        for error in self.errors:
+            raise error
+
+
+class Stopwatch:
+    """A monotonic clock that is set by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = SINCE
+        for module in (creation, jobs, scheduler):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    return Stopwatch(monkeypatch)
+
+
+def creator_of(api: Any, events: list[str] | None = None, job: ReportJob | None = None) -> ReportCreator:
+    events = [] if events is None else events
+
+    @contextmanager
+    def deferred() -> Generator[None, None, None]:
+        events.append("defer")
+        yield
+        events.append("deliver")
+
+    def checkpoint() -> None:
+        events.append(" ".join(["state", *(one.request_id for one in job.sync.bookmark.reports)] if job else ["state"]))
+
+    return ReportCreator(api, budget=5, timeout=TIMEOUT, checkpoint=checkpoint, defer_signals=deferred)
+
+
+def planned(sync: PartitionSync | None = None) -> ReportJob:
+    return ReportJob(sync or open_partition(), WINDOW)
+
+
+def test_a_requested_report_is_in_a_written_state_before_a_signal_is_delivered() -> None:
+    job = planned()
+    events: list[str] = []
+    assert creator_of(Api(), events, job).create(job, 0)
+    assert events == ["defer", "state report-1", "deliver"]
+    assert (job.status, job.request_id, job.requested_at, job.requests) == (ReportStatus.PENDING, "report-1", at(99), 1)
+    assert job.next_poll > 0
+    [pending] = job.sync.bookmark.reports
+    assert astuple(pending)[2:] == (job.sync.query.report_fingerprint(WINDOW), at(99))
+    assert pending.window == WINDOW
+    assert job.sync.result.fetched.reports == 1
+
+
+def test_the_limit_of_the_api_is_not_an_error_and_lowers_the_budget(stopwatch: Stopwatch) -> None:
+    creator, job = creator_of(Api(ReportLimitError(7))), planned()
+    assert not creator.create(job, 3)
+    assert (creator.budget, creator.ready_at, creator.is_ready) == (3, SINCE + 7, False)
+    assert (job.error, job.status, job.sync.bookmark.reports) == (None, ReportStatus.PLANNED, [])
+    stopwatch.now = SINCE + 7
+    assert creator.is_ready
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(0, 1), (1_000_000, SECONDS)])
+def test_the_pause_after_a_limit_is_a_second_at_least_and_the_timeout_at_most(
+    stopwatch: Stopwatch, asked: float, pause: float
+) -> None:
+    creator = creator_of(Api(ReportLimitError(asked)))
+    creator.create(planned(), 0)
+    assert creator.ready_at == stopwatch.now + pause
+    assert creator.budget == 1
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "seconds", "fails"), [(0, SECONDS, False), (0, SECONDS + 1, True), (1, SECONDS + 1, False)]
+)
+def test_a_report_fails_if_none_could_be_requested_for_the_timeout(
+    stopwatch: Stopwatch, in_flight: int, seconds: float, *, fails: bool
+) -> None:
+    creator, job = creator_of(Api(ReportLimitError(0), ReportLimitError(0))), planned()
+    creator.create(job, in_flight)
+    stopwatch.now += seconds
+    creator.create(job, in_flight)
+    assert isinstance(job.error, ReportLimitError) == fails
+
+
+def test_an_accepted_report_ends_the_time_without_room(stopwatch: Stopwatch) -> None:
+    api = Api(ReportLimitError(0))
+    creator, job = creator_of(api), planned()
+    creator.create(job, 0)
+    stopwatch.now += SECONDS
+    assert creator.create(job, 0)
+    api.errors = iter([ReportLimitError(0)])
+    stopwatch.now += SECONDS
+    other = planned()
+    creator.create(other, 0)
+    assert other.error is None
+
+
+def test_a_request_that_fails_is_tried_again_later_and_given_up_after_the_last_try(stopwatch: Stopwatch) -> None:
+    creator, job = creator_of(Api(*[OVERLOADED] * 7, max_tries=3)), planned()
+    for _ in range(2):  # what was given up has all its tries again, for another partition
+        for failures in (1, 2):
+            assert not creator.create(job, 0)
+            assert 2 ** (failures - 1) <= creator.ready_at - stopwatch.now <= 2 ** (failures - 1) + 1
+        with pytest.raises(RetriableApiError):
+            creator.create(job, 0)
+    assert not creator.create(job, 0)
+    assert creator.create(job, 0)
+    assert job.requests == 1
+
+
+def test_failed_requests_count_in_a_row_and_within_a_time(stopwatch: Stopwatch) -> None:
+    api = Api(OVERLOADED, max_tries=2, budget_seconds=100)
+    creator = creator_of(api)
+    creator.create(planned(), 0)
+    creator.create(planned(), 0)
+    api.errors = iter([OVERLOADED])
+    assert not creator.create(planned(), 0)
+    slow = creator_of(Api(OVERLOADED, OVERLOADED, max_tries=8, budget_seconds=100))
+    slow.create(planned(), 0)
+    stopwatch.now += 100
+    with pytest.raises(RetriableApiError):
+        slow.create(planned(), 0)
+
+
+def test_no_connection_to_request_a_report_ends_the_run() -> None:
+    failure = ConnectionFailedError("The connection failed (ConnectTimeout)")
+    creator, job = creator_of(Api(failure, failure, max_tries=2)), planned()
+    assert not creator.create(job, 0)
+    with pytest.raises(UnreachableError):
+        creator.create(job, 0)
+
+
+# The jobs of a run
+
+
+def scheduler_of(api: Any, budget: int = 5, states: list[str] | None = None) -> ReportScheduler:
+    states = [] if states is None else states
+    return ReportScheduler(api, budget=budget, timeout=TIMEOUT, checkpoint=lambda: states.append("state"))
+
+
+def plan_of(count: int, start: int = 0) -> ReportPlan:
+    days = [hours(start + 24 * day, start + 24 * (day + 1)) for day in range(count)]
+    return ReportPlan(days, resumed=[], expired=[], stale=[])
+
+
+def requested(sync: PartitionSync) -> list[int]:
+    return [round((report.window.start - at(0)) / timedelta(hours=24)) for report in sync.bookmark.reports]
+
+
+def test_no_more_reports_are_requested_than_may_be_in_flight(stopwatch: Stopwatch) -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api, budget=2)
+    reports.add(sync, plan_of(4))
+    reports.poll()
+    assert (requested(sync), reports.in_flight(), reports.remaining(sync)) == ([0, 1], 2, 4)
+    api.statuses["report-1"] = {"request_status": "SUCCESS", "items_count": 0}
+    stopwatch.now += 1
+    reports.poll()
+    assert (requested(sync), reports.in_flight()) == ([0, 1, 2], 2)
+
+
+def test_no_more_reports_are_requested_than_can_be_read_before_they_expire() -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api, budget=MAX_UNREAD + 5)
+    reports.add(sync, plan_of(MAX_UNREAD + 5))
+    reports.poll()
+    assert len(api.bodies) == MAX_UNREAD
+    job = reports.next_job(sync)
+    assert job
+    reports.complete(job)
+    reports.poll()
+    assert len(api.bodies) == MAX_UNREAD + 1
+
+
+def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    job.next_poll = stopwatch.now + 5
+    assert reports.idle_seconds() == 5
+    reports.poll()
+    assert api.polled == []
+    stopwatch.now += 5
+    reports.poll()
+    assert api.polled == ["report-1"]
+
+
+def test_a_read_report_leaves_the_state_and_the_others_stay() -> None:
+    sync = open_partition()
+    reports = scheduler_of(Api())
+    reports.add(sync, plan_of(2))
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    reports.complete(job)
+    assert (requested(sync), job in reports, reports.remaining()) == ([1], False, 1)
+
+
+def test_reports_in_flight_of_a_released_partition_stay_in_the_state() -> None:
+    sync, other = open_partition(), open_partition()
+    reports = scheduler_of(Api(), budget=3)
+    reports.add(sync, plan_of(2))
+    reports.add(other, plan_of(2))
+    reports.poll()
+    reports.release(sync)
+    assert (requested(sync), reports.remaining(sync), reports.remaining(other)) == ([0, 1], 0, 2)
+    reports.poll()
+    assert requested(other) == [0, 1]
+
+
+def test_a_refused_report_fails_its_partition_and_no_other(stopwatch: Stopwatch) -> None:
+    sync, other = open_partition(), open_partition()
+    refused = RequestRejectedError(403, "Forbidden")
+    reports = scheduler_of(Api(refused))
+    reports.add(sync, plan_of(2))
+    reports.add(other, plan_of(1))
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    assert job.error is refused
+    assert (requested(sync), requested(other)) == ([], [0])
+    assert reports.idle_seconds() == pytest.approx(1)
+    assert stopwatch.now == SINCE
+
+
+def test_nothing_behind_a_failed_report_of_a_partition_is_requested() -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api, budget=1)
+    reports.add(sync, plan_of(3))
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    job.error = OVERLOADED
+    reports.poll()
+    assert (len(api.bodies), reports.in_flight()) == (1, 0)
+
+
+def test_a_truncated_report_shortens_the_planned_ones_of_its_partition_and_no_other(stopwatch: Stopwatch) -> None:
+    api, sync, other = Api(), open_partition(), open_partition()
+    states: list[str] = []
+    reports = scheduler_of(api, budget=2, states=states)
+    reports.add(sync, plan_of(3))
+    reports.add(other, plan_of(1))
+    reports.poll()
+    api.statuses["report-1"] = {"request_status": "TRUNCATED"}
+    states.clear()
+    stopwatch.now += 2
+    reports.poll()
+    assert states
+    assert sync.bookmark.max_report_window == timedelta(hours=12)
+    # Two halves of the first, the second as it was requested, two halves of the third.
+    assert (reports.remaining(sync), reports.remaining(other)) == (5, 1)
+    windows = []
+    while job := reports.next_job(sync):
+        windows.append(job.window)
+        reports.complete(job)
+    assert windows == [hours(0, 12), hours(12, 24), hours(24, 48), hours(48, 60), hours(60, 72)]
+
+
+def test_a_vanished_report_is_requested_again_and_forgotten(stopwatch: Stopwatch) -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.poll()
+    for number in range(2, MAX_REQUESTS + 1):
+        api.errors = iter([RequestRejectedError(404, "Not Found")])
+        stopwatch.now += 1_000
+        reports.poll()
+        assert [report.request_id for report in sync.bookmark.reports] == [f"report-{number}"]
+    api.errors = iter([RequestRejectedError(404, "Not Found")])
+    stopwatch.now += 1_000
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    assert "could not be read" in str(job.error)
+    assert (sync.bookmark.reports, len(api.bodies)) == ([], MAX_REQUESTS)
+
+
+def test_a_refused_poll_fails_the_report_which_stays_in_the_state(stopwatch: Stopwatch) -> None:
+    refused = RequestRejectedError(403, "Forbidden")
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.poll()
+    api.errors = iter([refused])
+    stopwatch.now += 2
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    assert job.error is refused
+    assert requested(sync) == [0]
+
+
+def test_reports_of_earlier_runs_are_resumed_requested_again_or_cancelled() -> None:
+    sync = open_partition()
+    earlier = scheduler_of(Api())
+    earlier.add(sync, plan_of(3))
+    earlier.poll()
+    resumed, expired, stale = sync.bookmark.reports
+    api = Api(RequestRejectedError(404, "Not Found"))  # a stale report may be gone
+    reports = scheduler_of(api)
+    reports.add(sync, ReportPlan([resumed.window, expired.window], [resumed], [expired], [stale]))
+    assert api.cancelled == ["report-3"]
+    assert sync.bookmark.reports == [resumed]
+    job = reports.next_job(sync)
+    assert job
+    assert (job.request_id, job.requested_at, job.requests, job.is_running) == ("report-1", at(99), 1, True)
+    reports.poll()
+    assert api.polled == ["report-1"]
+    assert [body["date_start"] for body in api.bodies] == ["2026-10-02T00:00:00Z"]
