@@ -14,10 +14,14 @@ import pytest
 from tap_vonage_reports.api import clock as clocks
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.clock import ServerClock, parse_http_date
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from tap_vonage_reports.config.settings import Settings
+from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.sandbox.clock import Clock
 from tap_vonage_reports.timestamps import format_query_time, parse_time
 from tests.harness import Output, catalog_of, in_time_zone, run_forked, run_tap, settings_for
+from tests.hostile import KEY, SECRET, HostileServer, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +73,54 @@ def test_rows_after_the_answer_do_not_count_as_read_where_the_future_is_accepted
     output = run_tap(settings, ["amd"])
     assert output.code == 0
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T12:00:00+00:00"
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_window_beyond_vonages_present_loses_no_row_of_the_next_run(
+    make_sandbox: Callable[..., Sandbox], mode: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 50}, faults=["future-accepted"])
+    start, present = parse_time("2026-11-20"), sandbox.clock.now()
+    settings = settings_for(sandbox, start_date="2026-11-20", fetch_mode=mode, lookback_hours=0)
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(ServerClock, "learn", _learn_nothing)
+        set_this_machines_clock(patches, present + timedelta(days=3))
+        first = run_tap(settings, ["amd"])
+    assert first.code == 0
+    beyond = [entry.date_end for entry in sandbox.requests.log if entry.product == "AMD"]
+    assert max(beyond) > "2026-11-23"
+    covered = first.bookmark("amd")["covered"]
+    assert covered == [["2026-11-20T00:00:00+00:00", "2026-11-20T12:00:00+00:00"]]
+    # By then, the first run's whole window has passed.
+    sandbox.clock.advance(days=5)
+    second = run_tap(settings, ["amd"], first.state)
+    end = parse_time(second.bookmark("amd")["replication_key_value"])
+    assert end > present + timedelta(days=4)
+    truth = [row["id"] for row in sandbox.expected("amd", None, None, start, end)]
+    assert sorted({*first.ids("amd"), *second.ids("amd")}) == sorted(truth)
+
+
+def test_a_clock_is_unknown_until_an_answer_tells_the_time() -> None:
+    clock = ServerClock()
+    assert not clock.known
+    for date in (None, "", "yesterday", "Thu, 01 Jan 1970 00:00:00 GMT"):
+        clock.learn(date)
+        assert not clock.known
+    assert clock.learn("Fri, 20 Nov 2026 12:00:00 GMT") == parse_time("2026-11-20T12:00:00Z")
+    assert clock.known
+
+
+@pytest.mark.parametrize("has_date", [True, False])
+def test_only_an_api_without_a_date_header_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, has_date: bool
+) -> None:
+    if not has_date:
+        monkeypatch.setattr(ServerClock, "learn", learn_without_a_date)
+    with HostileServer(lambda _request: reply(b'{"records": [], "request_status": "SUCCESS"}')) as server:
+        config = {"api_url": server.url, "api_key": KEY, "api_secret": SECRET}
+        session = SyncSession(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
+        assert session.client.clock.known == has_date
+    assert ("no Date header" in caplog.text) == (not has_date)
 
 
 def test_a_clock_that_is_off_changes_nothing(make_sandbox: Callable[..., Sandbox]) -> None:

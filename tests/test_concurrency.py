@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -13,8 +14,10 @@ import pytest
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.errors import UnreachableError
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
+from tap_vonage_reports.state.bookmark import Bookmark
+from tap_vonage_reports.state.checkpoint import Checkpointer
 from tap_vonage_reports.timestamps import parse_time
-from tests.harness import run_main, run_tap, settings_for
+from tests.harness import Collector, run_main, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,3 +144,35 @@ def test_a_page_that_fails_in_a_later_window_costs_nothing_before_it(make_sandbo
     assert first.code == 1
     assert second.code == 0
     assert len(first.ids("amd")) + len(second.ids("amd")) == len(set(first.ids("amd") + second.ids("amd"))) == 1000
+
+
+def test_only_the_main_thread_writes_state_and_records(
+    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, set[threading.Thread]] = defaultdict(set)
+
+    def watch(owner: type, *names: str) -> None:
+        for name in names:
+            real = getattr(owner, name)
+
+            def watched(*arguments: Any, _real: Any = real, _name: str = name, **keywords: Any) -> Any:
+                threads[_name].add(threading.current_thread())
+                return _real(*arguments, **keywords)
+
+            monkeypatch.setattr(owner, name, watched)
+
+    changes = ("commit_page", "commit_window", "track", "untrack", "add_report", "remove_report", "reopen")
+    watch(Bookmark, *changes)
+    watch(Checkpointer, "write")
+    watch(Collector, "send")
+    watch(ReportsClient, "records", "create_report")
+    sandbox = make_sandbox(rows={"amd": 300, "sms/outbound": 300}, page_size=5)
+    more: dict[str, Any] = {"start_date": "2026-11-10T00:00:00Z", "backfill_days": 2, "status_refresh": "ids"}
+    settings = settings_for(sandbox, **more, max_concurrent_requests=6)
+    first = run_tap(settings, ["amd", "sms"])
+    sandbox.clock.advance(hours=3)
+    second = run_tap(settings, ["amd", "sms"], first.state)
+    assert (first.code, second.code) == (0, 0)
+    assert len(threads.pop("records")) > 2  # several workers have fetched
+    assert {*threads} == {*changes, "write", "send", "create_report"}
+    assert set.union(*threads.values()) == {threading.main_thread()}

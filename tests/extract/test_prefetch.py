@@ -18,7 +18,7 @@ from tap_vonage_reports.extract.pages.spool import DiskQueue
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-PATIENCE = 60
+PATIENCE, PATIENCE_AT_CLOSE = 60, 10
 
 
 @pytest.fixture
@@ -194,6 +194,21 @@ def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], Prefetcher[A
         assert next(got) == "a"
         with pytest.raises(PrefetchStorageError, match=r"No space left on device.*TMPDIR"):
             next(got)
+
+
+def test_closing_ends_every_worker(make: Callable[[int], Prefetcher[Any]]) -> None:
+    before = set(threading.enumerate())
+    ahead, wait = make(3), LongWait()
+    ahead.add("done", [work("a"), work("b")])
+    assert list(ahead.consume("done", nothing)) == ["a", "b"]
+    ahead.add("pending", [wait])
+    assert wait.begun.wait(PATIENCE)
+    workers = set(threading.enumerate()) - before
+    assert len(workers) == 3
+    ahead.close()
+    for worker in workers:
+        worker.join(PATIENCE_AT_CLOSE)
+        assert not worker.is_alive()
 
 
 @pytest.mark.promise("Temporary files are private to the user and removed on every way out.")

@@ -1,0 +1,205 @@
+"""The planner never takes old rows for freshly read ones, and plans no more requests than it must."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tap_vonage_reports.intervals import between, to_windows
+from tap_vonage_reports.planning.planner import (
+    IDS_PER_REQUEST,
+    REPORT_STATUS_RETENTION,
+    PagePlan,
+    WindowSizer,
+    batch_ids,
+    total_unclaimed,
+)
+from tap_vonage_reports.state.format import PageCursor
+from tests.planning.test_windows import ACCOUNT, HOUR, OpenSync, at, dated, hours, open_sync, request
+
+
+def opened(now: float = 100, state: dict[str, Any] | None = None, **settings: Any) -> OpenSync:
+    """Open a partition of which nothing was read, or what a state says."""
+    state = {"context": {"account_id": ACCOUNT}} if state is None else state
+    return open_sync(state, now, **{**dated(start_date=0), **settings})
+
+
+def pass_time(partition: OpenSync, until: float) -> None:
+    """Set Vonage's clock to a later hour of the same run."""
+    vars(partition.session.dates)["_clock"] = lambda: at(until) + timedelta(minutes=1)
+
+
+def test_pages_after_reports_count_as_read_no_later_than_these() -> None:
+    partition = opened()
+    assert partition.reports().windows
+    partition.sync.read_at = at(20)  # when a resumed report was requested
+    assert partition.session.planner.pages(partition.sync, 24 * HOUR).read_at == at(20)
+
+
+def test_pages_without_reports_count_as_read_when_they_are_planned() -> None:
+    partition = opened(fetch_mode="sync")
+    assert partition.reports().windows == []
+    pass_time(partition, 105)
+    plan = partition.pages()
+    assert (plan.read_at, plan.until) == (at(105), at(105))
+    assert plan.windows[-1].end == at(105)
+
+
+def test_pages_after_reports_reach_to_the_present() -> None:
+    partition = opened()
+    partition.reports()
+    pass_time(partition, 105)
+    plan = partition.pages()
+    assert (plan.until, plan.windows[-1].end) == (at(105), at(105))
+
+
+def test_pages_beside_reports_alone_reach_no_further_than_these() -> None:
+    partition = opened(fetch_mode="async")
+    assert partition.reports().windows[-1].end == at(100)
+    pass_time(partition, 105)
+    plan = partition.pages()
+    assert (plan.until, plan.windows) == (at(100), [])
+
+
+def open_page(partition: OpenSync, start: float, end: float, read_at: float) -> PageCursor:
+    page = PageCursor(hours(start, end), "cursor", None, partition.sync.query.fingerprint, at(read_at))
+    partition.bookmark.commit_page(page)
+    return page
+
+
+def test_a_resumed_page_keeps_the_time_of_the_pages_before() -> None:
+    partition = opened(fetch_mode="sync")
+    page = open_page(partition, 5, 9, 30)
+    plan = partition.pages()
+    assert (plan.resume_from, plan.read_at) == (page, at(30))
+    assert plan.windows[:3] == [hours(0, 5), hours(5, 9), hours(9, 33)]
+    assert [plan.cursor_in(window) for window in plan.windows[:3]] == [None, page, None]
+
+
+def test_a_resumed_page_makes_nothing_newer_than_a_resumed_report() -> None:
+    partition = opened()
+    open_page(partition, 5, 9, 30)
+    windows = partition.reports().windows
+    assert hours(0, 5) in windows
+    assert all(window.end <= at(5) or window.start >= at(9) for window in windows)
+    partition.sync.read_at = at(20)
+    assert partition.session.planner.pages(partition.sync, 24 * HOUR).read_at == at(20)
+
+
+@pytest.mark.parametrize(("age", "is_expired"), [(96 - 1 / 60, False), (96, True)])
+def test_a_report_expires_when_vonage_forgets_its_status(age: float, *, is_expired: bool) -> None:
+    assert timedelta(hours=96) == REPORT_STATUS_RETENTION
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    request(opened(100, state, fetch_mode="async"), hours(0, 48))
+    later = opened(100, state, fetch_mode="async")
+    pass_time(later, 100 + age - 1 / 60)  # the clock is a minute ahead of the end of queries
+    plan = later.reports()
+    assert ([one.window for one in plan.expired], [one.window for one in plan.resumed]) == (
+        ([hours(0, 48)], []) if is_expired else ([], [hours(0, 48)])
+    )
+    assert (plan.windows[0], plan.stale) == (hours(0, 48), [])
+
+
+def test_an_overlapping_or_foreign_report_is_stale() -> None:
+    partition = opened(fetch_mode="async")
+    request(partition, hours(0, 48), 1)
+    request(partition, hours(24, 72), 2)
+    request(partition, hours(48, 72), 3, ours=False)
+    plan = partition.reports()
+    assert [one.request_id for one in plan.resumed] == ["report-1"]
+    assert [one.request_id for one in plan.stale] == ["report-2", "report-3"]
+    assert plan.windows == [hours(0, 48), hours(48, 96), hours(96, 100)]
+
+
+def test_no_report_is_resumed_where_pages_read_everything() -> None:
+    partition = opened(fetch_mode="sync")
+    request(partition, hours(0, 48))
+    plan = partition.reports()
+    assert (plan.windows, plan.resumed, len(plan.stale)) == ([], [], 1)
+
+
+@pytest.mark.parametrize(("cap", "length"), [(12, 12), (480, 48), (None, 48)])
+def test_a_report_window_is_as_long_as_the_setting_and_the_api_allow(cap: float | None, length: float) -> None:
+    partition = opened(fetch_mode="async")
+    if cap:
+        partition.bookmark.cap_report_window(timedelta(hours=cap))
+    assert partition.reports().windows[0] == hours(0, length)
+
+
+def test_pages_read_what_no_report_does() -> None:
+    partition = opened()
+    planner = partition.session.planner
+    assert list(to_windows(planner.unclaimed(partition.sync))) == [hours(0, 100)]
+    reports = partition.reports().windows
+    assert list(to_windows(planner.unclaimed(partition.sync))) == [hours(76, 100)]
+    assert total_unclaimed(planner, [partition.sync] * 2) == 48 * HOUR
+    pages = partition.pages().windows
+    assert [*reports, *pages] == [hours(0, 48), hours(48, 76), hours(76, 100)]
+
+
+def test_an_id_that_is_not_found_reopens_a_day_before_its_row_and_all_later_kept_time() -> None:
+    state = {"context": {"account_id": ACCOUNT}, "covered": [list(dated(a=0, b=200).values())]}
+    partition = opened(200, state, lookback_hours=10, fetch_mode="sync")
+    partition.bookmark.track({"late": at(150), "early": at(100)})
+    planner = partition.session.planner
+    # The run reads the last ten hours anyway.
+    assert list(to_windows(planner.fall_back(partition.sync, ["late", "early"]))) == [hours(76, 190)]
+    assert list(to_windows(planner.fall_back(partition.sync, ["late"]))) == [hours(126, 190)]
+
+
+def test_a_lookup_takes_as_many_ids_as_the_api_allows() -> None:
+    names = [str(number) for number in range(IDS_PER_REQUEST * 2 + 1)]
+    batches = batch_ids(names)
+    assert [len(batch) for batch in batches] == [20, 20, 1]
+    assert [name for batch in batches for name in batch] == names
+
+
+def test_windows_are_shared_among_workers_within_the_rate_limit() -> None:
+    sizer = WindowSizer(workers=3, requests_per_second=30, max_length=24 * HOUR)
+    sizer.share(12 * HOUR)
+    assert (sizer.max_length, sizer.is_shared) == (HOUR, True)
+    slow = WindowSizer(workers=3, requests_per_second=2, max_length=24 * HOUR)
+    slow.share(12 * HOUR)
+    assert (slow.max_length, slow.is_shared) == (3 * HOUR, True)
+    alone = WindowSizer(workers=1, requests_per_second=30, max_length=24 * HOUR)
+    alone.share(12 * HOUR)
+    assert (alone.max_length, alone.is_shared) == (12 * HOUR, True)
+    busy = WindowSizer(workers=3, requests_per_second=30, max_length=24 * HOUR)
+    busy.share(1000 * HOUR)
+    assert (busy.max_length, busy.is_shared) == (24 * HOUR, False)
+
+
+@pytest.mark.parametrize(("is_shared", "is_last", "halved"), [(True, True, 2), (True, False, 0), (False, True, 0)])
+def test_the_last_windows_of_a_shared_run_are_halved(*, is_shared: bool, is_last: bool, halved: int) -> None:
+    partition = opened(fetch_mode="sync")
+    sizer = WindowSizer(workers=2, requests_per_second=30, max_length=20 * HOUR)
+    sizer.is_shared = is_shared
+    plan = partition.session.planner.shared_pages(partition.sync, sizer, is_last=is_last)
+    assert len(plan.windows) == 5 + halved
+    assert plan.windows[-1] == (hours(90, 100) if halved else hours(80, 100))
+    assert (plan.until, plan.read_at, plan.resume_from) == (at(100), at(100), None)
+
+
+def test_a_window_that_is_resumed_is_not_halved() -> None:
+    partition = opened(fetch_mode="sync")
+    open_page(partition, 80, 100, 100)
+    sizer = WindowSizer(workers=2, requests_per_second=30, max_length=20 * HOUR)
+    sizer.is_shared = True
+    plan = partition.session.planner.shared_pages(partition.sync, sizer, is_last=True)
+    assert isinstance(plan, PagePlan)
+    assert plan.windows[-1] == hours(80, 100)
+    assert plan.resume_from
+
+
+def test_tracked_ids_make_their_hours_be_refetched_where_ids_are_not_used() -> None:
+    state = {
+        "context": {"account_id": ACCOUNT},
+        "covered": [list(dated(a=0, b=200).values())],
+        "open": {"2026-10-02T01:00:00+00:00": ["some-id"]},
+    }
+    partition = opened(200, state, lookback_hours=10, fetch_mode="sync")
+    assert partition.sync.lookback.refetch == between(at(25), at(26)) | between(at(190), at(200))
+    assert partition.sync.lookback.kept == between(at(0), at(25)) | between(at(26), at(190))
+    assert partition.pages().windows == [hours(25, 26), hours(190, 200)]
