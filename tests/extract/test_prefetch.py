@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -196,19 +197,22 @@ def test_a_full_disk_is_an_error_that_says_so(make: Callable[[int], Prefetcher[A
             next(got)
 
 
-def test_closing_ends_every_worker(make: Callable[[int], Prefetcher[Any]]) -> None:
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_closing_ends_every_worker(make: Callable[[int], Prefetcher[Any]], *, is_busy: bool) -> None:
     before = set(threading.enumerate())
     ahead, wait = make(3), LongWait()
-    ahead.add("done", [work("a"), work("b")])
-    assert list(ahead.consume("done", nothing)) == ["a", "b"]
-    ahead.add("pending", [wait])
-    assert wait.begun.wait(PATIENCE)
+    ahead.add("done", [work("a"), work("b"), work("c")])
+    assert list(ahead.consume("done", nothing)) == ["a", "b", "c"]
+    if is_busy:
+        ahead.add("pending", [wait])
+        assert wait.begun.wait(PATIENCE)
     workers = set(threading.enumerate()) - before
     assert len(workers) == 3
+    time.sleep(0.1)  # the others wait for work by now
     ahead.close()
     for worker in workers:
         worker.join(PATIENCE_AT_CLOSE)
-        assert not worker.is_alive()
+    assert not any(worker.is_alive() for worker in workers)
 
 
 @pytest.mark.promise("Temporary files are private to the user and removed on every way out.")

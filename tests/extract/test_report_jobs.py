@@ -28,7 +28,7 @@ from tap_vonage_reports.planning.planner import ReportPlan
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from tap_vonage_reports.extract.reader import PartitionSync
 
@@ -314,9 +314,8 @@ def test_no_connection_to_request_a_report_ends_the_run() -> None:
 # The jobs of a run
 
 
-def scheduler_of(api: Any, budget: int = 5, states: list[str] | None = None) -> ReportScheduler:
-    states = [] if states is None else states
-    return ReportScheduler(api, budget=budget, timeout=TIMEOUT, checkpoint=lambda: states.append("state"))
+def scheduler_of(api: Any, budget: int = 5, checkpoint: Callable[[], None] = lambda: None) -> ReportScheduler:
+    return ReportScheduler(api, budget=budget, timeout=TIMEOUT, checkpoint=checkpoint)
 
 
 def plan_of(count: int, start: int = 0) -> ReportPlan:
@@ -407,6 +406,47 @@ def test_a_refused_report_fails_its_partition_and_no_other(stopwatch: Stopwatch)
     assert stopwatch.now == SINCE
 
 
+def test_a_refused_report_leaves_those_in_flight_to_be_read() -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.poll()
+    in_flight = reports.next_job(sync)
+    assert in_flight
+    reports.add(sync, plan_of(1, start=24))
+    api.errors = iter([RequestRejectedError(403, "Forbidden")])
+    reports.poll()
+    assert len(api.bodies) == 1
+    assert (in_flight.error, reports.in_flight()) == (None, 1)
+
+
+def test_failed_reports_take_no_room_of_the_unread_ones() -> None:
+    api, sync, other = Api(), open_partition(), open_partition()
+    reports = scheduler_of(api, budget=MAX_UNREAD)
+    reports.add(sync, plan_of(MAX_UNREAD))
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    job.error = OVERLOADED
+    reports.add(other, plan_of(2))
+    reports.poll()
+    assert requested(other) == [0]
+
+
+def test_a_poll_that_fails_is_sent_again_after_a_pause(stopwatch: Stopwatch) -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.poll()
+    api.errors = iter([OVERLOADED])
+    stopwatch.now += 1
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    assert 1 <= job.next_poll - stopwatch.now <= 2
+    assert (job.error, job.failed_polls.count) == (None, 1)
+
+
 def test_nothing_behind_a_failed_report_of_a_partition_is_requested() -> None:
     api, sync = Api(), open_partition()
     reports = scheduler_of(api, budget=1)
@@ -421,16 +461,22 @@ def test_nothing_behind_a_failed_report_of_a_partition_is_requested() -> None:
 
 def test_a_truncated_report_shortens_the_planned_ones_of_its_partition_and_no_other(stopwatch: Stopwatch) -> None:
     api, sync, other = Api(), open_partition(), open_partition()
-    states: list[str] = []
-    reports = scheduler_of(api, budget=2, states=states)
+    written: list[tuple[int, list[str]]] = []
+
+    def checkpoint() -> None:
+        written.append((len(api.bodies), [report.request_id for report in sync.bookmark.reports]))
+
+    reports = scheduler_of(api, budget=2, checkpoint=checkpoint)
     reports.add(sync, plan_of(3))
     reports.add(other, plan_of(1))
     reports.poll()
     api.statuses["report-1"] = {"request_status": "TRUNCATED"}
-    states.clear()
+    requests = len(api.bodies)
+    written.clear()
     stopwatch.now += 2
     reports.poll()
-    assert states
+    # The first STATE is written before another report is requested, and forgets the truncated one.
+    assert written[0] == (requests, ["report-2"])
     assert sync.bookmark.max_report_window == timedelta(hours=12)
     # Two halves of the first, the second as it was requested, two halves of the third.
     assert (reports.remaining(sync), reports.remaining(other)) == (5, 1)
