@@ -44,6 +44,11 @@ def test_a_window_that_fills_a_gap_keeps_the_reading_of_what_follows() -> None:
     assert (parts(coverage), coverage.read_at) == ([hours(0, 20)], {at(20): at(50)})
 
 
+def test_time_that_is_read_again_counts_as_read_then() -> None:
+    coverage = Coverage().add(hours(0, 10), at(50)).add(hours(8, 10), at(60))
+    assert (parts(coverage), coverage.read_at) == ([hours(0, 10)], {at(10): at(60)})
+
+
 def test_a_window_is_tracked_only_if_its_last_reading_was() -> None:
     coverage = Coverage().add(hours(0, 10), at(50), is_tracked=True)
     assert tracked(coverage) == [hours(0, 10)]

@@ -1,0 +1,157 @@
+"""Each event changes the state of its partition in one step, and nothing else in it."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.intervals import EMPTY, TimeWindow, to_intervals, to_windows
+from tap_vonage_reports.state.format import PageCursor, PendingReport
+from tests.state.test_bookmarks import at, bookmark
+
+if TYPE_CHECKING:
+    from tap_vonage_reports.state.bookmark import Bookmark
+
+
+def hours(start: float, end: float) -> TimeWindow:
+    return TimeWindow(at(start), at(end))
+
+
+def empty_state() -> dict[str, Any]:
+    return {"context": {}}
+
+
+def reread(state: dict[str, Any]) -> Bookmark:
+    """The bookmark that the next run reads."""
+    return bookmark(json.loads(json.dumps(state)))
+
+
+def page_of(window: TimeWindow) -> PageCursor:
+    return PageCursor(window, "cursor", None, "query", at(50))
+
+
+def report_of(number: int) -> PendingReport:
+    return PendingReport(f"report-{number}", hours(number, number + 1), "fingerprint", at(50))
+
+
+@pytest.mark.parametrize("event", ["page", "window", "report"])
+def test_a_partition_that_was_ever_served_is_known_as_such(event: str) -> None:
+    state = empty_state()
+    assert not bookmark(state).started
+    opened = bookmark(state)
+    if event == "page":
+        opened.commit_page(page_of(hours(0, 24)))
+    elif event == "window":
+        opened.commit_window(hours(0, 24), at(50))
+    else:
+        opened.add_report(report_of(1))
+    assert opened.started
+    assert reread(state).started
+
+
+def test_a_committed_window_closes_its_own_page_and_no_other() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_page(page_of(hours(24, 48)))
+    opened.commit_window(hours(0, 24), at(50))
+    assert reread(state).page == page_of(hours(24, 48))
+    opened.commit_window(hours(24, 40), at(50))
+    assert reread(state).page is None
+
+
+def test_time_that_is_marked_for_refetching_stays_covered_in_the_state_until_a_window_is_written() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), at(50), is_tracked=True)
+    opened.track({"some-id": at(3)})
+    before = json.dumps(state)
+    opened.apply_lookback(to_intervals([hours(12, 24)]), None)
+    assert json.dumps(state) == before
+    opened.commit_window(hours(24, 48), at(60))
+    again = reread(state)
+    assert list(to_windows(again.coverage.times)) == [hours(0, 12), hours(24, 48)]
+    assert (again.pending_ids, again.coverage.tracked) == ({}, EMPTY)
+
+
+def test_what_stays_tracked_keeps_its_ids() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), at(50), is_tracked=True)
+    opened.track({"some-id": at(3)})
+    opened.apply_lookback(to_intervals([hours(20, 24)]), to_intervals([hours(0, 20)]))
+    opened.commit_window(hours(20, 24), at(60))
+    again = reread(state)
+    assert again.pending_ids == {"some-id": at(3)}
+    assert list(to_windows(again.coverage.tracked)) == [hours(0, 20)]
+
+
+def test_a_tracked_id_stands_once_under_its_latest_hour() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.track({"a": at(3), "b": at(3)})
+    opened.track({"a": at(4), "b": at(3)})
+    assert sorted(chain.from_iterable(state["open"].values())) == ["a", "b"]
+    assert reread(state).pending_ids == {"a": at(4), "b": at(3)}
+    opened.untrack(["b", "unknown"])
+    assert reread(state).pending_ids == {"a": at(4)}
+    opened.untrack(["a"])
+    assert state == empty_state()
+
+
+def test_a_report_leaves_the_state_alone() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.add_report(report_of(1))
+    opened.add_report(report_of(2))
+    opened.remove_report("report-1")
+    assert reread(state).reports == [report_of(2)]
+    opened.remove_report("report-2")
+    assert state == empty_state()
+
+
+def test_a_reset_forgets_everything_but_the_reports_and_their_window() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), at(50), is_tracked=True)
+    opened.commit_page(page_of(hours(24, 48)))
+    opened.track({"some-id": at(3)})
+    opened.add_report(report_of(1))
+    opened.cap_report_window(timedelta(hours=12))
+    opened.reset()
+    for one in (opened, reread(state)):
+        assert (one.coverage.times.empty, one.page, one.pending_ids) == (True, None, {})
+        assert (one.reports, one.max_report_window) == ([report_of(1)], timedelta(hours=12))
+
+
+def test_only_coverage_under_other_filters_counts_for_nothing() -> None:
+    state = empty_state()
+    bookmark(state).commit_page(page_of(hours(0, 24)))
+    assert not bookmark(dict(state), "filters").filters_changed
+    bookmark(state).commit_window(hours(24, 48), at(50))
+    changed = bookmark(dict(state), "filters")
+    assert (changed.filters_changed, changed.coverage.times.empty) == (True, True)
+
+
+def test_a_bare_bookmark_before_the_start_covers_nothing() -> None:
+    state = {"context": {}, "replication_key_value": "2026-09-30T00:00:00+00:00"}
+    assert bookmark(state).coverage.times.empty
+    state["replication_key_value"] = "2026-10-02T00:00:00+00:00"
+    assert list(to_windows(bookmark(state).coverage.times)) == [hours(0, 24)]
+
+
+def test_the_marks_of_the_sdk_do_not_survive_the_reading_of_a_state() -> None:
+    state = {"context": {}, "progress_markers": {}, "replication_key_signpost": "x"}
+    bookmark(state)
+    assert state == {"context": {}}
+
+
+def test_only_time_before_a_truncation_stays_covered() -> None:
+    opened = bookmark(empty_state())
+    opened.commit_window(hours(0, 24), at(50))
+    assert not opened.truncate(at(24))
+    assert opened.truncate(at(20))
+    assert list(to_windows(opened.coverage.times)) == [hours(0, 20)]
