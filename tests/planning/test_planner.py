@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,13 +17,14 @@ from tap_vonage_reports.planning.planner import (
     batch_ids,
     total_unclaimed,
 )
+from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.state.format import PageCursor
 from tests.planning.test_windows import ACCOUNT, HOUR, OpenSync, at, dated, hours, open_sync, request
 
 
 def opened(now: float = 100, state: dict[str, Any] | None = None, **settings: Any) -> OpenSync:
     """Open a partition of which nothing was read, or what a state says."""
-    state = {"context": {"account_id": ACCOUNT}} if state is None else state
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}} if state is None else state
     return open_sync(state, now, **{**dated(start_date=0), **settings})
 
 
@@ -140,7 +142,7 @@ def test_pages_read_what_no_report_does() -> None:
 
 
 def test_an_id_that_is_not_found_reopens_a_day_before_its_row_and_all_later_kept_time() -> None:
-    state = {"context": {"account_id": ACCOUNT}, "covered": [list(dated(a=0, b=200).values())]}
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}, "covered": [list(dated(a=0, b=200).values())]}
     partition = opened(200, state, lookback_hours=10, fetch_mode="sync")
     partition.bookmark.track({"late": at(150), "early": at(100)})
     planner = partition.session.planner
@@ -194,7 +196,7 @@ def test_a_window_that_is_resumed_is_not_halved() -> None:
 
 
 def test_tracked_ids_make_their_hours_be_refetched_where_ids_are_not_used() -> None:
-    state = {
+    state: dict[str, Any] = {
         "context": {"account_id": ACCOUNT},
         "covered": [list(dated(a=0, b=200).values())],
         "open": {"2026-10-02T01:00:00+00:00": ["some-id"]},
@@ -203,3 +205,30 @@ def test_tracked_ids_make_their_hours_be_refetched_where_ids_are_not_used() -> N
     assert partition.sync.lookback.refetch == between(at(25), at(26)) | between(at(190), at(200))
     assert partition.sync.lookback.kept == between(at(0), at(25)) | between(at(26), at(190))
     assert partition.pages().windows == [hours(25, 26), hours(190, 200)]
+    # Only covered time can be refetched, whatever hours the ids have.
+    state["open"] = {"2026-11-01T00:00:00+00:00": ["some-id"], "2026-09-01T00:00:00+00:00": ["old-id"]}
+    assert opened(200, state, lookback_hours=10).sync.lookback.refetch == between(at(190), at(200))
+
+
+@pytest.mark.parametrize(("lookback", "late", "since"), [(48, 2, 198), (48, 72, 152), (1, 2, 199)])
+def test_where_ids_are_looked_up_only_the_time_of_late_rows_is_refetched(
+    lookback: float, late: float, since: float
+) -> None:
+    settings: dict[str, Any] = {"lookback_hours": lookback, "late_rows_hours": late, "status_refresh": "ids"}
+    partition = opened(200, **settings)
+    session, bookmark = partition.session, partition.bookmark
+    bookmark.commit_window(hours(0, 200), at(200), is_tracked=True)
+    plan = session.planner.lookback(session.partition(PRODUCTS["sms"], ACCOUNT, "outbound"), bookmark, at(200))
+    assert plan.refetch == between(at(since), at(200))
+    # What is older than the lookback is final: it need not be tracked any more.
+    assert plan.tracked == between(at(200 - lookback), at(200))
+
+
+def test_an_id_whose_row_a_window_reads_anyway_is_not_looked_up() -> None:
+    partition = opened(200, fetch_mode="sync", lookback_hours=0)
+    partition.bookmark.commit_window(hours(0, 150.5), at(200))
+    partition.bookmark.track({"covered": at(149), "half": at(150), "missing": at(151)})
+    sync = partition.sync
+    assert partition.session.planner.pages(sync, 24 * HOUR).id_batches == []
+    sync.lookback = replace(sync.lookback, tracked=between(at(0), at(150)))
+    assert partition.session.planner.pages(sync, 24 * HOUR).id_batches == [("covered", "half")]
