@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tap_vonage_reports.intervals import between, to_windows
+from tap_vonage_reports.intervals import TimeWindow, between, to_windows
 from tap_vonage_reports.planning.planner import (
     IDS_PER_REQUEST,
     REPORT_STATUS_RETENTION,
@@ -17,14 +17,15 @@ from tap_vonage_reports.planning.planner import (
     batch_ids,
     total_unclaimed,
 )
+from tap_vonage_reports.planning.windows import is_resumable, lookback_intervals
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.state.format import PageCursor
-from tests.planning.test_windows import ACCOUNT, HOUR, OpenSync, at, dated, hours, open_sync, request
+from tests.planning.test_windows import ACCOUNT, AMD, HOUR, OpenSync, at, dated, hours, open_sync, request
 
 
 def opened(now: float = 100, state: dict[str, Any] | None = None, **settings: Any) -> OpenSync:
     """Open a partition of which nothing was read, or what a state says."""
-    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}} if state is None else state
+    state = {"context": {"account_id": ACCOUNT}} if state is None else state
     return open_sync(state, now, **{**dated(start_date=0), **settings})
 
 
@@ -232,3 +233,54 @@ def test_an_id_whose_row_a_window_reads_anyway_is_not_looked_up() -> None:
     assert partition.session.planner.pages(sync, 24 * HOUR).id_batches == []
     sync.lookback = replace(sync.lookback, tracked=between(at(0), at(150)))
     assert partition.session.planner.pages(sync, 24 * HOUR).id_batches == [("covered", "half")]
+
+
+EARLY: dict[str, Any] = {"fetch_mode": "sync", **dated(start_date=-20_000)}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_ours", "is_continued"),
+    [
+        (-48, 24, True, True),
+        (-96, 1, True, True),
+        (-97, 1, True, False),
+        (-48, 0, True, False),
+        (-48, 24, False, False),
+    ],
+)
+def test_a_begun_window_is_continued_where_the_retention_limit_has_passed_its_start(
+    start: float, end: float, *, is_ours: bool, is_continued: bool
+) -> None:
+    partition = opened(**EARLY)
+    earliest = partition.session.dates.earliest(AMD)
+    window = TimeWindow(earliest + start * HOUR, earliest + end * HOUR)
+    query = partition.sync.query.fingerprint if is_ours else "other"
+    partition.bookmark.commit_page(PageCursor(window, "cursor", None, query, at(0)))
+    plan = partition.pages()
+    assert plan.windows[0].start == (window.start if is_continued else earliest)
+
+
+@pytest.mark.parametrize("covered_since", [-20_000, -400, 80])
+def test_without_a_start_date_reading_starts_where_coverage_does_but_within_the_retention(covered_since: float) -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    opened(100, state, fetch_mode="sync").bookmark.commit_window(hours(covered_since, covered_since + 10), at(1000))
+    partition = open_sync(state, 200, fetch_mode="sync", lookback_hours=0)
+    # The seven days before the end, unless more was covered: then there is a gap to fill.
+    first = {-20_000: partition.session.dates.earliest(AMD), -400: at(-390), 80: at(32)}[int(covered_since)]
+    assert partition.pages().windows[0].start == first
+
+
+def test_what_was_read_after_an_end_date_stays_covered() -> None:
+    covered, lookback = between(at(0), at(100)), 24 * HOUR
+    assert lookback_intervals(covered, lookback, at(90), {}) == between(at(76), at(90))
+    assert lookback_intervals(covered, lookback, at(70), {}).empty
+
+
+def test_a_lookback_that_no_calendar_holds_reaches_over_all_that_was_read() -> None:
+    covered = between(at(0), at(100))
+    assert lookback_intervals(covered, timedelta.max, at(100), {}) == covered
+
+
+def test_a_window_without_length_is_not_resumed() -> None:
+    assert not is_resumable(hours(5, 5), between(at(0), at(100)))
+    assert is_resumable(hours(5, 6), between(at(5), at(6)))
