@@ -1,83 +1,44 @@
-"""The command `tap-vonage-reports`, also `python -m tap_vonage_reports`: every way out ends here."""
+"""The command `tap-vonage-reports`, also `python -m tap_vonage_reports`: handles Ctrl-C, then loads the tap.
+
+Importing the tap and the SDK takes a second, so this module imports only the standard library.
+"""
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import os
+import signal
 import sys
-from typing import TYPE_CHECKING
-
-import click
-from singer_sdk.exceptions import ConfigValidationError
-
-from tap_vonage_reports.errors import OutputError, SettingsError, TapError
-from tap_vonage_reports.output.messages import output_errors
-from tap_vonage_reports.output.signals import Interrupted
-from tap_vonage_reports.redaction import traceback_without_text
-from tap_vonage_reports.tap import TapVonageReports
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-logger = logging.getLogger(TapVonageReports.name)
+    from types import FrameType
 
 
-def main() -> None:
-    """Run the command and exit: 0 when everything selected was read, 1 when not, 128 + signal when interrupted."""
-    sys.exit(run())
+def main() -> NoReturn:
+    """Run the command and exit with its code. Ctrl-C never prints a traceback."""
+    handles_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not in a background job
+    if handles_ctrl_c:
+        signal.signal(signal.SIGINT, _exit_now)
+
+    from tap_vonage_reports.cli import run  # noqa: PLC0415 - see the module's docstring
+
+    code = run()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    if handles_ctrl_c:
+        # While the interpreter shuts down, a Python handler runs too late or not at all.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
+def _exit_now(signum: int, _frame: FrameType | None) -> NoReturn:
+    """End the process. A run has a handler of its own; outside a run, there is no state to write.
 
-    Args:
-        arguments: What stands behind the command's name; None: what this process was started with.
-
-    Returns:
-        The exit code.
+    KeyboardInterrupt would not do: inside a lock of the standard library it shows as a RuntimeError.
     """
-    try:
-        return _command(arguments)
-    except SettingsError as error:
-        for problem in error.problems:
-            logger.error(problem)
-    except (TapError, ConfigValidationError) as error:
-        logger.error("%s", error)
-    except click.ClickException as error:
-        logger.error("%s", error.format_message())
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except Interrupted as interrupted:
-        return interrupted.exit_code
-    except Exception as error:  # noqa: BLE001 - the way out of every program
-        logger.critical(
-            "Unexpected: %s. This should not happen; please report it with this line. No record is lost: the next run "
-            "goes on from the last state.",
-            traceback_without_text(error),
-        )
-    return 1
-
-
-def _command(arguments: Sequence[str] | None) -> int:
-    """Run the command; its exit code, when all that it has written is out.
-
-    Raises:
-        OutputError: Standard output is closed, or cannot be written.
-    """
-    if sys.__stdout__ is None:
-        why = "it is closed"
-        raise OutputError(why)
-    try:
-        code = TapVonageReports.cli.main(arguments, prog_name=TapVonageReports.name, standalone_mode=False)
-    except SystemExit as done:  # the SDK's way out of --about
-        code = done.code
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        with output_errors():  # the SDK writes the catalog and the like itself
-            raise
-    with output_errors():
-        sys.stdout.flush()
-    return int(code or 0)
+    os._exit(128 + signum)
 
 
 if __name__ == "__main__":

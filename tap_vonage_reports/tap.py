@@ -176,29 +176,41 @@ class TapVonageReports(TapCommand):
         """
         with self.output.handle_signals():
             try:
-                _ = self.session.client, self.session.accounts
-                sync()
-            except (ApiError, FatalApiError):
-                self._end_if_interrupted()
-                self._write_state()
-                raise
+                self._sync_and_close(sync)
             except BaseException:
                 self._end_if_interrupted()
                 raise
-            finally:
-                self.session.close()
+            self._end_if_interrupted()
         self.session.results.log_summary()
         self.session.results.raise_on_failure()
 
-    def _end_if_interrupted(self) -> None:
-        """Write the state if a signal has come: whatever is raised after it, the signal is why the run ends.
+    def _sync_and_close(self, sync: Callable[[], object]) -> None:
+        """Run a sync, write the state if it fails, and stop what runs beside the main thread."""
+        try:
+            _ = self.session.client, self.session.accounts
+            sync()
+        except (ApiError, FatalApiError):
+            self._end_if_interrupted()
+            self._write_state()
+            raise
+        except BaseException:
+            self._end_if_interrupted()
+            raise
+        finally:
+            self.session.close()
 
-        A signal that meets the main thread inside a lock of the standard library, for one, shows as a RuntimeError.
+    def _end_if_interrupted(self) -> None:
+        """End the run if a signal has arrived, whatever was raised after it. The first call writes the state.
+
+        A signal that meets the main thread inside a lock of the standard library, for example, shows as a RuntimeError.
 
         Raises:
-            Interrupted: A signal has come.
+            Interrupted: A signal has arrived.
         """
-        if interrupted := self.output.interrupted:
+        interrupted = self.output.interrupted
+        if interrupted is None:
+            return
+        if not interrupted.arrived:
             interrupted.arrived = True
             try:
                 self._write_state()
@@ -206,7 +218,7 @@ class TapVonageReports(TapCommand):
                 self.logger.warning("Interrupted. The state could not be written: %s", error)
             else:
                 self.logger.warning("Interrupted. The state is written; the next run resumes from it")
-            raise interrupted
+        raise interrupted
 
     def _write_state(self) -> int:
         """Write the state. Return its length in bytes, where that is known."""

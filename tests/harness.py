@@ -23,9 +23,9 @@ from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from tap_vonage_reports.__main__ import run as main
 from tap_vonage_reports.api import transport
 from tap_vonage_reports.api.clock import ServerClock
+from tap_vonage_reports.cli import run as main
 from tap_vonage_reports.errors import TapError
 from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.output import signals

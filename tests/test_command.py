@@ -27,7 +27,7 @@ def test_python_dash_m_and_version() -> None:
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
-    code = "import sys, tap_vonage_reports.__main__; print(*sys.modules)"
+    code = "import sys, tap_vonage_reports.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603
     heavy = {
         "duckdb",

@@ -12,8 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
@@ -252,6 +254,294 @@ def test_a_signal_ends_even_a_run_that_is_stuck_in_a_look_up_of_a_name(sandbox: 
     assert EXIT_WITHIN_SECONDS < 2
     assert ended.code == 143
     assert "Interrupted" not in ended.log  # it was still in the look-up
+
+
+WAITS = {
+    "prefetch": "extract/pages/prefetch.py",
+    "rate limit": "api/rate_limit.py",
+    "pause": "api/request_context.py",
+}
+
+
+class SignalInWait:
+    """Sends a signal when the main thread waits at a condition, at an exact instant of `Condition.wait`."""
+
+    def __init__(self, wait: str, instant: str, number: int, checkpoints: int) -> None:
+        """Set up.
+
+        Args:
+            wait: The key in WAITS of the file that waits.
+            instant: "entered" with the lock held, "released", "asleep", or "woken" before the lock is held again.
+            number: The signal.
+            checkpoints: How many STATE messages have to be written before.
+        """
+        self._file, self._instant, self._number = str(PACKAGE / WAITS[wait]), instant, number
+        self._missing = checkpoints
+
+    def __call__(self) -> None:
+        SyncSession.delay_factor = 0.001  # with 0, there is no rate limit
+        when_called("tap_vonage_reports.state.checkpoint.Checkpointer.write", self._count)
+        real = threading.Condition.wait
+
+        def wait(condition: Any, timeout: float | None = None) -> bool:
+            if self._missing <= 0 and self._is_here():
+                self._missing = sys.maxsize  # once
+                return real(condition, self._place(condition, timeout))
+            return real(condition, timeout)
+
+        setattr(threading.Condition, "wait", wait)  # noqa: B010 - for this process
+
+    def _count(self) -> None:
+        self._missing -= 1
+
+    def _is_here(self) -> bool:
+        if threading.current_thread() is not threading.main_thread():
+            return False
+        caller, above = sys._getframe(2), sys._getframe(3)  # noqa: SLF001 - an Event may stand between
+        return self._file in (caller.f_code.co_filename, above.f_code.co_filename)
+
+    def _place(self, condition: Any, timeout: float | None) -> float | None:
+        """Place the signal; return the timeout of the wait."""
+        if self._instant == "entered":
+            signalled(self._number)
+        elif self._instant == "released":
+            release = condition._release_save  # noqa: SLF001
+
+            def released() -> Any:
+                condition._release_save = release  # noqa: SLF001
+                saved = release()
+                signalled(self._number)
+                return saved
+
+            condition._release_save = released  # noqa: SLF001
+        elif self._instant == "woken":
+            acquire = condition._acquire_restore  # noqa: SLF001
+
+            def woken(saved: Any) -> None:
+                condition._acquire_restore = acquire  # noqa: SLF001
+                signalled(self._number)
+                acquire(saved)
+
+            condition._acquire_restore = woken  # noqa: SLF001
+        else:
+            threading.Timer(0.05, signalled, [self._number]).start()
+            return 5
+        return timeout
+
+
+@pytest.mark.parametrize(
+    ("instant", "number"),
+    [
+        ("entered", signal.SIGTERM),
+        ("released", signal.SIGTERM),
+        ("released", signal.SIGINT),
+        ("asleep", signal.SIGINT),
+        ("woken", signal.SIGTERM),
+    ],
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("pages", "pause", 0),
+        ("pages", "prefetch", 2),
+        ("files", "prefetch", 1),
+        ("reports", "rate limit", 2),
+        ("reports", "rate limit", 5),
+        ("reports", "pause", 5),
+    ],
+    ids=lambda place: "-".join(map(str, place)),
+)
+def test_a_signal_inside_a_wait_ends_the_run_with_its_state_written(
+    sandbox: Sandbox, tmp_path: Path, place: tuple[str, str, int], instant: str, number: int
+) -> None:
+    mode, wait, checkpoints = place
+    batches = {"encoding": {"format": "jsonl"}, "storage": {"root": str(tmp_path / "files")}, "batch_size": 30}
+    more = {"fetch_mode": "sync", "batch_config": batches} if mode == "files" else MODES[mode]
+    settings = settings_for(sandbox, **DATES, **more)
+    ended = run_forked(*arguments_for(settings, tmp_path), prepare=[SignalInWait(wait, instant, number, checkpoints)])
+    assert ended.code == 128 + number, ended.log
+    assert "Unexpected" not in ended.log
+    assert "Traceback" not in ended.log
+    assert "Interrupted. The state is written" in ended.log
+    assert len(ended.states) >= checkpoints
+    if checkpoints:
+        assert ended.messages[-1]["type"] == "STATE"
+    second = run_tap(settings, ["amd"], ended.state)
+    assert second.code == 0
+    messages = [*ended.messages, *second.messages]
+    files = [Path(address.removeprefix("file://")) for said in messages for address in said.get("manifest", ())]
+    ids = {*ended.ids("amd"), *second.ids("amd"), *(key for path in files for key in ids_in(path))}
+    assert ids == every_id(sandbox)
+    assert max(sandbox.requests.reports.values(), default=1) == 1
+
+
+def fail_when_closed() -> None:
+    """Get a signal while the run is closed, and fail behind it."""
+
+    def close(_session: SyncSession) -> None:
+        try:
+            signalled(signal.SIGTERM)
+        finally:
+            msg = "cannot release un-acquired lock"
+            raise RuntimeError(msg)
+
+    setattr(SyncSession, "close", close)  # noqa: B010 - for this process
+
+
+def test_a_signal_that_makes_the_cleanup_fail_is_still_the_signal(sandbox: Sandbox, tmp_path: Path) -> None:
+    ended = run_forked(*arguments_for(settings_for(sandbox, **DATES), tmp_path), prepare=[fail_when_closed])
+    assert ended.code == 143
+    assert "Unexpected" not in ended.log
+    assert "The state is written" in ended.log
+    assert run_tap(settings_for(sandbox, **DATES), ["amd"], ended.state).ids("amd") == []
+
+
+@pytest.mark.parametrize("instant", ["entered", "released", "asleep", "woken"])
+def test_ctrl_c_inside_a_wait_ends_a_connection_test(sandbox: Sandbox, tmp_path: Path, instant: str) -> None:
+    arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
+    ended = run_forked(*arguments[:2], "--test", prepare=[SignalInWait("prefetch", instant, signal.SIGINT, 0)])
+    assert ended.code == 130
+    assert "Unexpected" not in ended.log
+    assert "Traceback" not in ended.log
+
+
+def signal_after_post(number: int) -> None:
+    """Get a signal when the first POST is answered, before the tap has seen the report's ID."""
+    real, left = ReportsClient.create_report, [number]
+
+    def create_report(client: ReportsClient, body: dict[str, Any]) -> Any:
+        answer = real(client, body)
+        for _ in range(2 * len(left)):
+            signalled(*left)
+            time.sleep(0.1)  # until the last resort has read it
+        left.clear()
+        return answer
+
+    setattr(ReportsClient, "create_report", create_report)  # noqa: B010 - for this process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_post_is_answered_keeps_the_report(sandbox: Sandbox, tmp_path: Path, number: int) -> None:
+    settings = settings_for(sandbox, **DATES, **MODES["reports"])
+    first = run_forked(*arguments_for(settings, tmp_path), prepare=[partial(signal_after_post, number)])
+    assert first.code == 128 + number
+    assert "Traceback" not in first.log
+    assert first.ids("amd") == []
+    assert len(first.bookmark("amd")["reports"]) == 1
+    second = run_tap(settings, ["amd"], first.state)
+    assert set(second.ids("amd")) == every_id(sandbox)
+    assert sum(sandbox.requests.reports.values()) == 4  # one for each day
+
+
+def test_a_signal_during_a_post_that_fails_is_not_put_off_until_the_next_try(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.faults.on(Fault.CUT, endpoints=["report-create"])
+    settings = settings_for(sandbox, **DATES, **MODES["reports"])
+    prepare = signal_at("api.client.ReportsClient.create_report", signal.SIGTERM)
+    ended = run_forked(*arguments_for(settings, tmp_path), prepare=prepare)
+    assert ended.code == 143
+    assert "The state is written" in ended.log
+    assert "try 2" not in ended.log
+
+
+class Finalized:
+    def __del__(self) -> None:
+        signalled(signal.SIGTERM)
+
+
+def test_a_signal_that_python_discards_ends_the_run_at_its_next_message(sandbox: Sandbox, tmp_path: Path) -> None:
+    arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
+    prepare = partial(when_called, "tap_vonage_reports.state.checkpoint.Checkpointer.write", Finalized)
+    ended = run_forked(*arguments, prepare=[prepare])
+    assert ended.code == 143
+    assert "Traceback" not in ended.log
+    assert "The state is written" in ended.log
+
+
+def test_a_signal_and_a_closed_pipe_never_claim_a_written_state(sandbox: Sandbox, tmp_path: Path) -> None:
+    arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
+    prepare = partial(when_called, "tap_vonage_reports.output.messages._discard_output", partial(signalled, 2))
+    ended = run_forked(*arguments, prepare=[prepare], onto={1: "/dev/full"})
+    assert ended.code == 130
+    assert "The state could not be written" in ended.log
+    assert "The state is written" not in ended.log
+
+
+# Signals before the tap is loaded, and after it has ended
+
+AT_IMPORT = """
+import os, sys
+class Finder:
+    def find_spec(name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Finder)
+"""
+AT_EXIT = "import atexit, os; atexit.register(os.kill, os.getpid(), {number})"
+IN_FINALIZER = """
+import os, sys
+class Finalized:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {number})
+sys.finalized = Finalized()
+"""
+IN_WAIT = """
+import os, threading
+real = threading.Condition.wait
+def wait(self, timeout=None):
+    release = self._release_save
+    def released():
+        saved = release()
+        os.kill(os.getpid(), {number})
+        return saved
+    if threading.current_thread() is threading.main_thread():
+        self._release_save = released
+    return real(self, timeout)
+threading.Condition.wait = wait
+"""
+ENTRY_POINTS = [COMMAND, [str(Path(sysconfig.get_path("scripts"), "tap-vonage-reports"))]]
+
+
+def run_customized(command: list[str], folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command, or `--version`, in a process that runs some code when Python starts."""
+    (folder / "sitecustomize.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(  # noqa: S603 - our own command
+        [*command, *(arguments or ["--version"])],
+        env=environment,
+        text=True,
+        check=False,
+        timeout=600,
+        capture_output=True,
+    )
+
+
+@pytest.mark.parametrize("command", ENTRY_POINTS, ids=["python -m", "script"])
+@pytest.mark.parametrize("module", ["tap_vonage_reports.cli", "singer_sdk", "requests"])
+def test_ctrl_c_while_the_tap_is_loaded_has_no_traceback(command: list[str], tmp_path: Path, module: str) -> None:
+    ended = run_customized(command, tmp_path, AT_IMPORT.format(module=module, number=signal.SIGINT.value))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("mode", ["--plan", "--discover"])
+def test_ctrl_c_inside_a_wait_outside_a_run_has_no_traceback(sandbox: Sandbox, tmp_path: Path, mode: str) -> None:
+    arguments = [*arguments_for(settings_for(sandbox, **DATES), tmp_path), mode]
+    ended = run_customized(COMMAND, tmp_path, IN_WAIT.format(number=signal.SIGINT.value), *arguments)
+    assert ended.returncode == 130
+    assert ended.stdout == ""
+    assert "Unexpected" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ENTRY_POINTS, ids=["python -m", "script"])
+@pytest.mark.parametrize("code", [AT_EXIT, IN_FINALIZER], ids=["at exit", "in a finalizer"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_python_shuts_down_has_no_traceback(
+    command: list[str], tmp_path: Path, code: str, number: signal.Signals
+) -> None:
+    ended = run_customized(command, tmp_path, code.format(number=number.value))
+    assert ended.returncode == -number
+    assert ended.stdout.startswith("tap-vonage-reports v")
+    assert ended.stderr == ""
 
 
 # Standard output and standard error

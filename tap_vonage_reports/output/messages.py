@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import SingerMessageType
 
-from tap_vonage_reports.errors import BrokenPipeToTargetError, OutputError
+from tap_vonage_reports.errors import BrokenPipeToTargetError, OutputError, TapError
 from tap_vonage_reports.output.signals import Interrupted, install_handlers
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class MessageWriter(MsgSpecWriter):
         self.state_bytes = 0
         self._buffer = bytearray()
         self._deferring = False
+        self._lost: TapError | None = None
         self.interrupted: Interrupted | None = None
         """The signal that has come; None while none has."""
 
@@ -78,15 +79,21 @@ class MessageWriter(MsgSpecWriter):
             self._send()
 
     def send(self, lines: bytes | bytearray) -> None:
-        """Write whole lines to standard output.
+        """Write whole lines to standard output. Once that has failed, every further call fails, too.
 
         Raises:
             BrokenPipeToTargetError: The target has closed the pipe.
             OutputError: Standard output cannot be written.
         """
-        with output_errors():
-            sys.stdout.buffer.write(lines)
-            sys.stdout.buffer.flush()
+        if self._lost:
+            raise self._lost
+        try:
+            with output_errors():
+                sys.stdout.buffer.write(lines)
+                sys.stdout.buffer.flush()
+        except TapError as error:
+            self._lost = error
+            raise
 
     def _send(self) -> None:
         if self._buffer:
@@ -103,9 +110,18 @@ class MessageWriter(MsgSpecWriter):
         outer, self._deferring = self._deferring, True
         try:
             yield
-        finally:
+        except GeneratorExit:
             self._deferring = outer
-        if self.interrupted and not self.interrupted.arrived and not outer:
+            raise
+        except BaseException:
+            self._deferring = outer
+            self._raise_deferred()  # a failed request is retried, and nothing else would end the wait before that
+            raise
+        self._deferring = outer
+        self._raise_deferred()
+
+    def _raise_deferred(self) -> None:
+        if self.interrupted and not self.interrupted.arrived and not self._deferring:
             raise self.interrupted
 
     def interrupt(self, signum: int, _frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -55,12 +56,20 @@ def install_handlers(handler: Callable[[int, FrameType | None], None]) -> Genera
     with sender:
         previous_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         previous_handlers = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
+        previous_hook, sys.unraisablehook = sys.unraisablehook, _hide_interrupted
         try:
             yield
         finally:
+            sys.unraisablehook = previous_hook
             for signum, previous in previous_handlers.items():
                 signal.signal(signum, previous)
             signal.set_wakeup_fd(previous_descriptor)
+
+
+def _hide_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
+    """Print no traceback of a signal that arrived while Python finalized an object."""
+    if not isinstance(unraisable.exc_value, Interrupted):
+        sys.__unraisablehook__(unraisable)
 
 
 def _exit_after_signal(receiver: socket.socket) -> None:
@@ -68,9 +77,9 @@ def _exit_after_signal(receiver: socket.socket) -> None:
     with receiver:
         while (received := receiver.recv(1)) and received[0] not in STOP_SIGNALS:
             """Another signal, which has a handler of its own."""
-    if received:
-        time.sleep(EXIT_WITHIN_SECONDS)
-        os._exit(128 + received[0])
+        if received:
+            time.sleep(EXIT_WITHIN_SECONDS)  # with the socket open, or Python would log that a further signal fails
+            os._exit(128 + received[0])
 
 
 def without_handlers(call: Callable[[], object]) -> None:

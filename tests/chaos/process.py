@@ -150,7 +150,7 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str, full: b
     if full:
         resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM_ON_DISK, ROOM_ON_DISK))
     _adapt(sent)
-    from tap_vonage_reports.__main__ import run  # noqa: PLC0415 - after standard output is what it should be
+    from tap_vonage_reports.cli import run  # noqa: PLC0415 - after standard output is what it should be
 
     sys.exit(run(arguments))
 
