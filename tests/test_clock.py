@@ -284,12 +284,3 @@ def test_the_time_zone_of_the_machine_changes_no_byte(
     assert outputs[0].bookmark("amd") == outputs[1].bookmark("amd") == outputs[2].bookmark("amd")
     assert asked[0] == asked[1] == asked[2]
     assert asked[0][0][0] == format_query_time(datetime(2026, 11, 17, 5, tzinfo=timezone.utc))
-
-
-def test_a_clock_is_this_machines_until_an_answer_tells_the_time() -> None:
-    clock = ServerClock()
-    assert not clock.known
-    clock.learn(None)
-    assert not clock.known
-    clock.learn("Fri, 20 Nov 2026 12:00:00 GMT")
-    assert clock.known

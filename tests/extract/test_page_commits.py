@@ -231,10 +231,10 @@ def test_a_window_is_shortened_once_and_not_into_nothing() -> None:
     with pytest.raises(WindowInFutureError):
         list(iter_pages(api, sync.query, DAY))
     assert len(api.ends) == 2
-    api = LateApi(12, timedelta(minutes=6))
-    [page] = iter_pages(api, sync.query, hours(11.95, 12))
+    other: Any = LateApi(12, timedelta(minutes=6))
+    [page] = iter_pages(other, sync.query, hours(11.95, 12))
     assert (page.records, page.is_last, page.window) == ([], True, hours(11.95, 11.95))
-    assert len(api.ends) == 1
+    assert len(other.ends) == 1
 
 
 # Lookups by id

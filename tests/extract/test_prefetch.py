@@ -225,16 +225,3 @@ def test_a_spool_gives_back_what_was_put_in_and_the_file_with_it() -> None:
     spool.append("more")
     assert [spool.popleft() for _ in range(len(spool))] == [*items[10:], "more"]
     assert len(spool) == 0
-
-
-def test_workers_end_when_the_prefetcher_is_closed(make: Callable[[int], Prefetcher[Any]]) -> None:
-    before = set(threading.enumerate())
-    ahead = make(3)
-    ahead.add("group", [work("a"), work("b"), work("c")])
-    assert list(ahead.consume("group", nothing)) == ["a", "b", "c"]
-    workers = set(threading.enumerate()) - before
-    assert workers
-    ahead.close()
-    for worker in workers:
-        worker.join(PATIENCE)
-    assert not any(worker.is_alive() for worker in workers)

@@ -101,8 +101,9 @@ def test_a_finished_report_is_downloaded_even_if_it_announces_no_count_or_no_row
 def test_only_a_report_that_announces_zero_rows_needs_no_file() -> None:
     transition = meaning(job_of(), request_status="SUCCESS", items_count=0)
     assert transition == Transition(Action.DOWNLOAD, ReportStatus.SUCCESS, row_count=0)
-    for body in ({}, {"items_count": 1}, {"items_count": 0.5}, {"items_count": 1, "_links": None}):
-        transition = meaning(job_of(), request_status="SUCCESS", **body)
+    bodies: list[dict[str, Any]] = [{}, {"items_count": 1}, {"items_count": 0.5}, {"items_count": 1, "_links": None}]
+    for body in bodies:
+        transition = meaning(job_of(), 0, request_status="SUCCESS", **body)
         assert (transition.action, transition.reason) == (Action.REQUEST_AGAIN, "report finished without a file")
 
 

@@ -510,13 +510,3 @@ def test_what_a_later_start_leaves_unread_is_read_when_the_start_moves_back() ->
     # Of the first run's rows those since hour 28 were not final, and the second has read those since hour 60 again.
     pages = open_sync(state, 111, **dated(start_date=0), lookback_hours=0).pages().windows
     assert set(range(28, 60)) <= set(hours_of(pages))
-
-
-@pytest.mark.parametrize(("days", "is_by_reports"), [(30, True), (1, False)])
-def test_rows_of_pages_behind_a_resumed_report_count_as_read_when_that_was_requested(
-    days: int, *, is_by_reports: bool
-) -> None:
-    opened = open_sync({"context": {"account_id": ACCOUNT}}, 24 * days, fetch_mode="auto", **dated(start_date=0))
-    assert bool(opened.reports().windows) == is_by_reports
-    opened.sync.read_at = at(7)
-    assert opened.pages().read_at == (at(7) if is_by_reports else at(24 * days))
