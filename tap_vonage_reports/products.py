@@ -83,8 +83,8 @@ class Product:
         retention: How long the API keeps records.
         aliases: Field names that the API has also used, mapped to the names in the schema.
         selected: True if the stream is selected by default.
-        final: Finality rule by direction. Empty if no rule is known, or if the lookback is for late rows: IDs of rows
-            that are not listed yet cannot be tracked.
+        final: Finality rule by direction (`""` for a product without directions). Empty if no rule is known, or if the
+            lookback is for late rows: IDs of rows that are not listed yet cannot be tracked.
         unsure: What is not confirmed about this product, in sentences for users.
     """
 

@@ -14,7 +14,7 @@ SETUP = Setup.read()
 
 
 @dag(
-    schedule="15 3 * * *",  # once a day: more often reads the look-back more often, and rows are billed
+    schedule="15 3 * * *",  # once a day: more often reads the lookback more often, and rows are billed
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,  # the state knows what is missing; a day that was left out needs no run of its own
     max_active_runs=1,  # two loads of an account at once would read, and pay for, the same rows

@@ -41,7 +41,7 @@ def account_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 @dg.schedule(job=load, cron_schedule="15 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
 def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    """Loads every account once a day: more often reads the look-back more often, and rows are billed."""
+    """Loads every account once a day: more often reads the lookback more often, and rows are billed."""
     day = context.scheduled_execution_time.date()
     known = context.instance.get_dynamic_partitions("vonage_accounts")
     return [dg.RunRequest(run_key=f"{day}/{account}", partition_key=account) for account in known]

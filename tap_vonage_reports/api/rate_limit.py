@@ -1,7 +1,7 @@
-"""Client-side rate limit over all threads, in which the most urgent request goes first.
+"""Client-side rate limiter shared by all threads; the most urgent request goes first.
 
-First come, first served would give most requests to the windows behind the one that is being emitted. They would run
-far ahead of it, and a kill would have to fetch their pages again.
+First come, first served would give most requests to windows behind the one that is being emitted. Those windows would
+run far ahead, and after a kill the next run would fetch their pages again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Retry policy: which requests are tried again, how often, and after what wait."""
+"""Retry policy: how many times a failed request is retried, and how long to wait before each retry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: handlers that end the process in time, even if its main thread is stuck."""
+"""SIGINT and SIGTERM: handlers, and a watchdog that ends the process in time even if the main thread is stuck."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The planner: which windows each partition reads, by pages or by reports. Pure: it changes no state.
 
-A run and `--plan` use the same planner. Per partition it takes [start, end), subtracts what is covered, and adds the
-lookback.
+A run and `--plan` use the same planner. Per partition it takes [start, end) minus the covered time; the lookback was
+removed from that coverage beforehand. Where `status_refresh: ids` applies, part of the lookback becomes lookups by id.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from tap_vonage_reports.config.schema import ASYNC, SYNC
 from tap_vonage_reports.intervals import (
     TimeWindow,
     between,
@@ -231,7 +232,7 @@ class Planner:
         missing = self.missing(scope)
         if page := _resumable_page(scope, missing):
             missing -= to_intervals([page.window])
-        kept = list(_resumable_reports(scope, missing)) if mode != "sync" else []
+        kept = list(_resumable_reports(scope, missing)) if mode != SYNC else []
         kept_windows = [report.window for report in kept]
         # A report that was requested is read although little else is left.
         by_report = async_intervals(missing, mode, settings.backfill, scope.until) | to_intervals(kept_windows)
@@ -252,7 +253,7 @@ class Planner:
             scope: The partition, whose reports are planned or read.
             max_length: How long a window may be.
         """
-        is_async = self._settings.mode_of(scope.partition.product) == "async"
+        is_async = self._settings.mode_of(scope.partition.product) == ASYNC
         until = scope.until if is_async else self._dates.end()  # later than when the run was planned
         read_at = scope.read_at if scope.report_windows else self._dates.now()
         missing = self._missing(scope, until)

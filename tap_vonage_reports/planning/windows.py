@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from tap_vonage_reports.config.schema import ASYNC, SYNC
 from tap_vonage_reports.intervals import (
     EMPTY,
     TimeWindow,
@@ -66,9 +67,9 @@ def async_intervals(missing: TimeSet, mode: str, backfill: timedelta, end: datet
         backfill: In ``auto``, a range longer than this is long.
         end: The end of what can be read.
     """
-    if mode == "sync":
+    if mode == SYNC:
         return EMPTY
-    if mode == "async":
+    if mode == ASYNC:
         return missing
     return missing & before(end - ALWAYS_SYNC) if duration(missing) > backfill else EMPTY
 

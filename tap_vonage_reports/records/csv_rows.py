@@ -1,7 +1,8 @@
 """The CSV dialect of report files: the header check, and rows as columns of cells.
 
 Real files are UTF-8 without a byte order mark, with commas, LF and every cell in double quotes; a missing value is an
-empty cell [confirmed]. This module reads every other dialect that Python's CSV reader accepts, at half the speed.
+empty cell [confirmed]. This module reads that dialect and every other one that Python's CSV reader accepts;
+`arrow_csv` reads only the real one, at twice the speed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The format of one partition's Singer state: its keys, how they are read, and how they are written.
 
-State of other shapes is read without loss: time that is not known to be covered is read again. State that looks
-damaged is rejected.
+Reading accepts the state of every earlier release; time that the state does not clearly mark as covered is refetched.
+Damaged state is rejected.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ JITTER_SECONDS = 0.1
 ANSWER_SECONDS = 5
 SHORTEST_DATUM = 6
 READ_LATE = ("read", "delivered")
-"""A message may be read any time after its delivery, no bound is stated [likely]: later than any look-back, too."""
+"""A message may be read any time after its delivery, no bound is stated [likely]: later than any lookback, too."""
 PERSONAL = frozenset(
     name for product in PRODUCTS.values() for name, spec in product.schema["properties"].items() if "personal" in spec
 )

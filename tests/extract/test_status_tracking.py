@@ -1,4 +1,4 @@
-"""Status refresh by id: what is not final is looked up again, and nothing is staler than with the look-back."""
+"""Status refresh by id: what is not final is looked up again, and nothing is staler than with the lookback."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def runs(sandbox: Sandbox, table: Table, count: int, *, hours: float, **settings
 
 
 def assert_fresh(sandbox: Sandbox, table: Table, streams: tuple[str, ...] = STREAMS) -> None:
-    """All rows are there, and those that are younger than the look-back are as the API has them now."""
+    """All rows are there, and those that are younger than the lookback are as the API has them now."""
     now = sandbox.clock.now()
     rows = [
         (stream, row)

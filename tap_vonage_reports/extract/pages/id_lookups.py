@@ -1,4 +1,4 @@
-"""Lookups of tracked rows by their ids, and what becomes of them in the bookmark."""
+"""Lookups by id: fetch tracked rows (`status_refresh: ids`), and stop tracking those that have become final."""
 
 from __future__ import annotations
 

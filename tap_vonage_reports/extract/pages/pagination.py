@@ -1,8 +1,8 @@
 """Cursor paging: the pages of one window, by `cursor` and `iv`.
 
-Each request is built from the original parameters plus `cursor` and `iv` of the last answer. The links of an answer
-are only a source for these two where the body lacks them: real ones have lost `date_start` and `date_end`
-[confirmed], and their host is never contacted.
+Each request is built from the original parameters plus `cursor` and `iv` of the last answer. An answer's next link is
+used only to read these two where the body lacks them: real links have lacked `date_start` and `date_end` [confirmed].
+A link's host is never contacted.
 """
 
 from __future__ import annotations
