@@ -247,7 +247,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         secret=True,
         title="Salt for personal data",
         description=(
-            "Secret hashed with each value. Required by personal_data hash. Keep it: another salt gives other hashes."
+            "Secret hashed with each value, at least 16 characters. Required by personal_data hash. "
+            "Keep it: another salt gives other hashes."
         ),
     ),
     th.Property(

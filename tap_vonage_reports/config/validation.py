@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.products import Product
 
+MIN_SALT_CHARACTERS = 16
+"""Characters of a salt: 64 bits if they are hexadecimal digits."""
+SALT_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 
 
@@ -142,11 +146,7 @@ def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
     yield from _date_problems(values)
     yield from _url_problems(values["api_url"])
     yield from _batch_problems(values)
-    if values["personal_data"] == HASH and not values.get("personal_data_salt", "").strip():
-        yield (
-            "The setting personal_data_salt is missing. Without a salt, hashed phone numbers can be guessed. "
-            "Set it to a long random text and keep it: another salt gives other hashes."
-        )
+    yield from _salt_problems(values)
     for stream, options in values.get("stream_options", {}).items():
         if stream not in PRODUCTS:
             yield (
@@ -156,6 +156,20 @@ def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
         else:
             mode = options.get("fetch_mode") or values["fetch_mode"]
             yield from _filter_problems(PRODUCTS[stream], options.get("filters") or {}, mode)
+
+
+def _salt_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    salt, hint = values.get("personal_data_salt", "").strip(), f"Generate one with {SALT_COMMAND} and keep it"
+    if values["personal_data"] == HASH and not salt:
+        yield (
+            "The setting personal_data_salt is missing. Without a salt, hashed phone numbers can be guessed. "
+            f"{hint}: another salt gives other hashes."
+        )
+    elif "personal_data_salt" in values and len(salt) < MIN_SALT_CHARACTERS:
+        yield (
+            f"The setting personal_data_salt must have at least {MIN_SALT_CHARACTERS} characters besides spaces at its "
+            f"ends. A shorter salt can be guessed. {hint}: another salt gives other hashes."
+        )
 
 
 def _character_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -86,6 +86,16 @@ def test_hash_requires_a_salt(salt: dict[str, Any]) -> None:
     assert "personal_data_salt is missing" in problem
 
 
+@pytest.mark.parametrize("mode", ["hash", "keep"])
+@pytest.mark.parametrize("salt", ["a", "x" * 15, " " * 9 + "x" * 15])
+def test_a_salt_that_can_be_guessed_is_refused(mode: str, salt: str) -> None:
+    (problem,) = problems(personal_data=mode, personal_data_salt=salt)
+    assert "The setting personal_data_salt must have at least 16 characters" in problem
+    assert "secrets.token_urlsafe(32)" in problem
+    assert salt == "a" or salt not in problem
+    assert not problems(personal_data=mode, personal_data_salt=salt.strip() + "x" * 15)
+
+
 def test_missing_nested_setting_is_named_with_its_path() -> None:
     assert set(problems(batch_config={"encoding": {}})) == {
         "The setting batch_config.storage is missing. Set it.",
