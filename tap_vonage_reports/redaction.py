@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REDACTED = "[redacted]"
 MAX_DIGITS_IN_LOG = 4
 """Digits that a logged name may have. A phone number has more."""
+_PLAIN_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 class RedactingFormatter(logging.Formatter):
@@ -100,6 +101,14 @@ def safe_for_log(text: object, max_characters: int = 80) -> str:
     if not isinstance(text, str) or sum(character.isdigit() for character in text) > MAX_DIGITS_IN_LOG:
         return ""
     return "".join(character for character in text if character.isprintable())[:max_characters]
+
+
+def is_plain_name(name: str) -> bool:
+    """Return True if a name looks like that of a column: letters, digits and underscores, with at most four digits.
+
+    Phone numbers, e-mail addresses and sentences do not.
+    """
+    return _PLAIN_NAME.fullmatch(name) is not None and sum(map(str.isdigit, name)) <= MAX_DIGITS_IN_LOG
 
 
 def basic_token(key: str, secret: str) -> str:

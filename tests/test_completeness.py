@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from decimal import Decimal
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 
 from tap_vonage_reports.products import PRODUCTS, Product
-from tap_vonage_reports.sandbox import Sandbox, Within
+from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.harness import run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -119,6 +120,39 @@ def test_unknown_columns_and_misfits_arrive_in_extra(make_sandbox: Callable[...,
     assert any(record["_extra"] for record in output.records["sms"])
     warned = [line for line in output.log.splitlines() if "_extra" in line]
     assert len(warned) == len(set(warned)) > 0
+
+
+@pytest.mark.parametrize("mode", ["keep", "hash", "drop"])
+def test_the_same_row_gives_the_same_record_by_pages_and_by_reports(
+    make_sandbox: Callable[..., Sandbox], mode: str
+) -> None:
+    faults = ["no-changes", "extra-columns", "odd-columns"]
+    sandbox = make_sandbox(rows={"*": Within(9, START, END)}, faults=faults)
+    sandbox.faults.on(Fault.UNFIT_VALUES, every=2)
+    settings = settings_for(sandbox, **DATES, personal_data=mode, personal_data_salt="a long and random text")
+    by_pages, by_reports = (
+        sorted(
+            line.partition(b',"time_extracted"')[0]
+            for line in run_tap({**settings, "fetch_mode": path}).lines
+            if b'"RECORD"' in line[:20]
+        )
+        for path in ("sync", "async")
+    )
+    assert len(by_pages) > 18 * 9
+    assert by_pages == by_reports
+
+
+def test_both_forms_of_a_reports_parameters_give_the_same_records(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"reports_usage": Within(30, START, END)}, faults=["no-changes"])
+
+    def records(path: str) -> list[dict[str, Any]]:
+        output = run_tap(settings_for(sandbox, **DATES, fetch_mode=path), ["reports_usage"])
+        return sorted(output.records["reports_usage"], key=itemgetter("id"))
+
+    expected = records("sync")
+    assert all(row["request_params"]["account_id"] and row["is_charged"] is not None for row in expected)
+    with sandbox.faults.during(Fault.PARAMS_AS_TEXT):
+        assert records("sync") == records("async") == expected
 
 
 def test_columns_may_move_and_be_missing(make_sandbox: Callable[..., Sandbox]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from tap_vonage_reports.errors import RetriableApiError
-from tap_vonage_reports.exact_json import read_json
-from tap_vonage_reports.redaction import safe_for_log
+from tap_vonage_reports.exact_json import TooManyValuesError, read_json
+from tap_vonage_reports.redaction import is_plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,11 @@ def read_answer(body: bytearray) -> dict[str, Any]:
     Raises:
         RetriableApiError: The body is not a JSON object, or breaks the limits of `exact_json.read_json`.
     """
-    answer = _read_object(body)
+    try:
+        answer = _read_object(body)
+    except TooManyValuesError as error:
+        msg = f"The API sent a body of {error}"
+        raise RetriableApiError(msg) from None
     if answer is None:
         msg = "The API answered HTTP 200 with a body that is not a JSON object"
         raise RetriableApiError(msg)
@@ -52,7 +57,9 @@ def read_answer(body: bytearray) -> dict[str, Any]:
 
 def read_problem(body: bytearray) -> dict[str, Any]:
     """Read the body of an error as a problem (RFC 7807); empty for anything else, such as a gateway's HTML page."""
-    return _read_object(body) or {}
+    with suppress(TooManyValuesError):
+        return _read_object(body) or {}
+    return {}
 
 
 def invalid_parameters(problem: Mapping[str, Any]) -> list[str]:
@@ -60,8 +67,8 @@ def invalid_parameters(problem: Mapping[str, Any]) -> list[str]:
     listed = problem.get("invalid_parameters")
     if not isinstance(listed, list):
         return []
-    names = (safe_for_log(item.get("name")) for item in listed if isinstance(item, dict))
-    return [name for name in names if name]
+    names = (item.get("name") for item in listed if isinstance(item, dict))
+    return [name for name in names if isinstance(name, str) and is_plain_name(name)]
 
 
 def check_records(body: Mapping[str, Any]) -> None:
@@ -117,6 +124,8 @@ def is_id(value: object) -> TypeGuard[str]:
 def _read_object(body: bytearray) -> dict[str, Any] | None:
     try:
         value = read_json(body)
+    except TooManyValuesError:
+        raise
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

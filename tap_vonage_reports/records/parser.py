@@ -17,7 +17,8 @@ import msgspec
 from msgspec.structs import asdict
 
 from tap_vonage_reports.errors import RecordError
-from tap_vonage_reports.exact_json import read_json
+from tap_vonage_reports.records.cell_text import cell_text, extra_text
+from tap_vonage_reports.records.parameters import read_object
 from tap_vonage_reports.timestamps import normalize_timestamp, normalize_timestamps
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class RecordParser:
 
         Returns:
             One record for each row, with all fields in the order of the schema. Unknown fields and values that do not
-            fit their type are in `_extra`, which is None if there are none.
+            fit their type are in `_extra`, as the text that a CSV cell would hold. It is None if there are none.
 
         Raises:
             RecordError: A row has no ``id``.
@@ -143,7 +144,7 @@ class RecordParser:
 
     def _records(self, raw: dict[str, Sequence[Any]], count: int, *, only_texts: bool) -> list[dict[str, Any]]:
         """Build records from columns by field name, known and unknown ones, in any order."""
-        extras: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+        extras: defaultdict[int, dict[str, str]] = defaultdict(dict)
         for name in sorted(raw.keys() - self._known):
             self._apply_alias(raw, name, extras)
         nothing = [None] * count
@@ -169,7 +170,7 @@ class RecordParser:
             columns[name] = [None if value is None else transform(value) for value in columns[name]]
         return list(map(asdict, starmap(self._row, zip(*columns.values(), strict=True))))
 
-    def _apply_alias(self, raw: dict[str, Sequence[Any]], name: str, extras: Mapping[int, dict[str, Any]]) -> None:
+    def _apply_alias(self, raw: dict[str, Sequence[Any]], name: str, extras: Mapping[int, dict[str, str]]) -> None:
         """Move the values of an unknown column to the field that has this alias, or to `_extra`."""
         values = raw.pop(name)
         known_as = self._aliases.get(name)
@@ -179,8 +180,8 @@ class RecordParser:
             raw[known_as] = [alias_value if _is_empty(value) else value for value, alias_value in pairs]
             values = [None if _is_empty(value) else alias_value for value, alias_value in pairs]
         for row, value in enumerate(values):
-            if not _is_empty(value):
-                extras[row][name] = value
+            if text := cell_text(value):
+                extras[row][name] = extra_text(text)
                 self._report(name, "is unknown")
 
     def _convert_column(
@@ -188,7 +189,7 @@ class RecordParser:
         name: str,
         field: ColumnConverter,
         raw: Sequence[Any],
-        extras: Mapping[int, dict[str, Any]],
+        extras: Mapping[int, dict[str, str]],
         *,
         only_texts: bool,
     ) -> Sequence[Any]:
@@ -196,11 +197,12 @@ class RecordParser:
         if only_texts or _are_texts(raw):
             with suppress(ValueError):  # some do not fit: find them one by one
                 return field.convert_texts(raw)
-        values = [None if _is_empty(value) else field.convert(value) for value in raw]
+        texts = [cell_text(value) for value in raw]
+        values = [field.convert(text) if text else None for text in texts]
         for row, value in enumerate(values):
-            if value is _MISFIT:
+            if value is _MISFIT or (name == KEY_FIELD and isinstance(raw[row], (dict, list))):
                 values[row] = None
-                extras[row][name] = raw[row]
+                extras[row][name] = extra_text(texts[row] or "")
                 self._report(name, "has a value that does not fit its type")
         return values
 
@@ -220,7 +222,7 @@ class ColumnConverter:
     """A converter for the values of one field.
 
     Attributes:
-        convert: Converts one value that is not empty. Returns `_MISFIT` if it does not fit the type.
+        convert: Converts one text that is not empty. Returns `_MISFIT` if it does not fit the type.
         convert_texts: Converts many texts, faster. None and empty texts become None. Raises ValueError if one does not
             fit the type, or if there is no faster way.
     """
@@ -274,35 +276,28 @@ def _objects(_texts: Sequence[str | None]) -> Sequence[Any]:
     raise ValueError
 
 
-def _to_string(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, (int, Decimal)) else _MISFIT
+def _to_string(text: str) -> Any:  # noqa: ANN401 - any value of a record, or _MISFIT
+    return text
 
 
-def _to_time(value: Any) -> Any:  # noqa: ANN401
-    return (isinstance(value, str) and normalize_timestamp(value)) or _MISFIT
+def _to_time(text: str) -> Any:  # noqa: ANN401
+    return normalize_timestamp(text) or _MISFIT
 
 
-def _to_integer(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, str) and _INTEGER.fullmatch(value):
-        return int(value)
-    number = _to_number(value)
+def _to_integer(text: str) -> Any:  # noqa: ANN401
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    number = _to_number(text)
     if number is _MISFIT:
         return _MISFIT
     whole = int(number)
     return whole if whole == number and abs(whole) <= MAX_INTEGER else _MISFIT
 
 
-def _to_number(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, bool):
-        return _MISFIT
-    text = value if isinstance(value, str) else str(value)
+def _to_number(text: str) -> Any:  # noqa: ANN401
     if not _DECIMAL.fullmatch(text):
         return _MISFIT
-    number = value if isinstance(value, Decimal) else Decimal(text)
+    number = Decimal(text)
     try:
         number.quantize(_LAST_PLACE, context=_exact)
     except (Inexact, InvalidOperation):
@@ -310,21 +305,16 @@ def _to_number(value: Any) -> Any:  # noqa: ANN401
     return number
 
 
-def _to_boolean(value: Any) -> Any:  # noqa: ANN401
-    return value if isinstance(value, bool) else _BOOLEANS.get(str(value).lower(), _MISFIT)
+def _to_boolean(text: str) -> Any:  # noqa: ANN401
+    return _BOOLEANS.get(text.lower(), _MISFIT)
 
 
-def _to_object(value: Any) -> Any:  # noqa: ANN401
-    """Return an object with its keys sorted. In a CSV cell it is probably JSON text [unknown]."""
-    if isinstance(value, str):
-        try:
-            value = read_json(value)
-        except ValueError:
-            return _MISFIT
-    return dict(sorted(value.items())) if isinstance(value, dict) else _MISFIT
+def _to_object(text: str) -> Any:  # noqa: ANN401
+    found = read_object(text)
+    return _MISFIT if found is None else found
 
 
-_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+_CONVERTERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "string": _to_string,
     "date-time": _to_time,
     "integer": _to_integer,
@@ -332,7 +322,7 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "boolean": _to_boolean,
     "object": _to_object,
 }
-_BULK_CONVERTERS: Final[Mapping[Callable[[Any], Any], Callable[[Sequence[str | None]], Sequence[Any]]]] = {
+_BULK_CONVERTERS: Final[Mapping[Callable[[str], Any], Callable[[Sequence[str | None]], Sequence[Any]]]] = {
     _to_string: _strings,
     _to_time: normalize_timestamps,
     _to_object: _objects,

@@ -6,8 +6,11 @@ window selects on, so that a client can be asked for every row in spite of them.
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import Raw
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox.catalogue import REDACTED_FIELDS
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.sandbox.rows import Row
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 KEPT = 2
 """How many of each three columns stay where columns are missing."""
 
@@ -56,6 +61,33 @@ def _extra_columns(row: Row, _stream: str, _direction: str, _value: str | float,
     return {"carrier_fee": "0.00120000", **row, "rcs_agent": None, "surcharges": [{"kind": "tax", "rate": 19}]}
 
 
+def _odd_columns(row: Row, _stream: str, _direction: str, value: str | float, /) -> Row:
+    odd: Row = {
+        "attempt_count": 7,
+        "is_premium": True,
+        "fee_parts": Raw(b'[1, 2.50, {"tax": 1E-8}]'),
+        "fee_rate": Raw(b"1.0E+2"),
+        "no_list": [],
+    }
+    return {**row, **odd, str(value): "1"}
+
+
+def _params_as_text(row: Row, _stream: str, _direction: str, _value: str | float, /) -> Row:
+    params = row.get("request_params")
+    if not isinstance(params, dict):
+        return row
+    pairs = [f"{name}: '{text}'" for name, text in params.items() if not name.startswith("date_")]
+    dates = [f"{name}'{_java_date(text)}'," for name, text in params.items() if name.startswith("date_")]
+    text = f"{{{', '.join(pairs)}{''.join(dates)}}}"
+    return row | {"request_params": text, "is_charged": row["is_charged"].lower()}
+
+
+def _java_date(text: str) -> str:
+    """A timestamp as Java writes a date: ``Thu Oct 07 00:00:00 UTC 2021``."""
+    at = datetime.fromisoformat(text)
+    return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at:%d %H:%M:%S} UTC {at.year}"
+
+
 def _moved_columns(row: Row, _stream: str, _direction: str, _value: str | float, /) -> Row:
     return dict(sorted(row.items(), reverse=True))
 
@@ -79,7 +111,9 @@ ALTERATIONS: Mapping[Fault, Callable[[Row, str, str, Any], Row]] = {
     Fault.REDACTED: _redacted,
     Fault.UNFIT_VALUES: _unfit_values,
     Fault.MISSING_COLUMNS: _missing_columns,
+    Fault.PARAMS_AS_TEXT: _params_as_text,
     Fault.EXTRA_COLUMNS: _extra_columns,
+    Fault.ODD_COLUMNS: _odd_columns,
     Fault.MOVED_COLUMNS: _moved_columns,
 }
 """What each fault does to a row, in the order in which they are done."""

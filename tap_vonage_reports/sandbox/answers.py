@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import TYPE_CHECKING, Protocol
 
 from starlette.responses import Response
@@ -20,6 +21,11 @@ GATEWAY_PAGE = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"
     b"<body>\r\n<center><h1>502 Bad Gateway</h1></center>\r\n</body>\r\n</html>\r\n"
 )
+
+
+def json_bomb(count: int) -> bytes:
+    """A page of empty lists in place of rows, compressed by gzip; `count` of them."""
+    return gzip.compress(b'{"request_status":"SUCCESS","records":[' + b"[]," * count + b"[]]}", 9, mtime=0)
 
 
 class Cutter(Protocol):

@@ -19,7 +19,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tap_vonage_reports.sandbox import problems
-from tap_vonage_reports.sandbox.answers import GATEWAY_PAGE, CutAnswer, Cutter, FileAnswer, HalfAnswer, SlowAnswer
+from tap_vonage_reports.sandbox.answers import (
+    GATEWAY_PAGE,
+    CutAnswer,
+    Cutter,
+    FileAnswer,
+    HalfAnswer,
+    SlowAnswer,
+    json_bomb,
+)
 from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
 from tap_vonage_reports.sandbox.exchange import Exchange, Options
 from tap_vonage_reports.sandbox.faults import Fault, Faults
@@ -196,8 +204,11 @@ class Api:
         ):
             if exchange.strike(fault):
                 exchange.rows = 0
-                kept = {name: answer.headers[name] for name in ("Date", "X-Request-Id")}
-                return Response(content, 200, kept, media_type=media_type)
+                return Response(content, 200, _kept_headers(answer), media_type=media_type)
+        if bomb := exchange.strike(Fault.JSON_BOMB):
+            exchange.rows = 0
+            headers = {**_kept_headers(answer), "Content-Encoding": "gzip"}
+            return Response(json_bomb(int(float(bomb.value))), 200, headers, media_type="application/json")
         slow = None if isinstance(answer, FileAnswer) else exchange.strike(Fault.SLOW_BODY)
         return SlowAnswer(answer, float(slow.value)) if slow else answer
 
@@ -476,6 +487,11 @@ class Api:
             "lines": lines,
         }
         return Response(msgspec.json.encode(body), 200, media_type="application/json")
+
+
+def _kept_headers(answer: Response) -> dict[str, str]:
+    """The headers that an answer keeps when its body is replaced."""
+    return {name: answer.headers[name] for name in ("Date", "X-Request-Id")}
 
 
 def _written(at: datetime) -> str:

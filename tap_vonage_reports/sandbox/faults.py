@@ -58,6 +58,7 @@ class Fault(str, Enum):
     NOT_JSON = "not-json"
     JSON_CUT = "json-cut"
     EMPTY_BODY = "empty-body"
+    JSON_BOMB = "json-bomb"
     SLOW_BODY = "slow-body"
     REDIRECT = "redirect"
 
@@ -96,6 +97,8 @@ class Fault(str, Enum):
     EXTRA_COLUMNS = "extra-columns"
     MOVED_COLUMNS = "moved-columns"
     MISSING_COLUMNS = "missing-columns"
+    ODD_COLUMNS = "odd-columns"
+    PARAMS_AS_TEXT = "params-as-text"
     UNFIT_VALUES = "unfit-values"
     REDACTED = "redacted"
 
@@ -143,6 +146,7 @@ ABOUT: Mapping[Fault, About] = {
     Fault.NOT_JSON: About("200 with a gateway's page for a body"),
     Fault.JSON_CUT: About("200 with half of the JSON, and a Content-Length that fits the half"),
     Fault.EMPTY_BODY: About("200 with an empty body"),
+    Fault.JSON_BOMB: About("200 with a page of empty lists, compressed; the value is how many", 10_000_000),
     Fault.SLOW_BODY: About("the body drips in eight pieces; the value is the pause between two in seconds", 0.25),
     Fault.REDIRECT: About("302 to another host", ELSEWHERE),
     Fault.REPORT_TRUNCATED: About(
@@ -187,6 +191,12 @@ ABOUT: Mapping[Fault, About] = {
     Fault.EXTRA_COLUMNS: About("rows have columns that no document names"),
     Fault.MOVED_COLUMNS: About("columns come in another order"),
     Fault.MISSING_COLUMNS: About("one column in three is missing"),
+    Fault.ODD_COLUMNS: About(
+        "each row has columns of every JSON type, and one more that is named like a phone number", "447700900123"
+    ),
+    Fault.PARAMS_AS_TEXT: About(
+        "request_params of REPORTS-USAGE is text that is not JSON, and is_charged is lower case (seen in production)"
+    ),
     Fault.UNFIT_VALUES: About("numbers, dates and booleans hold other text"),
     Fault.REDACTED: About("bodies and handset numbers are overwritten; the value is the marker", "REDACTED"),
 }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _IN_THE_HEADER = frozenset({Fault.MOVED_COLUMNS, Fault.MISSING_COLUMNS})
 """What shows in the header alone where it concerns every row: the cells follow the header."""
 
+_NEW_COLUMNS = frozenset({Fault.EXTRA_COLUMNS, Fault.ODD_COLUMNS})
+
 
 def columns(product: Product, direction: str, *, include_message: bool, show_concatenated: bool) -> tuple[str, ...]:
     """The columns of a report, in the order of the documentation.
@@ -47,7 +49,7 @@ def altered_columns(
 ) -> tuple[tuple[str, ...], tuple[Alteration, ...]]:
     """The columns after the alterations that concern them, and the alterations that are left for the rows."""
     whole = tuple(alteration for alteration in alterations if alteration.every == 1)
-    extra = tuple(a for a in alterations if a.every > 1 and a.fault is Fault.EXTRA_COLUMNS)
+    extra = tuple(a for a in alterations if a.every > 1 and a.fault in _NEW_COLUMNS)
     row = altered(dict.fromkeys(names, ""), stream, direction, 0, whole + extra)
     return tuple(row), tuple(a for a in alterations if a.fault not in _IN_THE_HEADER or a not in whole)
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import RecordMessage
 
+from tap_vonage_reports import exact_json
 from tap_vonage_reports.api import downloads, transport
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.responses import rows_announced
@@ -427,6 +428,69 @@ def test_an_honest_page_of_the_longest_messages_is_no_body_without_end() -> None
         assert len(client_of(server).records({}).body["records"]) == 1000
 
 
+BOMBS = {"lists": b"[],", "objects": b"{},", "pairs": b'{"":0},', "numbers": b"0,", "texts": b'"",'}
+
+
+@pytest.mark.parametrize("part", BOMBS.values(), ids=BOMBS)
+@pytest.mark.parametrize("endpoint", ENDPOINTS.keys() - {"download"})
+def test_a_small_body_of_many_values_is_an_error_and_is_not_decoded(endpoint: str, part: bytes) -> None:
+    body = b'{"records":[' + part * 10_000 + b"0]}"
+    with (
+        mock.patch.object(exact_json, "MAX_VALUES", 10_000),
+        HostileServer(lambda _request: reply(body)) as server,
+        pytest.raises(RetriableApiError, match="more than 10,000 values"),
+    ):
+        ENDPOINTS[endpoint](client_of(server))
+
+
+def test_what_inflates_to_gigabytes_of_objects_takes_no_more_than_its_text() -> None:
+    small = zlib.compressobj(9, zlib.DEFLATED, 31)
+    body = small.compress(b'{"records":[' + b"[]," * (10 * MIB) + b"0]}") + small.flush()
+    assert len(body) < MIB // 8
+    with (
+        HostileServer(lambda _request: reply(body, Content_Encoding="gzip")) as server,
+        memory_below(3 * 30 * MIB),
+        pytest.raises(RetriableApiError, match="more than 1,000,000 values"),
+    ):
+        client_of(server).records({})
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "500 Oops"])
+def test_a_problem_of_many_values_is_a_problem_without_words(status: str) -> None:
+    body = b'{"title":"Low balance","more":[' + b"[]," * 10_000 + b"0]}"
+    with (
+        mock.patch.object(exact_json, "MAX_VALUES", 10_000),
+        HostileServer(lambda _request: reply(body, status)) as server,
+        pytest.raises(ApiError, match=status[:3]),
+    ):
+        client_of(server).records({})
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [("[1,2,3]", 4), ('{"a":1,"b":[{}]}', 5), ('["a,,,[[{{","\\",,\\\\"]', 3), ('["a', 2), ("[[[[1", 5)],
+)
+@pytest.mark.parametrize("encode", [str, str.encode, lambda text: bytearray(text.encode())])
+def test_values_are_counted_outside_texts(text: str, values: int, encode: Callable[[str], Any]) -> None:
+    for limit, too_many in ((values - 1, True), (values, False)):
+        with mock.patch.object(exact_json, "MAX_VALUES", limit):
+            assert exact_json.has_too_many_values(encode(text)) is too_many, (text, limit)
+
+
+def test_an_honest_page_of_the_most_rows_and_columns_can_be_read() -> None:
+    row = b'{"id":"0001","message_body":"' + b"," * 1600 + b'"' + b',"x":"[{,"' * 60 + b"}"
+    body = b'{"request_status":"SUCCESS","records":[' + b",".join([row] * 10_000) + b"]}"
+    with HostileServer(lambda _request: reply(body)) as server:
+        assert len(client_of(server).records({}).body["records"]) == 10_000
+
+
+def test_a_cell_of_many_values_stays_text() -> None:
+    cell = "[" + "[], " * 10_000 + "0]"
+    with mock.patch.object(exact_json, "MAX_VALUES", 10_000):
+        (record,) = RecordParser(SCHEMA).parse_cells(["id", "request_params", "new"], [["1"], [cell], [cell]])
+    assert record["_extra"] == {"new": cell, "request_params": cell}
+
+
 def test_a_connection_is_used_again() -> None:
     with HostileServer(lambda _request: reply(as_json(LAST_PAGE))) as server:
         client = client_of(server)
@@ -522,6 +586,15 @@ def test_a_name_of_a_field_goes_into_the_log_only_if_it_can_be_shown() -> None:
     assert "447700900123" not in output.log
     assert all(len(line) < 1000 for line in output.log.splitlines())
     assert not [line for line in output.log.splitlines() if line.startswith("b ")]
+
+
+def test_a_number_that_decimal_writes_differently_passes_a_whole_run_as_it_was_sent() -> None:
+    odd = msgspec.Raw(b"4.0E-4")
+    page = as_json({**LAST_PAGE, "records": [{**ROW, "new": odd, "list": [odd], "price": odd, "acc": odd}]})
+    with HostileServer(Api(records=page)) as server:
+        record = run(server, "sync").records[PRODUCT.stream][0]
+    assert record["_extra"] == {"list": "[4.0E-4]", "new": "4.0E-4"}
+    assert (record["acc"], record["price"]) == ("4.0E-4", Decimal("0.00040"))
 
 
 # Waits

@@ -38,6 +38,8 @@ QUIRKS: dict[Fault, tuple[str | float | None, ...]] = {
     Fault.CSV_CRLF: (None,),
     Fault.CSV_BOM: (None,),
     Fault.EXTRA_COLUMNS: (None,),
+    Fault.ODD_COLUMNS: (None, "jane.doe@example.com"),
+    Fault.PARAMS_AS_TEXT: (None,),
     Fault.MOVED_COLUMNS: (None,),
     Fault.MISSING_COLUMNS: (None,),
     Fault.UNFIT_VALUES: (None,),
@@ -66,6 +68,7 @@ FAULTS: dict[Fault, tuple[str | float | None, ...]] = {
     Fault.NOT_JSON: (None,),
     Fault.JSON_CUT: (None,),
     Fault.EMPTY_BODY: (None,),
+    Fault.JSON_BOMB: (1_000_000,),
     Fault.SLOW_BODY: (0.01,),
     Fault.REDIRECT: (None,),
     Fault.REPORT_TRUNCATED: (1, 3),
@@ -107,6 +110,7 @@ LEFT_BEHIND = frozenset(
         Fault.NOT_JSON,
         Fault.JSON_CUT,
         Fault.EMPTY_BODY,
+        Fault.JSON_BOMB,
         Fault.REDIRECT,  # of a report's state: it is given up, and told of when its turn comes
     }
 )

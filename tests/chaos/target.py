@@ -92,17 +92,5 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, Decimal):
         return value.normalize()
     if isinstance(value, str) and value[:1] in ("{", "[") and name in ("_extra", "request_params"):
-        value = _from_json(value)
-    if isinstance(value, dict):
-        # A column that nobody knows is an object on a page, and its text in a report.
-        return {key: _from_json(each) if isinstance(each, str) else each for key, each in value.items()}
+        return json.loads(value)
     return value
-
-
-def _from_json(text: str) -> Any:
-    if text[:1] not in ("{", "["):
-        return text
-    try:
-        return json.loads(text, parse_float=Decimal)
-    except ValueError:
-        return text

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import time
+from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -325,6 +327,43 @@ def test_rows_can_have_columns_that_nobody_knows(paged: Reader) -> None:
     known = PRODUCTS["sms"].schema["properties"].keys()
     row = paged.rows(**paged.ask("sms", "outbound"))[0]
     assert {"carrier_fee", "rcs_agent", "surcharges"} == row.keys() - known
+
+
+def test_rows_can_have_columns_of_every_type_and_of_any_name(paged: Reader) -> None:
+    paged.sandbox.faults.on("odd-columns", "jane.doe@example.com")
+    known = PRODUCTS["sms"].schema["properties"].keys()
+    row = paged.rows(**paged.ask("sms", "outbound"))[0]
+    assert {name: row[name] for name in row.keys() - known} == {
+        "attempt_count": 7,
+        "is_premium": True,
+        "fee_parts": [1, Decimal("2.50"), {"tax": Decimal("1E-8")}],
+        "fee_rate": Decimal("1.0E+2"),
+        "no_list": [],
+        "jane.doe@example.com": "1",
+    }
+
+
+def test_the_parameters_of_a_report_can_be_text_that_is_not_json(paged: Reader) -> None:
+    plain = paged.rows(**paged.ask("reports_usage"))
+    with paged.sandbox.faults.during("params-as-text"):
+        changed = paged.rows(**paged.ask("reports_usage"))
+    assert {row["is_charged"] for row in plain} == {"TRUE", "FALSE"}
+    assert {row["is_charged"] for row in changed} == {"true", "false"}
+    form = re.compile(
+        r"\{product: '[A-Z0-9-]+', account_id: 'abcd1234'"
+        r"(?:, id: '[0-9a-f-]+'|(?:date_(?:start|end)'[A-Z][a-z]{2} Nov \d\d \d\d:00:00 UTC 2026',){2})\}"
+    )
+    for row, before in zip(changed, plain, strict=True):
+        assert form.fullmatch(row["request_params"]), row["request_params"]
+        assert before["request_params"]["product"] in row["request_params"]
+    assert [row.keys() for row in changed] == [row.keys() for row in plain]
+
+
+def test_a_page_can_be_a_small_body_of_millions_of_lists(paged: Reader) -> None:
+    paged.sandbox.faults.on("json-bomb", 1000)
+    answer = paged.get(**paged.ask("sms", "outbound"))
+    assert answer.json()["records"] == [[]] * 1001
+    assert int(answer.headers["Content-Length"]) < 200
 
 
 def test_columns_can_move_and_go_missing(paged: Reader) -> None:

@@ -306,6 +306,16 @@ def test_columns_can_be_new(faulty: Callable[..., Reader], every: int) -> None:
     assert set(new) == {("0.00120000", "", '[{"kind":"tax","rate":19}]'), *([("", "", "")] if every > 1 else [])}
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_columns_can_be_of_every_type_and_of_any_name(faulty: Callable[..., Reader], every: int) -> None:
+    reader = faulty(f"odd-columns=+44 7700 900123,every={every}")
+    _, lines = table(download(reader, created(reader)).content)
+    odd = ("attempt_count", "is_premium", "fee_parts", "fee_rate", "no_list", "+44 7700 900123")
+    assert {tuple(line[name] for name in odd) for line in lines} - {("",) * 6} == {
+        ("7", "true", '[1, 2.50, {"tax": 1E-8}]', "1.0E+2", "[]", "1")
+    }
+
+
 @pytest.mark.parametrize(
     ("fault", "column", "value"), [("unfit-values", "latency", "abc"), ("redacted=XXX", "to", "XXX")]
 )

@@ -15,8 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
-
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
     CredentialsRevokedError,
@@ -24,6 +22,7 @@ from tap_vonage_reports.errors import (
     RequestRejectedError,
     WindowInFutureError,
 )
+from tap_vonage_reports.exact_json import encode_json
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
@@ -188,7 +187,7 @@ class PageDeduplicator:
     def without(self, page: Page) -> Page:
         """Return the page without the rows seen on the pages before."""
         # Hashes, because the rows of many windows would take much memory. A false match needs the same id, too.
-        hashes = [(_key(row), hash(msgspec.json.encode(row))) for row in page.records]
+        hashes = [(_key(row), hash(encode_json(row))) for row in page.records]
         fresh = [
             row
             for row, (key, content) in zip(page.records, hashes, strict=True)
