@@ -19,7 +19,7 @@ from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.planning.partition import ACCOUNT
 from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
 from tap_vonage_reports.records.report_archive import read_chunks
-from tap_vonage_reports.redaction import safe_for_log
+from tap_vonage_reports.redaction import is_plain_name
 from tap_vonage_reports.state.validation import adopt_stream_bookmark
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class ReportStream(Stream):
         )
 
     def _warn_of_mismatch(self, field: str, reason: str) -> None:
-        name = safe_for_log(field) or "(a name that is not shown)"
+        name = field if is_plain_name(field) else "(a name that is not shown)"
         is_dropped = self._personal.drops(field)
         what = "it may hold personal data and is dropped (personal_data)" if is_dropped else "it goes into _extra"
         self.logger.warning("%s: the field %s %s; %s", self.name, name, reason, what)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,21 +185,43 @@ def test_objects_keep_only_values_known_not_to_be_personal() -> None:
         "to": "+447700900123",
         "status": "delivered",
         "note": "call 447700900123",
-        "limit": 447700900123,
-        "price": Decimal("0.10"),
-        "deep": {"to": ["447700900123"], "network": "23410", "why": None, "flag": True},
+        "limit": "447700900123",
+        "price": "0.10",
+        "network": '{"to":"447700900123"}',
+        "447700900123": "x",
+        "jane.doe@example.com": "x",
+        "call Jane": "x",
+        "attempt_2": "x",
     }
     hashed = PersonalData("hash", SALT, schema, personal_kinds()).transform["request_params"](raw)
-    assert hashed["to"] == digest("447700900123") == hashed["limit"] == hashed["deep"]["to"][0]
+    assert hashed["to"] == digest("447700900123") == hashed["limit"]
     assert hashed["note"] == digest("call 447700900123")
-    assert (hashed["status"], hashed["price"]) == ("delivered", Decimal("0.10"))
-    assert {**hashed["deep"], "to": None} == {"to": None, "network": "23410", "why": None, "flag": True}
+    assert hashed["network"] == digest('{"to":"447700900123"}')
+    assert (hashed["status"], hashed["price"]) == ("delivered", "0.10")
+    assert list(hashed) == sorted(hashed)
+    names = {digest(name) for name in ("447700900123", "jane.doe@example.com", "call Jane")}
+    assert hashed.keys() == {"product", "to", "status", "note", "limit", "price", "network", "attempt_2", *names}
     dropped = PersonalData("drop", "", schema, personal_kinds()).transform["_extra"](raw)
-    assert dropped == {
-        "status": "delivered",
-        "price": Decimal("0.10"),
-        "deep": {"network": "23410", "why": None, "flag": True},
-    }
+    assert dropped == {"status": "delivered", "price": "0.10"}
+
+
+@pytest.mark.promise("No secret and no personal datum ever reaches a log line or an error message.")
+@pytest.mark.parametrize("fetch_mode", ["sync", "async"])
+@pytest.mark.parametrize("name", ["447700900123", "+44 7700 900123", "jane.doe@example.com"])
+def test_a_column_named_like_a_person_is_nowhere_in_clear(
+    make_sandbox: Callable[..., Sandbox], fetch_mode: str, name: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 5})
+    sandbox.faults.on(Fault.ODD_COLUMNS, name)
+    for mode, shown in (("keep", name), ("hash", digest(name)), ("drop", None)):
+        output = hidden(sandbox, mode, fetch_mode=fetch_mode)
+        assert name not in output.log
+        assert "(a name that is not shown)" in output.log
+        assert "the field attempt_count is unknown" in output.log
+        extras = [record["_extra"] or {} for record in output.records["amd"]]
+        assert extras
+        assert {shown in extra for extra in extras} == {shown is not None}
+        assert mode == "keep" or name not in str(output.messages)
 
 
 @pytest.mark.promise("Both hold for RECORD and BATCH alike.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.config.schema import DROP, KEEP
+from tap_vonage_reports.config.schema import DROP, HASH, KEEP
+from tap_vonage_reports.records.cell_text import holds_object
+from tap_vonage_reports.redaction import is_plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +22,8 @@ POSSIBLE = "possible"
 
 _PHONE_NUMBER = re.compile(r"[+\d][\d ()./-]*", re.ASCII)
 _INTERNATIONAL_NUMBER = re.compile(r"\+\d{7,15}", re.ASCII)
-_DROPPED: Final = object()
+_AS_SENT = "content"
+"""The kind whose values are hashed without normalization, so that two names never become one."""
 
 
 class PersonalData:
@@ -34,7 +36,9 @@ class PersonalData:
     first (see `normalize`), so that a phone number or e-mail address has the same hash in every field.
 
     Columns of objects are never dropped, because `_extra` is one and holds values that do not fit their type. Inside an
-    object, a value is kept only if its name is that of a field without personal data. All others are hashed or dropped.
+    object, a value is kept only if its name is that of a field without personal data, and it holds no object or list
+    itself. All others are hashed as a whole or dropped. With ``hash``, a name that no field has and that is not a plain
+    word (see `redaction.is_plain_name`) is hashed, too.
 
     Attributes:
         mode: ``keep``, ``hash`` or ``drop``.
@@ -78,21 +82,20 @@ class PersonalData:
         digest.update(normalize(value, kind).encode(errors="surrogatepass"))
         return digest.hexdigest()
 
-    def _transform_object(self, value: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return an object without personal data, or None if nothing is left."""
-        return self._transform_json(value, POSSIBLE) or None
+    def _transform_object(self, value: Mapping[str, str]) -> dict[str, str] | None:
+        """Return an object of texts without personal data, or None if nothing is left."""
+        shown = {}
+        for name, text in value.items():
+            kind = self._kinds.get(name, POSSIBLE)
+            if kind is None and not holds_object(text):
+                shown[name] = text
+            elif self.mode == HASH:
+                shown[self._transform_name(name)] = self.hash_text(text, kind or POSSIBLE)
+        return dict(sorted(shown.items())) or None
 
-    def _transform_json(self, value: Any, kind: str | None) -> Any:  # noqa: ANN401 - any JSON value
-        if isinstance(value, dict):
-            parts = {name: self._transform_json(part, self._kinds.get(name, POSSIBLE)) for name, part in value.items()}
-            return {name: part for name, part in parts.items() if part is not _DROPPED}
-        if kind is None or value is None or isinstance(value, bool):
-            return value
-        if self.mode == DROP:
-            return _DROPPED
-        if isinstance(value, list):
-            return [self._transform_json(part, kind) for part in value]
-        return self.hash_text(f"{value:f}" if isinstance(value, Decimal) else str(value), kind)
+    def _transform_name(self, name: str) -> str:
+        """Return a name as it is, or its hash if it may be personal data itself, such as a phone number."""
+        return name if name in self._kinds or is_plain_name(name) else self.hash_text(name, _AS_SENT)
 
 
 def normalize(value: str, kind: str) -> str:
