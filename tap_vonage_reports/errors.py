@@ -19,10 +19,12 @@
           +-- RequestRejectedError        HTTP 4xx, never retried
           |    +-- UnexpectedRedirectError
           |    +-- ProductUnavailableError      skipped if the partition was never read
-          |    +-- CredentialsRevokedError
+          |    +-- AccessDeniedError            concerns the account or the key, never skipped
+          |    |    +-- CredentialsRevokedError
           |    +-- WindowInFutureError          retried once, with a shorter window
           +-- RetriableApiError           retriable: ends the partition after the last try
           |    +-- RateLimitedError
+          |    +-- ForeignAnswerError
           |    +-- ConnectionFailedError        becomes an UnreachableError after the last try
           +-- ReportLimitError            retried for as long as a report may take
           +-- ReportError
@@ -108,6 +110,8 @@ class FatalApiError(TapError):
 class CredentialsError(FatalApiError):
     """The API key or secret is wrong: HTTP 401 before any request has succeeded."""
 
+    advice = "Check api_key and api_secret in the Vonage dashboard; use the primary account's key."
+
 
 class UnreachableError(FatalApiError):
     """There was no connection, also after retries. The cause is the address, the network, a proxy or a certificate."""
@@ -150,7 +154,10 @@ class UnexpectedRedirectError(RequestRejectedError):
 
 
 class ProductUnavailableError(RequestRejectedError):
-    """The account does not have the product: HTTP 401 "not provisioned", 403, or 422 "unknown product" [confirmed].
+    """The account does not have the product, in the API's own words.
+
+    These are HTTP 401 or 403 "not provisioned", 403 "not authorized to query the requested data" [confirmed], and 422
+    that calls the parameter `product` invalid. Any other refusal says nothing about the product.
 
     A partition that was never read is skipped with a warning, because most accounts have few products. One that was
     read before fails, because its rows would be missing from now on.
@@ -162,8 +169,17 @@ class ProductUnavailableError(RequestRejectedError):
     )
 
 
-class CredentialsRevokedError(RequestRejectedError):
-    """HTTP 401 for credentials that were accepted earlier in the run, and not because of a product."""
+class AccessDeniedError(RequestRejectedError):
+    """HTTP 402 or 403 whose problem body does not speak of a product, such as ``Low balance``. Never skipped."""
+
+    advice = (
+        "The refusal does not concern a product. Check the account's balance, status and permissions in the Vonage "
+        "dashboard."
+    )
+
+
+class CredentialsRevokedError(AccessDeniedError):
+    """HTTP 401, twice, for credentials that were accepted earlier in the run, and not because of a product."""
 
     advice = "The credentials may have been changed or revoked during the run. Check api_key and api_secret."
 
@@ -178,7 +194,7 @@ class WindowInFutureError(RequestRejectedError):
 
 
 class RetriableApiError(ApiError):
-    """There was no usable answer: HTTP 429 or 5xx, a broken connection, or a body that is cut, too large or not JSON.
+    """There was no usable answer: a broken connection, HTTP 408, 429 or 5xx, or a body that is cut, large or not JSON.
 
     The request is tried up to eight times within 15 minutes, with a warning before each retry. After the last try,
     this error ends the partition.
@@ -205,8 +221,25 @@ class RateLimitedError(RetriableApiError):
     )
 
 
+class ForeignAnswerError(RetriableApiError):
+    """HTTP 4xx whose body is not a problem of the API (RFC 7807): a firewall, proxy or gateway answered in its place.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    advice = (
+        "A firewall, proxy or gateway may have answered in the API's place: check api_url and the network, and for "
+        "HTTP 401 also api_key and api_secret. The next run tries again."
+    )
+
+    def __init__(self, status: int, reason: str, *, retry_after: float = 0) -> None:
+        super().__init__(reason, retry_after=retry_after)
+        self.status = status
+
+
 class ConnectionFailedError(RetriableApiError):
-    """A connection was refused, or timed out before it was established."""
+    """A connection or its TLS handshake was refused, cut, or timed out before it was established."""
 
 
 # The partition's: reports, pages and records

@@ -49,6 +49,8 @@ REPORT: dict[str, Any] = {
 SUBACCOUNTS: dict[str, Any] = {
     "_embedded": {"subaccounts": [{"api_key": "sub00001", "secret": "s"}, {"api_key": "sub00002"}]}
 }
+FILE = b"PK\x03\x04file"
+"""The file of a report, as far as a download looks into it."""
 
 as_json = msgspec.json.Encoder(decimal_format="number").encode
 

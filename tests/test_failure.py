@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_vonage_reports.api import connections
 from tap_vonage_reports.errors import (
     CredentialsError,
     SettingsError,
@@ -52,6 +53,7 @@ HARMLESS: dict[Fault, dict[str, Any]] = {
     Fault.UNFIT_VALUES: {},
     Fault.REDACTED: {},
     Fault.SLOW_BODY: {"value": 0.001},
+    Fault.SLOW_HEADERS: {"value": 0},
 }
 """Faults that cost nothing."""
 
@@ -59,6 +61,7 @@ PASSING: dict[Fault, dict[str, Any]] = {
     Fault.TOO_MANY_REQUESTS: {"value": 0, "every": 2},
     Fault.SERVER_ERROR: {"every": 2},
     Fault.UNAVAILABLE: {"every": 2},
+    Fault.GATEWAY_PAGE: {"every": 2},
     Fault.CUT: {"every": 2},
     Fault.CUT_BODY: {"every": 2},
     Fault.NOT_JSON: {"every": 2},
@@ -75,6 +78,8 @@ LASTING = {
     Fault.TOO_MANY_REQUESTS: (0, "429", SyncFailedError),
     Fault.SERVER_ERROR: (None, "HTTP 500", SyncFailedError),
     Fault.UNAVAILABLE: (None, "HTTP 503", SyncFailedError),
+    Fault.GATEWAY_PAGE: (None, "HTTP 403", SyncFailedError),
+    Fault.LOW_BALANCE: (None, "HTTP 403 Low balance", SyncFailedError),
     Fault.CUT: (None, "connection broke", SyncFailedError),
     Fault.CUT_BODY: (None, "connection broke", SyncFailedError),
     Fault.NOT_JSON: (None, "not a JSON object", SyncFailedError),
@@ -104,6 +109,12 @@ def read(
 def sandbox(make_sandbox: Callable[..., Sandbox]) -> Sandbox:
     # A later clock, so that the rows are final and listed whatever the skew.
     return make_sandbox(rows={"voice_call": ROWS, "amd": ROWS}, page_size=PAGE_SIZE, clock="2026-11-25T00:00:00Z")
+
+
+@pytest.fixture
+def dripping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of a second for an exchange in place of five timeouts."""
+    monkeypatch.setattr(connections, "MAX_EXCHANGE_TIMEOUTS", 0.1)
 
 
 def test_every_fault_of_the_sandbox_is_tried() -> None:
@@ -206,9 +217,56 @@ def test_a_product_that_is_refused_after_a_first_window_is_no_missing_product(sa
 def test_one_account_that_is_refused_does_not_stop_the_others(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": ROWS}, subaccount_keys=["sub00001"])
     output = read(sandbox, streams=("amd",), account_ids=["foreign1", sandbox.api_key, "sub00001"])
-    assert output.code == 0
     assert len(output.ids("amd")) == 4 * ROWS
     assert "account foreign1: skipped" in output.log
+
+
+@pytest.mark.promise("A product that the API calls unavailable and that was never read is skipped with a warning.")
+def test_an_account_that_lacks_the_selected_products_and_is_served_otherwise_is_no_refused_account(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"amd": ROWS}, subaccount_keys=["sub00001"])
+    sandbox.faults.on(Fault.FORBIDDEN, products=["AMD"], accounts=["sub00001"])
+    output = read(sandbox, streams=("amd",), account_ids=[sandbox.api_key, "sub00001"])
+    assert output.code == 0
+    assert "account sub00001: skipped" in output.log
+
+
+def test_a_subaccount_that_was_listed_and_is_refused_is_no_account_that_was_named(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"amd": ROWS}, subaccount_keys=["sub00001"])
+    sandbox.faults.on(Fault.FORBIDDEN, accounts=["sub00001"])
+    output = read(sandbox, streams=("amd",), include_subaccounts=True)
+    assert output.code == 0
+    assert "account sub00001: skipped" in output.log
+
+
+@pytest.mark.promise("Unknown is never treated as empty.")
+@pytest.mark.parametrize("fault", [Fault.GATEWAY_PAGE, Fault.LOW_BALANCE])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_refusal_that_does_not_speak_of_the_product_skips_nothing(sandbox: Sandbox, fault: Fault, mode: str) -> None:
+    endpoint = {"sync": "records", "async": "report-create"}[mode]
+    sandbox.faults.on(fault, products=["AMD"], endpoints=[endpoint])
+    output = read(sandbox, streams=("amd", STREAM), fetch_mode=mode)
+    assert isinstance(output.error, SyncFailedError)
+    assert "1 of 3 partitions" in str(output.error)
+    assert "HTTP 403" in str(output.error)
+    assert "skipped" not in output.log
+    assert len(output.ids(STREAM)) == COMPLETE
+
+
+@pytest.mark.parametrize("fault", [Fault.GATEWAY_PAGE, Fault.REVOKED])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_refusal_that_passes_costs_no_record_and_no_report(sandbox: Sandbox, fault: Fault, mode: str) -> None:
+    value = 401 if fault is Fault.GATEWAY_PAGE else None
+    for endpoint in ("records", "report-create", "report-status", "media"):
+        sandbox.requests.reset()
+        sandbox.faults.on(fault, value, after=2 if endpoint == "records" else 0, first=1, endpoints=[endpoint])
+        output = read(sandbox, fetch_mode=mode)
+        assert output.code == 0, output.log
+        assert len(output.ids(STREAM)) == COMPLETE
+        assert sandbox.requests.reports.total() == (2 if mode == "async" else 0)
 
 
 @pytest.mark.promise("When every selected stream is refused, the run fails.")
@@ -241,10 +299,19 @@ def test_an_api_that_does_not_answer_is_an_error_that_says_so() -> None:
     assert "api_url" in str(output.error)
 
 
-def test_a_certificate_that_cannot_be_trusted_is_not_tried_again(sandbox: Sandbox) -> None:
+def test_an_api_that_speaks_no_tls_is_unreachable(sandbox: Sandbox) -> None:
     output = run_tap({**settings_for(sandbox), "api_url": sandbox.url.replace("http:", "https:")})
     assert isinstance(output.error, UnreachableError)
-    assert "Try 3" not in output.log
+    assert "api_url" in str(output.error)
+
+
+@pytest.mark.usefixtures("dripping")
+def test_an_answer_whose_head_drips_holds_no_worker(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.SLOW_HEADERS, 0.02, after=1, first=4)
+    output = read(sandbox, request_timeout_seconds=1, max_concurrent_requests=2)
+    assert output.code == 0, output.log
+    assert "arrived too slowly" in output.log
+    assert len(output.ids(STREAM)) == COMPLETE
 
 
 @pytest.mark.parametrize("name", ["start_date", "end_date"])

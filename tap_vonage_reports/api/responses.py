@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+SUCCESS = "SUCCESS"
+"""The status of a page after which no other follows, and of a report that is whole [confirmed]."""
 MAX_PAGE_ROWS = 10_000
 """Rows on a page: ten times as many as the API sends [confirmed]."""
 MAX_ANNOUNCED_ROWS = 10**18
 """A larger `items_count` is cut to this, so that no one has to calculate with a number of thousands of digits."""
+
+PROBLEM_FIELDS = ("type", "title", "detail")
+"""A problem of the API has at least one of them, as text [likely]."""
 
 # What can stand in a path and in a log line unchanged. "." and ".." would lead to another path.
 _ID = re.compile(r"(?!\.{1,2}\Z)[!-~]{1,200}")
@@ -27,7 +32,7 @@ _DIGITS = re.compile(r"[0-9]+")
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """A usable answer of the API: HTTP 200 with a JSON object.
+    """A usable answer of the API: HTTP 2xx with a JSON object.
 
     Attributes:
         body: The object. Numbers with a fraction are `Decimal`.
@@ -38,8 +43,8 @@ class ApiResponse:
     at: datetime
 
 
-def read_answer(body: bytearray) -> dict[str, Any]:
-    """Read the body of a 200.
+def read_answer(body: bytearray, status: int) -> dict[str, Any]:
+    """Read the body of a successful answer (HTTP 2xx).
 
     Raises:
         RetriableApiError: The body is not a JSON object, or breaks the limits of `exact_json.read_json`.
@@ -50,15 +55,21 @@ def read_answer(body: bytearray) -> dict[str, Any]:
         msg = f"The API sent a body of {error}"
         raise RetriableApiError(msg) from None
     if answer is None:
-        msg = "The API answered HTTP 200 with a body that is not a JSON object"
+        msg = f"The API answered HTTP {status} with a body that is not a JSON object"
         raise RetriableApiError(msg)
     return answer
 
 
 def read_problem(body: bytearray) -> dict[str, Any]:
-    """Read the body of an error as a problem (RFC 7807); empty for anything else, such as a gateway's HTML page."""
+    """Read the body of an error as a problem of the API (RFC 7807) [likely].
+
+    Returns:
+        The problem; empty for anything else, such as the page or the JSON of a gateway.
+    """
     with suppress(TooManyValuesError):
-        return _read_object(body) or {}
+        problem = _read_object(body) or {}
+        if any(isinstance(problem.get(name), str) for name in PROBLEM_FIELDS):
+            return problem
     return {}
 
 
@@ -71,15 +82,17 @@ def invalid_parameters(problem: Mapping[str, Any]) -> list[str]:
     return [name for name in names if isinstance(name, str) and is_plain_name(name)]
 
 
-def check_records(body: Mapping[str, Any]) -> None:
-    """Reject a page that cannot be complete.
+def check_records(body: dict[str, Any]) -> None:
+    """Reject a page that cannot be complete. A page that announces no rows may lack the list; it gets an empty one.
 
     Raises:
         RetriableApiError: The page has no list of rows, too many, or fewer or more than it announces.
     """
+    if body.get("records") is None and rows_announced(body) == 0 and body.get("request_status") == SUCCESS:
+        body["records"] = []
     records = body.get("records")
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        msg = "The API answered HTTP 200 without a list of records"
+        msg = "The API answered without a list of records"
         raise RetriableApiError(msg)
     if len(records) > MAX_PAGE_ROWS:
         msg = f"The API sent more than {MAX_PAGE_ROWS:,} records on a page"
@@ -90,14 +103,14 @@ def check_records(body: Mapping[str, Any]) -> None:
         raise RetriableApiError(msg)
 
 
-def check_report(body: Mapping[str, Any]) -> None:
+def check_report(body: dict[str, Any]) -> None:
     """Reject a report status without an id by which to poll the report.
 
     Raises:
         RetriableApiError: `request_id` is missing, or is not an id.
     """
     if not is_id(body.get("request_id")):
-        msg = "The API answered HTTP 200 without the ID of a report"
+        msg = "The API answered without the ID of a report"
         raise RetriableApiError(msg)
 
 

@@ -6,10 +6,11 @@ kept, and no error repeats an address.
 
 from __future__ import annotations
 
+import ssl
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,13 @@ import urllib3
 from requests.auth import HTTPBasicAuth
 
 from tap_vonage_reports.api.clock import ServerClock
+from tap_vonage_reports.api.connections import (
+    BoundedAdapter,
+    PublicAdapter,
+    current_deadline,
+    deadline,
+    leads_to_private_network,
+)
 from tap_vonage_reports.api.problems import to_error
 from tap_vonage_reports.api.responses import ApiResponse, read_answer
 from tap_vonage_reports.errors import (
@@ -39,17 +47,14 @@ if TYPE_CHECKING:
     from tap_vonage_reports.api.request_context import RequestContext
     from tap_vonage_reports.errors import TapError
 
-    Check: TypeAlias = Callable[[Mapping[str, Any]], None]
+    Check: TypeAlias = Callable[[dict[str, Any]], None]
 
-MAX_BODY_TIMEOUTS = 5
-"""Read timeouts that a body may take in all, plus a second per `MIN_BYTES_PER_SECOND`. The read timeout alone would
-let a body that drips hold the run for ever, and a fixed deadline would fail a large file."""
-MIN_BYTES_PER_SECOND = 1 << 16
 READ_BYTES = 1 << 18
 """Bytes of one read at most. Fewer are returned as they arrive, which shows how slow a body is."""
 MAX_BODY_BYTES = 1 << 25
 """Bytes of a JSON body, inflated: 32 KiB for each of the 1,000 rows of a page [confirmed], where real rows take one or
 two."""
+TOO_SLOW = "The answer arrived too slowly"
 HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
@@ -75,12 +80,24 @@ class ApiRequest:
     headers: Mapping[str, str] | None = None
     check: Check | None = None
 
+    @property
+    def key(self) -> str:
+        """The same text for the same request, sent again."""
+        return f"{self.method} {self.path} {self.params} {self.json}"
+
+
+def is_success(status: int) -> bool:
+    """Return True for HTTP 2xx."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
 
 class Session(requests.Session):
     """Connections that follow no redirect and keep no cookie."""
 
-    def __init__(self, user_agent: str, *, trust_env: bool) -> None:
+    def __init__(self, user_agent: str, adapter: BoundedAdapter, *, trust_env: bool) -> None:
         super().__init__()
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, adapter)
         self.headers["User-Agent"] = user_agent
         self.trust_env = trust_env
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -115,6 +132,7 @@ class Transport:
         self._timeout = timeout_seconds
         self._user_agent = user_agent
         self._credentials_accepted = False
+        self._denied: set[str] = set()
         self._threads = threading.local()
 
     def send(self, request: ApiRequest, context: RequestContext) -> ApiResponse:
@@ -123,7 +141,7 @@ class Transport:
         Raises:
             CredentialsError: HTTP 401 before any request has succeeded.
             RequestRejectedError: Any other status that is not retried.
-            RetriableApiError: HTTP 429 or 5xx, a broken connection, or an unusable body.
+            RetriableApiError: HTTP 408, 429 or 5xx, a broken connection, or an unusable body.
             ConnectionFailedError: No connection.
             UnreachableError: `api_url` is malformed, or its certificate is not trusted.
             RequestCancelled: The context was cancelled before the request was sent.
@@ -131,11 +149,15 @@ class Transport:
         with self.open(request, context) as response:
             answered_at = self.clock.learn(response.headers.get("Date"))
             body = self.read_body(response)
-        if response.status_code != HTTPStatus.OK:
-            raise self.error_for(response, body, answered_at)
-        answer = ApiResponse(read_answer(body), answered_at)
+        # Of a success, the status says little: the specification names 200 alone, also for a new report [confirmed].
+        if not is_success(response.status_code):
+            raise self.error_for(request, response, body, answered_at)
+        answer = ApiResponse(read_answer(body, response.status_code), answered_at)
         if request.check:
             request.check(answer.body)
+        if request.method == "GET" and response.status_code == HTTPStatus.PARTIAL_CONTENT:
+            msg = "The API answered HTTP 206: a part of what was requested"
+            raise RetriableApiError(msg)
         self._credentials_accepted = True
         return answer
 
@@ -153,23 +175,38 @@ class Transport:
         if request.limiter:
             request.limiter.wait(context)
         try:
-            with self._session.request(
-                request.method,
-                self.api_url + request.path,
-                params=request.params,
-                json=request.json,
-                headers=request.headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
+            with (
+                deadline(self._timeout),
+                self._session.request(
+                    request.method,
+                    self.api_url + request.path,
+                    params=request.params,
+                    json=request.json,
+                    headers=request.headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                if response.status_code != HTTPStatus.UNAUTHORIZED:
+                    self._denied.discard(request.key)
                 yield response
         except HTTP_ERRORS as error:
             raise _connection_error(error) from None  # its text repeats the address with all parameters
 
-    def error_for(self, response: requests.Response, body: bytearray, answered_at: datetime) -> TapError:
-        """Return the error that an answer other than HTTP 200 means."""
-        error = to_error(response, body, answered_at, credentials_accepted=self._credentials_accepted)
+    def error_for(
+        self, request: ApiRequest, response: requests.Response, body: bytearray, answered_at: datetime
+    ) -> TapError:
+        """Return the error that an answer without success means. A first HTTP 401 in a run that works is retried."""
+        error = to_error(
+            response,
+            body,
+            answered_at,
+            credentials_accepted=self._credentials_accepted,
+            denied_before=request.key in self._denied,
+        )
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            self._denied.add(request.key)
         if isinstance(error, RequestRejectedError) and not isinstance(error, UnexpectedRedirectError):
             self._credentials_accepted = True
         return error
@@ -192,15 +229,14 @@ class Transport:
         """Read a body in parts as they arrive, inflated.
 
         Raises:
-            RetriableApiError: It is too slow: see `MAX_BODY_TIMEOUTS`.
+            RetriableApiError: It is too slow: see `connections.MAX_EXCHANGE_TIMEOUTS`.
         """
-        started, size = time.monotonic(), 0
+        end = current_deadline()
         while part := response.raw.read1(READ_BYTES, decode_content=True):
             yield part
-            size += len(part)
-            if time.monotonic() - started > MAX_BODY_TIMEOUTS * self._timeout + size / MIN_BYTES_PER_SECOND:
-                msg = "The answer arrived too slowly"
-                raise RetriableApiError(msg)
+            end.extend(len(part))
+            if end.seconds_left <= 0:
+                raise RetriableApiError(TOO_SLOW)
 
     @contextmanager
     def open_elsewhere(self, url: str, headers: Mapping[str, str]) -> Generator[requests.Response, None, None]:
@@ -208,41 +244,58 @@ class Transport:
 
         Raises:
             requests.RequestException: The connection failed or broke, and other `HTTP_ERRORS`.
+            PrivateAddressError: The host is in a private network, and `api_url` is not.
         """
         with (
-            self._new_session() as session,
+            deadline(self._timeout),
+            self._new_session(BoundedAdapter() if self.in_private_network else PublicAdapter()) as session,
             session.get(
                 url, timeout=self._timeout, allow_redirects=False, stream=True, auth=_no_auth, headers=headers
             ) as response,
         ):
             yield response
 
+    @cached_property
+    def in_private_network(self) -> bool:
+        """True if `api_url` is on this machine or in a private network."""
+        return self.plain_http or leads_to_private_network(urlsplit(self.api_url).hostname or "")
+
     @property
     def _session(self) -> requests.Session:
         """The connections of the current thread."""
         if not hasattr(self._threads, "session"):
-            session = self._new_session()
+            session = self._new_session(BoundedAdapter())
             session.auth = self._auth
             session.headers["Accept"] = "application/json"
             self._threads.session = session
         session_of_thread: requests.Session = self._threads.session
         return session_of_thread
 
-    def _new_session(self) -> Session:
+    def _new_session(self, adapter: BoundedAdapter) -> Session:
         # A proxy from the environment would receive the credentials for a plain-http address unencrypted.
-        return Session(self._user_agent, trust_env=not self.plain_http)
+        return Session(self._user_agent, adapter, trust_env=not self.plain_http)
 
 
 def _connection_error(error: Exception) -> TapError:
     """Return our error for one of `HTTP_ERRORS`, with the name of its type only."""
     name = type(error).__name__
-    if isinstance(
-        error, (requests.exceptions.InvalidURL, requests.exceptions.SSLError, urllib3.exceptions.LocationValueError)
+    if isinstance(error, (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError)) or any(
+        isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)
     ):
         return UnreachableError(f"No connection to api_url ({name}). Check the address and its certificate.")
     if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
         return ConnectionFailedError(f"The connection failed ({name})")
+    if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
+        return RetriableApiError(f"{TOO_SLOW} ({name})")
     return RetriableApiError(f"The connection broke ({name})")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it wraps. requests and urllib3 keep them as arguments, not as causes."""
+    yield error
+    for inner in (*error.args, getattr(error, "reason", None)):
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -232,7 +232,10 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1, maximum=100_000),
         default=60,
         title="Request timeout (seconds)",
-        description="How long to wait for a connection, and for each part of a response.",
+        description=(
+            "How long to wait for a connection, and for each part of a response. A whole response may take five times "
+            "as long, plus a second per 64 KB."
+        ),
     ),
     th.Property(
         "personal_data",

@@ -35,6 +35,13 @@ class Cutter(Protocol):
         """Cut it; `flush` sends what was written before."""
 
 
+class Writer(Protocol):
+    """Writes to the connection of a request."""
+
+    def __call__(self, scope: Scope, data: bytes, /) -> bool:
+        """Write; False if the client has closed it."""
+
+
 class CutAnswer(Response):
     """No answer: the connection is cut before the first byte."""
 
@@ -80,6 +87,26 @@ class SlowAnswer(Response):
             await asyncio.sleep(self._pause)
             await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class SlowHead(Response):
+    """An answer whose head drips byte by byte, with a pause after each; the body follows, and the connection ends."""
+
+    def __init__(self, answer: Response, pause: float, write: Writer, cut: Cutter) -> None:
+        super().__init__()
+        self._answer, self._pause, self._write, self._cut = answer, pause, write, cut
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        """Send the answer past ASGI, which sends a head in one piece."""
+        answer = self._answer
+        lines = [b"HTTP/1.1 %d Slow" % answer.status_code]
+        lines += [b"%b: %b" % header for header in (*answer.raw_headers, (b"connection", b"close"))]
+        for byte in b"\r\n".join([*lines, b"", b""]):
+            if not self._write(scope, bytes([byte])):
+                return
+            await asyncio.sleep(self._pause)
+        self._write(scope, bytes(answer.body))
+        self._cut(scope, flush=True)
 
 
 class FileAnswer(Response):

@@ -26,6 +26,8 @@ from tap_vonage_reports.sandbox.answers import (
     FileAnswer,
     HalfAnswer,
     SlowAnswer,
+    SlowHead,
+    Writer,
     json_bomb,
 )
 from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
@@ -78,19 +80,20 @@ _GOOD = frozenset({200, 206})
 class Api:
     """The endpoints over a world."""
 
-    def __init__(self, world: World, *, seed: str, cut: Cutter, options: Options | None = None) -> None:
+    def __init__(self, world: World, *, seed: str, cut: Cutter, write: Writer, options: Options | None = None) -> None:
         """Set up the endpoints.
 
         Args:
             world: The traffic.
             seed: What the keys of cursors are made of.
             cut: Cuts the connection of a request.
+            write: Writes to it what no answer of ASGI can.
             options: What may be changed while it runs.
         """
         self.world = world
         self.options = options or Options()
         self.journal = Journal()
-        self._cut = cut
+        self._cut, self._write = cut, write
         self._cursors = CursorCodec(Position, seed)
         self._recent = {limit: SlidingSecond() for limit in _LIMITED.values()}
         self.reports = Reports(self.options, world.now, self.journal)
@@ -171,9 +174,13 @@ class Api:
             pause = rule.pause
             headers = {} if pause is None else {"Retry-After": pause}
             return Response(GATEWAY_PAGE, 503, headers, media_type="text/html")
+        if rule := exchange.strike(Fault.GATEWAY_PAGE):
+            return Response(GATEWAY_PAGE, int(rule.value), media_type="text/html")
         authorization = request.headers.get("Authorization")
         if not self.world.accounts.opened_by(authorization) or exchange.strike(Fault.REVOKED):
             raise problems.unauthorized()
+        if exchange.strike(Fault.LOW_BALANCE):
+            raise problems.low_balance()
         if exchange.endpoint in _LIMITED:
             self._limit(exchange, _LIMITED[exchange.endpoint])
         return await handle(exchange)
@@ -209,7 +216,11 @@ class Api:
             exchange.rows = 0
             headers = {**_kept_headers(answer), "Content-Encoding": "gzip"}
             return Response(json_bomb(int(float(bomb.value))), 200, headers, media_type="application/json")
-        slow = None if isinstance(answer, FileAnswer) else exchange.strike(Fault.SLOW_BODY)
+        if isinstance(answer, FileAnswer):
+            return answer
+        if slow := exchange.strike(Fault.SLOW_HEADERS):
+            return SlowHead(answer, float(slow.value), self._write, self._cut)
+        slow = exchange.strike(Fault.SLOW_BODY)
         return SlowAnswer(answer, float(slow.value)) if slow else answer
 
     def _log(self, exchange: Exchange, status: int, started: float) -> None:

@@ -53,6 +53,7 @@ class Fault(str, Enum):
     TOO_MANY_REQUESTS = "429"
     SERVER_ERROR = "500"
     UNAVAILABLE = "503"
+    GATEWAY_PAGE = "gateway-page"
     CUT = "cut"
     CUT_BODY = "cut-body"
     NOT_JSON = "not-json"
@@ -60,6 +61,7 @@ class Fault(str, Enum):
     EMPTY_BODY = "empty-body"
     JSON_BOMB = "json-bomb"
     SLOW_BODY = "slow-body"
+    SLOW_HEADERS = "slow-headers"
     REDIRECT = "redirect"
 
     REPORT_TRUNCATED = "report-truncated"
@@ -75,12 +77,14 @@ class Fault(str, Enum):
     LINK_ELSEWHERE = "link-elsewhere"
     CREATE_TOO_MANY_REQUESTS = "create-429"
     CREATE_LOST = "create-lost"
+    CREATED = "created"
 
     FILE_VANISHED = "file-vanished"
     DOWNLOAD_CUT = "download-cut"
     DOWNLOAD_CUT_WITHOUT_RANGE = "download-cut-without-range"
     BAD_CRC = "bad-crc"
     CORRUPT_ZIP = "corrupt-zip"
+    NOT_A_ZIP = "not-a-zip"
     ZIP_WITHOUT_CSV = "zip-without-csv"
     ZIP_BOMB = "zip-bomb"
     SPLIT_ARCHIVE = "split-archive"
@@ -92,6 +96,7 @@ class Fault(str, Enum):
     REVOKED = "revoked"
     UNPROVISIONED = "unprovisioned"
     FORBIDDEN = "forbidden"
+    LOW_BALANCE = "low-balance"
     UNKNOWN_PRODUCT = "unknown-product"
 
     EXTRA_COLUMNS = "extra-columns"
@@ -141,6 +146,7 @@ ABOUT: Mapping[Fault, About] = {
     Fault.UNAVAILABLE: About(
         "503 with a gateway's page; the value is Retry-After in seconds, `none` leaves it out", "none"
     ),
+    Fault.GATEWAY_PAGE: About("a refusal with a gateway's page for a body; the value is its status", 403),
     Fault.CUT: About("the connection is cut before the first byte"),
     Fault.CUT_BODY: About("the connection is cut in the middle of the body"),
     Fault.NOT_JSON: About("200 with a gateway's page for a body"),
@@ -148,6 +154,9 @@ ABOUT: Mapping[Fault, About] = {
     Fault.EMPTY_BODY: About("200 with an empty body"),
     Fault.JSON_BOMB: About("200 with a page of empty lists, compressed; the value is how many", 10_000_000),
     Fault.SLOW_BODY: About("the body drips in eight pieces; the value is the pause between two in seconds", 0.25),
+    Fault.SLOW_HEADERS: About(
+        "the head of the answer drips byte by byte; the value is the pause after each in seconds", 0.5
+    ),
     Fault.REDIRECT: About("302 to another host", ELSEWHERE),
     Fault.REPORT_TRUNCATED: About(
         "a report that is created now keeps the newest rows only and ends in TRUNCATED; the value says how many", 1000
@@ -168,11 +177,13 @@ ABOUT: Mapping[Fault, About] = {
         "429 for a report; the value is Retry-After in seconds, `none` leaves the header out", 1
     ),
     Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
+    Fault.CREATED: About("a report is answered with another status of success than 200; the value is the status", 201),
     Fault.FILE_VANISHED: About("404 for the file of a report"),
     Fault.DOWNLOAD_CUT: About("the connection is cut in the middle of what is left of the file"),
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: About("the same, and while this is on a download cannot be resumed either"),
     Fault.BAD_CRC: About("a download whose CRC is wrong"),
     Fault.CORRUPT_ZIP: About("a download that is no archive"),
+    Fault.NOT_A_ZIP: About("200 with a gateway's page in place of a report's file"),
     Fault.ZIP_WITHOUT_CSV: About("the archive of a report that is created now holds no CSV file"),
     Fault.ZIP_BOMB: About(
         "the CSV file of a report that is created now is one long cell; the value is its size in gigabytes, up to 4", 2
@@ -187,6 +198,7 @@ ABOUT: Mapping[Fault, About] = {
     Fault.REVOKED: About("the credentials are refused"),
     Fault.UNPROVISIONED: About("401, the account is not provisioned for the product"),
     Fault.FORBIDDEN: About("403, the data may not be queried"),
+    Fault.LOW_BALANCE: About("403, the balance of the account is too low"),
     Fault.UNKNOWN_PRODUCT: About("422, the product's name could not be resolved"),
     Fault.EXTRA_COLUMNS: About("rows have columns that no document names"),
     Fault.MOVED_COLUMNS: About("columns come in another order"),

@@ -117,6 +117,16 @@ def forbidden() -> Refusal:
     return Refusal(403, "Forbidden", "User not authorized to query the requested data", f"{_COMMON}#forbidden")
 
 
+def low_balance() -> Refusal:
+    """403 for an account without credit (likely: among the types of problems that all of Vonage's APIs share)."""
+    return Refusal(
+        403,
+        "Low balance",
+        "This request could not be performed due to your account balance being low.",
+        f"{_COMMON}#low-balance",
+    )
+
+
 def malformed() -> Refusal:
     """400 for a body that is no JSON (likely)."""
     return Refusal(400, "Malformed JSON", "The request body is not valid JSON", f"{_COMMON}#invalid-json")

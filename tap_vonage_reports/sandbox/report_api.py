@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from tap_vonage_reports.sandbox import problems
-from tap_vonage_reports.sandbox.answers import CutAnswer, FileAnswer
+from tap_vonage_reports.sandbox.answers import GATEWAY_PAGE, CutAnswer, FileAnswer
 from tap_vonage_reports.sandbox.archive import MOST_BYTES
 from tap_vonage_reports.sandbox.faults import Fault
 from tap_vonage_reports.sandbox.problems import InvalidParameter
@@ -102,7 +102,8 @@ class ReportApi:
         exchange.report = report.request_id
         if exchange.strike(Fault.CREATE_LOST):
             return CutAnswer(self._cut)
-        return _json(self._head(exchange, report, State.PENDING.value))
+        created = exchange.strike(Fault.CREATED)
+        return _json(self._head(exchange, report, State.PENDING.value), int(created.value) if created else 200)
 
     async def status(self, exchange: Exchange) -> Response:
         """The state of a report (section 4.2 of the facts)."""
@@ -153,6 +154,8 @@ class ReportApi:
         built = report.linked if report is not None else None
         if report is None or built is None or exchange.strike(Fault.FILE_VANISHED):
             raise problems.unknown_report(file_id)
+        if exchange.strike(Fault.NOT_A_ZIP):
+            return Response(GATEWAY_PAGE, 200, media_type="text/html")
         whole = self._world.faults.rule(Fault.DOWNLOAD_CUT_WITHOUT_RANGE)
         ranged = whole is None or not whole.concerns("media", exchange.product, exchange.account)
         etag = f'"{file_id}"'
@@ -276,8 +279,8 @@ class ReportApi:
         return f"{base or exchange.request.base_url}".rstrip("/") + path
 
 
-def _json(body: Mapping[str, Any]) -> Response:
-    return Response(msgspec.json.encode(body), 200, media_type="application/json")
+def _json(body: Mapping[str, Any], status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 
 def _span(text: str, size: int) -> range:

@@ -107,7 +107,9 @@ class Sandbox:
             seed=seed, accounts=self.accounts, clock=self.clock, faults=self.faults, rows=rows, scale=scale
         )
         self._connections = Connections()
-        self._api = Api(self._world, seed=seed, options=self.options, cut=self._connections.cut)
+        self._api = Api(
+            self._world, seed=seed, options=self.options, cut=self._connections.cut, write=self._connections.write
+        )
         self._port = port
         self._server: Server | None = None
 

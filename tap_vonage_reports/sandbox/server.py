@@ -45,6 +45,14 @@ class Connections:
             raise ConnectionResetError(message)
         (transport.close if flush else transport.abort)()
 
+    def write(self, scope: Scope, data: bytes, /) -> bool:
+        """Write to the connection of a request; False if it is closed."""
+        transport = self._transports.get(tuple(scope["client"]))
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(data)
+        return True
+
     def protocol(self) -> type[asyncio.Protocol]:
         """Uvicorn's protocol, which tells of its connections here."""
         transports = self._transports

@@ -26,6 +26,7 @@ from tap_vonage_reports.errors import (
 )
 from tests.hostile import (
     ENDPOINTS,
+    FILE,
     KEY,
     LAST_PAGE,
     REPORT,
@@ -85,8 +86,9 @@ def test_no_redirect_gets_the_credentials(elsewhere: HostileServer, endpoint: st
 
 def test_a_redirect_with_credentials_of_its_own_gets_not_even_those(elsewhere: HostileServer) -> None:
     redirect = reply(b"", "302 Found", Location=f"http://user:password@{elsewhere.host}/x")
+    elsewhere.answer = lambda _request: reply(FILE)
     with HostileServer(lambda _request: redirect) as server:
-        download(client_of(server))
+        assert download(client_of(server)) == FILE
     assert len(elsewhere.log) == 1
     assert not credentials_of(elsewhere)
 
@@ -120,7 +122,7 @@ def test_a_link_to_a_file_that_leads_nowhere_is_an_error_and_nobody_is_asked(
     elsewhere: HostileServer, link: str
 ) -> None:
     with (
-        HostileServer(lambda _request: reply(b"the file")) as server,
+        HostileServer(lambda _request: reply(FILE)) as server,
         pytest.raises(ReportError, match="malformed"),
     ):
         download(client_of(server), link.format(host=elsewhere.host))
@@ -131,8 +133,8 @@ def test_a_link_to_a_file_that_leads_nowhere_is_an_error_and_nobody_is_asked(
     "link", ["http://{host}/v3/media/x", "//{host}/v3/media/x", "/v3/media/x", "ftp://u:p@{host}/v3/media/x?y=z#w"]
 )
 def test_of_a_link_to_a_file_only_the_path_counts(elsewhere: HostileServer, link: str) -> None:
-    with HostileServer(lambda _request: reply(b"the file")) as server:
-        assert download(client_of(server), link.format(host=elsewhere.host)) == b"the file"
+    with HostileServer(lambda _request: reply(FILE)) as server:
+        assert download(client_of(server), link.format(host=elsewhere.host)) == FILE
     assert [request.target for request in server.log] == ["/v3/media/x"]
     assert elsewhere.log == []
 
@@ -162,12 +164,12 @@ def test_a_store_behind_https_gets_no_credentials_of_the_machine_either(
         response = requests.Response()
         response.status_code = 200 if len(sent) > 1 else 302
         response.headers["Location"] = "https://store.example/x"
-        response.raw = urllib3.HTTPResponse(io.BytesIO(b"the file"), preload_content=False)
+        response.raw = urllib3.HTTPResponse(io.BytesIO(FILE), preload_content=False)
         return response
 
     monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
     client = ReportsClient("https://api.example", KEY, SECRET, timeout_seconds=1, user_agent="test", delay_factor=0)
-    assert download(client) == b"the file"
+    assert download(client) == FILE
     assert [(request.url, "Authorization" in request.headers) for request in sent] == [
         ("https://api.example/v3/media/some-file", True),
         ("https://store.example/x", False),
@@ -192,10 +194,10 @@ def test_a_store_that_cannot_be_reached_is_no_reason_to_end_the_run(location: st
     ids=["another part", "no part"],
 )
 def test_a_download_that_cannot_go_on_begins_again(refused: list[bytes]) -> None:
-    answers = iter([[head(**{"Content-Length": "8"}), b"the "], refused, [reply(b"the file")]])
+    answers = iter([[head(**{"Content-Length": "8"}), b"PK\x03\x04"], refused, [reply(FILE)]])
     three = mock.patch.object(ReportsClient, "retry_policy", RetryPolicy(max_tries=3))
     with three, HostileServer(lambda _request: iter(next(answers))) as server:
-        assert download(client_of(server)) == b"the file"
+        assert download(client_of(server)) == FILE
     assert [request.headers.get("range") for request in server.log] == [None, "bytes=4-", None]
     assert {request.headers["accept-encoding"] for request in server.log} == {"identity"}
 

@@ -48,6 +48,7 @@ from tests.harness import Collector, Output, run_tap
 from tests.hostile import (
     DATE,
     ENDPOINTS,
+    FILE,
     KEY,
     LAST_PAGE,
     MIB,
@@ -212,7 +213,7 @@ def test_whatever_stands_in_an_answer_it_is_right_or_an_error(endpoint: str, rig
 
 
 STATUSES = [
-    *("201 Created", "204 No Content", "206 Partial Content", "300 Multiple", "302 Found", "304 Not Modified"),
+    *("300 Multiple", "302 Found", "304 Not Modified"),
     *("400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found", "409 Conflict", "416 Range"),
     *("422 Unprocessable", "429 Too Many Requests", "500 Oops", "503 Unavailable", "599 ?", "999 \x1b[31m447700900123"),
 ]
@@ -227,8 +228,6 @@ def test_every_other_status_is_an_error_whatever_its_body_is_and_shows_nothing_o
     def check(spoilt_body: bytes, spoilt_status: str) -> None:
         nonlocal body, status
         body, status = spoilt_body, spoilt_status
-        if endpoint == "download" and status.startswith("206"):
-            return
         with pytest.raises(TapError) as caught:
             ENDPOINTS[endpoint](client_of(server))
         shown = str(caught.value)
@@ -344,19 +343,21 @@ def test_more_or_fewer_rows_than_announced_are_an_error_also_if_the_number_is_te
 
 # JSON without end
 
+PART = FILE[:4] * (MIB // 4)
 
-def endless(compress: Callable[[bytes], bytes] = bytes, part: bytes = b" " * MIB) -> Iterator[bytes]:
+
+def endless(compress: Callable[[bytes], bytes] = bytes, part: bytes = PART) -> Iterator[bytes]:
     return (compress(part) for _ in itertools.count())
 
 
-def packed(bits: int, part: bytes = b" " * MIB) -> Callable[[], Iterator[bytes]]:
+def packed(bits: int, part: bytes = PART) -> Callable[[], Iterator[bytes]]:
     return lambda: endless(zlib.compressobj(1, zlib.DEFLATED, bits).compress, part)
 
 
 def packed_twice() -> Iterator[bytes]:
     inner, outer = (zlib.compressobj(9, zlib.DEFLATED, 31) for _ in range(2))
     while True:
-        yield outer.compress(inner.compress(b" " * MIB)) + outer.flush(zlib.Z_SYNC_FLUSH)
+        yield outer.compress(inner.compress(PART)) + outer.flush(zlib.Z_SYNC_FLUSH)
 
 
 BODIES: dict[str, tuple[dict[str, str], Callable[[], Iterator[bytes]]]] = {
@@ -401,11 +402,11 @@ def test_a_file_without_end_is_an_error_and_is_not_downloaded_again(body: str) -
 def test_a_redirect_of_a_file_is_not_read_whatever_its_length() -> None:
     def answer(request: Request) -> Iterator[bytes]:
         if request.path == "/store":
-            return iter([reply(b"the file")])
+            return iter([reply(FILE)])
         return itertools.chain([head("302 Found", Location="/store")], endless())
 
     with HostileServer(answer) as server, memory_below(20 * MIB):
-        assert download(client_of(server)) == b"the file"
+        assert download(client_of(server)) == FILE
 
 
 @pytest.mark.parametrize("endpoint", ["records", "download"])
@@ -413,8 +414,9 @@ def test_a_redirect_of_a_file_is_not_read_whatever_its_length() -> None:
 def test_a_body_that_only_drips_is_given_up(endpoint: str, chunked: bool) -> None:  # noqa: FBT001
     drip = b"1\r\n \r\n" if chunked else b" "
     named = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(MIB)}
-    with HostileServer(lambda _request: itertools.chain([head(**named)], itertools.repeat(drip))) as server:
-        clock = mock.patch("tap_vonage_reports.api.transport.time.monotonic", side_effect=itertools.count(0, 1))
+    start = b"4\r\n%b\r\n" % FILE[:4] if chunked else FILE[:4]
+    with HostileServer(lambda _request: itertools.chain([head(**named), start], itertools.repeat(drip))) as server:
+        clock = mock.patch("tap_vonage_reports.api.connections.time.monotonic", side_effect=itertools.count(0, 1))
         # A clock that goes on by a second with each look: more than a handful of looks would be a part each.
         with clock, pytest.raises(RetriableApiError, match="too slowly"):
             ENDPOINTS[endpoint](client_of(server))

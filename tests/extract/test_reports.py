@@ -196,6 +196,7 @@ PASSING: dict[Fault, dict[str, Any]] = {
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: {"first": 2},
     Fault.BAD_CRC: {"first": 1},
     Fault.CORRUPT_ZIP: {"first": 2},
+    Fault.NOT_A_ZIP: {"first": 5},
     Fault.ZIP_WITHOUT_CSV: {"first": 1},
     Fault.ROW_WIDTH: {"first": 1},
     Fault.HEADER_WITHOUT_ID: {"first": 1},
@@ -209,6 +210,7 @@ PASSING: dict[Fault, dict[str, Any]] = {
     Fault.MOVED_COLUMNS: {},
     Fault.CREATE_TOO_MANY_REQUESTS: {"value": 0, "first": 2},
     Fault.CREATE_LOST: {"first": 1},
+    Fault.CREATED: {},
     Fault.SERVER_ERROR: {"every": 2},
     Fault.CUT: {"every": 3},
 }
@@ -239,6 +241,7 @@ LASTING: dict[Fault, str] = {
     Fault.UNKNOWN_REPORT_STATUS: "documentation does not name",
     Fault.FILE_VANISHED: "its file is gone",
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "could not be downloaded (The connection broke",
+    Fault.NOT_A_ZIP: "could not be downloaded (The media service sent a body that is not a zip archive",
     **BROKEN_FILES,
 }
 
@@ -257,6 +260,25 @@ def test_a_fault_that_lasts_ends_with_an_error_that_names_it_and_the_next_run_is
     resumed = read(sandbox, output.state)
     assert resumed.code == 0, resumed.log
     assert len(set(resumed.ids("amd"))) == ROWS
+
+
+@pytest.mark.promise("Requested reports stay in state for the next run.")
+def test_a_page_in_place_of_the_file_costs_no_second_report(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.NOT_A_ZIP)
+    output = read(sandbox)
+    sandbox.faults.off(Fault.NOT_A_ZIP)
+    assert endpoints(sandbox)["media"] == ReportsClient.retry_policy.max_tries
+    assert read(sandbox, output.state).code == 0
+    assert len(created(sandbox)) == 1
+
+
+@pytest.mark.parametrize("status", [201, 202])
+def test_a_report_that_is_answered_with_another_success_is_used(sandbox: Sandbox, status: int) -> None:
+    sandbox.faults.on(Fault.CREATED, status)
+    output = read(sandbox)
+    assert output.code == 0
+    assert len(output.ids("amd")) == ROWS
+    assert endpoints(sandbox)["report-create"] == 1
 
 
 @contextmanager

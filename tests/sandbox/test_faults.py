@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from decimal import Decimal
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,7 +13,7 @@ import pytest
 import requests
 
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.sandbox import Fault, Faults, Sandbox
+from tap_vonage_reports.sandbox import Fault, Faults, Sandbox, answers
 from tap_vonage_reports.sandbox.faults import ABOUT
 from tests.sandbox.reading import SHAPES, Reader, utc
 
@@ -217,7 +219,10 @@ def test_429_comes_with_or_without_retry_after(paged: Reader) -> None:
     assert "Retry-After" not in answer.headers
 
 
-@pytest.mark.parametrize(("fault", "status"), [("500", 500), ("503", 503), ("revoked", 401), ("redirect", 302)])
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("500", 500), ("503", 503), ("gateway-page", 403), ("revoked", 401), ("low-balance", 403), ("redirect", 302)],
+)
 def test_a_failure_has_its_status_every_nth_time(paged: Reader, fault: str, status: int) -> None:
     paged.sandbox.faults.on(fault, every=3)
     answers = [paged.get(**paged.ask("sms", "outbound")).status_code for _ in range(6)]
@@ -281,9 +286,33 @@ def test_a_body_can_drip(paged: Reader) -> None:
     assert time.monotonic() - started >= 0.08
 
 
+def test_a_head_can_drip(paged: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = first(paged)
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(answers, "asyncio", SimpleNamespace(sleep=sleep))
+    paged.sandbox.faults.on("slow-headers", 0.25)
+    answer = paged.get(**paged.ask("sms", "outbound"))
+    assert answer.json()["records"] == whole["records"]
+    assert set(pauses) == {0.25}
+    assert len(pauses) >= sum(map(len, itertools.chain(*answer.headers.items())))
+    assert "Date" in answer.headers
+
+
+@pytest.mark.parametrize("status", [401, 404, 408, 425])
+def test_a_gateway_can_refuse_with_any_status(paged: Reader, status: int) -> None:
+    paged.sandbox.faults.on("gateway-page", status)
+    answer = paged.get(**paged.ask("sms", "outbound"))
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "title"),
     [
+        ("low-balance", 403, "Low balance"),
         ("unprovisioned", 401, "Unauthorized"),
         ("forbidden", 403, "Forbidden"),
         ("unknown-product", 422, "Unprocessable entity"),

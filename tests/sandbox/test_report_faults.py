@@ -138,6 +138,23 @@ def test_a_report_can_be_refused_for_now(faulty: Callable[..., Reader]) -> None:
     assert reader.sandbox.requests.reports.total() == 1
 
 
+@pytest.mark.parametrize("code", [201, 202])
+def test_a_report_can_be_answered_with_another_success(faulty: Callable[..., Reader], code: int) -> None:
+    reader = faulty(f"created={code},first=1")
+    answer = post(reader, reader.ask("sms", "outbound"))
+    assert answer.status_code == code
+    assert status(reader, answer.json())["request_status"] == "SUCCESS"
+    assert len(report(reader)) == ROWS
+
+
+def test_a_page_can_stand_in_place_of_the_file(faulty: Callable[..., Reader]) -> None:
+    reader = faulty("not-a-zip,first=1")
+    asked = created(reader)
+    page = download(reader, asked)
+    assert (page.status_code, page.content[:6]) == (200, b"<html>")
+    assert len(table(download(reader, asked).content)[1]) == ROWS
+
+
 def test_the_answer_can_be_lost_while_the_report_is_made(faulty: Callable[..., Reader]) -> None:
     reader = faulty("create-lost,first=1")
     with pytest.raises(requests.ConnectionError):

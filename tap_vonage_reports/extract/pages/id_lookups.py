@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.errors import CredentialsRevokedError, ProductUnavailableError, RequestRejectedError
+from tap_vonage_reports.errors import AccessDeniedError, ProductUnavailableError, RequestRejectedError
 from tap_vonage_reports.extract.reader import Chunk
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def fetch_by_ids(
     """
     try:
         response = client.records(query.params_by_id(ids), context)
-    except (CredentialsRevokedError, ProductUnavailableError):
+    except (AccessDeniedError, ProductUnavailableError):
         raise
     except RequestRejectedError as error:
         logger.warning("The API rejects lookups by id. %s", error)

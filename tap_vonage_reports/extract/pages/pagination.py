@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
-    CredentialsRevokedError,
+    AccessDeniedError,
     PaginationError,
     RequestRejectedError,
     WindowInFutureError,
@@ -166,7 +166,7 @@ def _fetch_page(
 ) -> Page:
     try:
         return _page(fetch(query.params(window, cursor, iv)), window)
-    except CredentialsRevokedError:
+    except AccessDeniedError:
         raise
     except RequestRejectedError as error:
         if cursor:
