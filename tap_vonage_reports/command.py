@@ -36,8 +36,8 @@ class TapCommand(Tap):
         """Return what a run would read now."""
 
     @abstractmethod
-    def prefetch_nothing(self) -> None:
-        """Read one page at a time."""
+    def test_connection(self) -> None:
+        """Read a record of each stream."""
 
     @classmethod
     def invoke(  # type: ignore[override] # noqa: PLR0913 - as the SDK's own Tap does: these are all that its command passes
@@ -107,8 +107,7 @@ class TapCommand(Tap):
         if value == CliTestOptionValue.All.value:
             config = ctx.params["config"]
             tap = cls(config=config.config, parse_env_config=config.parse_env)
-            tap.prefetch_nothing()
-            tap.run_sync(tap.run_connection_test)
+            tap.run_sync(tap.test_connection)
             ctx.exit()
         super().cb_test(ctx, param, value)
 

@@ -195,7 +195,20 @@ class PartitionResult:
 
 
 class RunResults(list[PartitionResult]):
-    """The results of a run's partitions, in the order in which they were read."""
+    """The results of a run's partitions, in the order in which they were read.
+
+    Attributes:
+        refused_accounts: Accounts in `account_ids` that the API refused for every selected product.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused_accounts: list[str] = []
+
+    def all_skipped(self, account: str | None = None) -> bool:
+        """Return True if each product was asked for and refused, of one account or of all; False if none was."""
+        statuses = {result.status for result in self if account in (None, result.partition.account_id)}
+        return statuses == {SyncStatus.SKIPPED}
 
     def log_summary(self) -> None:
         """Log the summary of the run."""
@@ -206,19 +219,28 @@ class RunResults(list[PartitionResult]):
         """Raise an error if the run failed.
 
         Raises:
-            SyncFailedError: A partition failed, or the API refused every selected stream.
+            SyncFailedError: A partition failed, or the API refused every selected stream, or an account that is named
+                in the settings.
         """
+        problems = []
         failed = [result for result in self if result.status is SyncStatus.FAILED]
         if failed:
             reasons = "; ".join(f"{result.partition}: {result.reason}" for result in failed)
-            msg = f"{len(failed)} of {len(self)} partitions could not be read. {reasons}"
-            raise SyncFailedError(msg)
-        if self and all(result.status is SyncStatus.SKIPPED for result in self):
-            msg = (
-                "The API refused every selected stream, so nothing was read. Check that the account has these "
-                "products, and that the key may read the accounts in account_ids."
+            problems.append(f"{len(failed)} of {len(self)} partitions could not be read. {reasons}")
+        named = {result.partition.account_id: result.partition.account for result in self}
+        refused = ", ".join(named[account] for account in self.refused_accounts)
+        if self.all_skipped():
+            problems.append(
+                f"The API refused every selected stream, so nothing was read{refused and f' ({refused})'}. Check that "
+                "the account has these products, and that the key may read the accounts in account_ids."
             )
-            raise SyncFailedError(msg)
+        elif refused:
+            problems.append(
+                f"The API refused every selected stream for {refused}. Check the names in account_ids, and that the "
+                "key may read these accounts."
+            )
+        if problems:
+            raise SyncFailedError(" ".join(problems))
 
 
 def summary(results: Sequence[PartitionResult]) -> list[str]:

@@ -189,6 +189,7 @@ class TapVonageReports(TapCommand):
         try:
             _ = self.session.client, self.session.accounts
             sync()
+            self.session.find_refused_accounts()
         except (ApiError, FatalApiError):
             self._end_if_interrupted()
             self._write_state()
@@ -240,8 +241,20 @@ class TapVonageReports(TapCommand):
         Raises:
             FatalApiError: The API cannot be used at all.
             ApiError: The accounts cannot be listed.
+            SettingsError: The API refuses an account in `account_ids`.
         """
+        self.session.check_accounts()
         return plan_run(self.session, self._open_partitions())
+
+    def test_connection(self) -> None:
+        """Read a record of each stream, once the API has accepted the accounts in `account_ids`.
+
+        Raises:
+            SettingsError: The API refuses one of them.
+        """
+        self.session.check_accounts()
+        self.prefetch_nothing()
+        self.run_connection_test()
 
     def prefetch_nothing(self) -> None:
         """Read one page at a time. Prefetched rows are billed, and a connection test looks only at the first one."""

@@ -81,6 +81,21 @@ def test_the_connection_test_passes_and_fails_by_exit_code(
     assert "Traceback" not in failed.log
 
 
+@pytest.mark.parametrize("how", ["--test", "--plan", "--plan=json"])
+def test_an_account_that_is_refused_is_found_before_anything_is_billed(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, how: str
+) -> None:
+    sandbox = make_sandbox(rows={"*": 5}, subaccount_keys=["sub00001"])
+    accounts = [sandbox.api_key, "sub00001", "foreign1"]
+    output = run_main(how, "--config", config(tmp_path, sandbox, account_ids=accounts))
+    assert output.code == 1
+    assert "account foreign1" in output.log
+    assert "account_ids" in output.log
+    assert "sub00001" not in output.log
+    assert {entry.product for entry in sandbox.requests.log} == {"REPORTS-USAGE"}
+    assert run_main(how, "--config", config(tmp_path, sandbox, account_ids=accounts[:2])).code == 0
+
+
 def test_a_run_with_config_state_and_catalog(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
     sandbox = make_sandbox(rows={"*": 5})
     (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd", "asr"])))

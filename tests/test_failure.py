@@ -221,6 +221,27 @@ def test_one_account_that_is_refused_does_not_stop_the_others(make_sandbox: Call
     assert "account foreign1: skipped" in output.log
 
 
+@pytest.mark.promise("Unknown is never treated as empty.")
+@pytest.mark.parametrize("streams", [("amd",), ("amd", "sms", "reports_usage")])
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_an_account_that_is_named_and_refused_for_everything_is_an_error_that_names_it(
+    make_sandbox: Callable[..., Sandbox], streams: tuple[str, ...], mode: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": ROWS}, subaccount_keys=["sub00001"])
+    output = read(sandbox, streams=streams, account_ids=[sandbox.api_key, "foreign1", "sub00001"], fetch_mode=mode)
+    assert isinstance(output.error, SyncFailedError)
+    assert "account foreign1" in str(output.error)
+    assert "account_ids" in str(output.error)
+    assert "sub00001" not in str(output.error)
+    assert "primary" not in str(output.error)
+    assert len(output.ids("amd")) == 4 * ROWS
+
+
+def test_only_accounts_that_are_refused_are_named_where_nothing_was_read(sandbox: Sandbox) -> None:
+    output = read(sandbox, account_ids=["foreign1", "foreign2"])
+    assert "nothing was read (account foreign1, account foreign2)" in str(output.error)
+
+
 @pytest.mark.promise("A product that the API calls unavailable and that was never read is skipped with a warning.")
 def test_an_account_that_lacks_the_selected_products_and_is_served_otherwise_is_no_refused_account(
     make_sandbox: Callable[..., Sandbox],
@@ -267,6 +288,16 @@ def test_a_refusal_that_passes_costs_no_record_and_no_report(sandbox: Sandbox, f
         assert output.code == 0, output.log
         assert len(output.ids(STREAM)) == COMPLETE
         assert sandbox.requests.reports.total() == (2 if mode == "async" else 0)
+
+
+@pytest.mark.promise("Wrong credentials end the run at once.")
+def test_a_401_without_words_of_the_api_at_the_start_is_an_error_that_says_what_to_check(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.GATEWAY_PAGE, 401)
+    output = read(sandbox)
+    assert isinstance(output.error, CredentialsError)
+    assert "HTTP 401" in str(output.error)
+    assert "api_key and api_secret" in str(output.error)
+    assert "proxy" in str(output.error)
 
 
 @pytest.mark.promise("When every selected stream is refused, the run fails.")

@@ -7,12 +7,15 @@ import time
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import cached_property
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.errors import (
     ApiError,
+    CredentialsError,
+    ForeignAnswerError,
     ProductUnavailableError,
     RequestRejectedError,
     RetriableApiError,
@@ -136,6 +139,42 @@ class SyncSession:
                 raise ApiError(msg) from error
         return tuple(dict.fromkeys(accounts))
 
+    def check_accounts(self) -> None:
+        """Find out, before anything is billed, whether the key may read the accounts in `account_ids`.
+
+        Raises:
+            SettingsError: The API refuses some of them; the error names them.
+        """
+        others = [account for account in self._named_accounts if account != self.settings.api_key]
+        refused = {account: error for account in others if (error := _refusal(self.client, account))}
+        if refused:
+            raise SettingsError(
+                [
+                    f"The setting account_ids names account {account}, which the API refuses ({error}). Check its "
+                    "name, and that the key may read it."
+                    for account, error in refused.items()
+                ]
+            )
+
+    def find_refused_accounts(self) -> None:
+        """Find the accounts in `account_ids` that the API has refused for everything, so that none is just skipped.
+
+        An account that was skipped for each selected product is asked for the free product as well, to tell an account
+        without these products from one that is mistyped.
+
+        Raises:
+            FatalApiError: The API cannot be used at all.
+        """
+        self.results.refused_accounts = [
+            account
+            for account in self._named_accounts
+            if self.results.all_skipped(account) and _refusal(self.client, account)
+        ]
+
+    @property
+    def _named_accounts(self) -> list[str]:
+        return list(dict.fromkeys(self.settings.account_ids))
+
     def partitions(self, product: Product) -> list[Partition]:
         """Return the partitions of a product's stream."""
         return [
@@ -249,13 +288,29 @@ def _record_failure(sync: PartitionSync, error: ApiError) -> None:
 def _verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
     """Send the first request: it verifies the credentials, and its answer's `Date` header tells Vonage's time.
 
-    It asks for one minute of the product that is free of charge [confirmed]. The response body is ignored.
+    Raises:
+        CredentialsError: The key or the secret is wrong.
+        UnreachableError: The API does not answer.
+    """
+    if error := _refusal(client, api_key):
+        logger.debug("The first request was not served: %s", error)
+        if isinstance(error, ForeignAnswerError) and error.status == HTTPStatus.UNAUTHORIZED:
+            msg = f"Authentication failed ({error.reason}). {error.advice}"
+            raise CredentialsError(msg) from error
+    if not client.clock.known:
+        logger.warning("The API sends no Date header: make sure that this machine's clock is right")
+
+
+def _refusal(client: ReportsClient, account: str) -> ApiError | None:
+    """Ask for one minute of the product that is free of charge [confirmed]. Its rows are ignored.
+
+    Returns:
+        Why the API did not serve the account; None if it did.
     """
     end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
-    query = Query({"product": FREE_PRODUCT.name, ACCOUNT: api_key})
+    query = Query({"product": FREE_PRODUCT.name, ACCOUNT: account})
     try:
         client.records(query.params(TimeWindow(end - timedelta(minutes=1), end)))
     except (RequestRejectedError, RetriableApiError) as error:
-        logger.debug("The first request was not served: %s", error)
-    if not client.clock.known:
-        logger.warning("The API sends no Date header: make sure that this machine's clock is right")
+        return error
+    return None

@@ -48,10 +48,14 @@ class Partition:
         """The partition as the SDK's context, and so its key in the state."""
         return {ACCOUNT: self.account_id, **({DIRECTION: self.direction} if self.direction else {})}
 
+    @property
+    def account(self) -> str:
+        """The account for a sentence."""
+        return "primary account" if self.is_primary else f"account {self.account_id}"
+
     def __str__(self) -> str:
         """Return the partition for a log line."""
-        account = "primary account" if self.is_primary else f"account {self.account_id}"
-        return ", ".join(part for part in (self.product.stream, self.direction, account) if part)
+        return ", ".join(part for part in (self.product.stream, self.direction, self.account) if part)
 
 
 @dataclass(frozen=True)

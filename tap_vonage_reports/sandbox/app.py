@@ -216,12 +216,14 @@ class Api:
             exchange.rows = 0
             headers = {**_kept_headers(answer), "Content-Encoding": "gzip"}
             return Response(json_bomb(int(float(bomb.value))), 200, headers, media_type="application/json")
-        if isinstance(answer, FileAnswer):
-            return answer
-        if slow := exchange.strike(Fault.SLOW_HEADERS):
-            return SlowHead(answer, float(slow.value), self._write, self._cut)
-        slow = exchange.strike(Fault.SLOW_BODY)
-        return SlowAnswer(answer, float(slow.value)) if slow else answer
+        return answer if isinstance(answer, FileAnswer) else self._slowed(exchange, answer)
+
+    def _slowed(self, exchange: Exchange, answer: Response) -> Response:
+        """An answer as faults slow it."""
+        if rule := exchange.strike(Fault.SLOW_HEADERS):
+            return SlowHead(answer, float(rule.value), self._write, self._cut)
+        rule = exchange.strike(Fault.SLOW_BODY)
+        return SlowAnswer(answer, float(rule.value)) if rule else answer
 
     def _log(self, exchange: Exchange, status: int, started: float) -> None:
         request, given = exchange.request, exchange.given
