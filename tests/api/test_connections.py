@@ -109,6 +109,18 @@ def test_no_read_waits_longer_than_what_is_left_of_the_exchange() -> None:
         ended.set()
 
 
+@pytest.mark.usefixtures("once")
+@pytest.mark.parametrize("part", ["headers", "headers without end"])
+def test_no_answer_of_a_proxy_may_drip_for_ever(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, drip = DRIPPED[part]
+    with HostileServer(lambda _request: itertools.chain([start], itertools.repeat(drip))) as server:
+        monkeypatch.setenv("HTTPS_PROXY", server.url)
+        ticking = mock.Mock(monotonic=mock.Mock(side_effect=itertools.count(0, 30)))
+        with mock.patch.object(connections, "time", ticking), pytest.raises((RetriableApiError, UnreachableError)):
+            client_to("https://api.example").records({})
+    assert ticking.monotonic.call_count > MAX_EXCHANGE_TIMEOUTS
+
+
 # TLS
 
 
