@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from tap_vonage_reports.api.request_context import RequestCancelled, RequestContext
 from tap_vonage_reports.errors import PrefetchStorageError
 from tap_vonage_reports.extract.pages import prefetch
+from tap_vonage_reports.extract.pages import spool as spool_module
 from tap_vonage_reports.extract.pages.prefetch import Prefetcher
 from tap_vonage_reports.extract.pages.spool import DiskQueue
 
@@ -225,3 +227,25 @@ def test_a_spool_gives_back_what_was_put_in_and_the_file_with_it() -> None:
     spool.append("more")
     assert [spool.popleft() for _ in range(len(spool))] == [*items[10:], "more"]
     assert len(spool) == 0
+
+
+def test_a_spool_is_no_larger_than_what_waits_however_much_has_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[Any] = []
+
+    def opened(*arguments: Any, **keywords: Any) -> Any:
+        files.append(tempfile.TemporaryFile(**{name: value for name, value in keywords.items() if name == "prefix"}))
+        return files[-1]
+
+    monkeypatch.setattr(spool_module.tempfile, "SpooledTemporaryFile", opened)
+    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 10_000, raising=False)
+    spool: DiskQueue[bytes] = DiskQueue()
+    waiting, size, sizes = 7, 3_000, []
+    for number in range(200):
+        spool.append(number.to_bytes(2, "big") * (size // 2))
+        if number >= waiting:
+            assert spool.popleft()[:2] == (number - waiting).to_bytes(2, "big")
+        sizes.append(sum(os.fstat(file.fileno()).st_size for file in files if not file.closed))
+    assert max(sizes) <= waiting * size + 2 * (10_000 + size + 100)
+    spool.close()
+    assert all(file.closed for file in files)
+    assert len(files) > 40

@@ -6,7 +6,7 @@ import pickle
 import tempfile
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from tap_vonage_reports.errors import PrefetchStorageError
 
@@ -18,20 +18,43 @@ T = TypeVar("T")
 
 IN_MEMORY_BYTES = 1 << 16
 """Less than this, such as pages without rows, is not worth a file."""
+SEGMENT_BYTES = 1 << 23
+"""A file that has grown to this is followed by another one: 8 MiB, the space that items already taken can hold."""
+
+
+class _Segment:
+    """One file of a queue, which exists while items in it wait.
+
+    Attributes:
+        file: The file. Nobody else can read it, and it is gone when it is closed or the process ends.
+        waiting: How many items in it were not taken.
+    """
+
+    def __init__(self) -> None:
+        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix="vonage-pages-")  # noqa: SIM115 - closed with its last item
+        self.waiting = 0
+
+    def close(self) -> None:
+        with suppress(OSError):  # its content is of no use any more
+            self.file.close()
 
 
 class _Stored(NamedTuple):
+    segment: _Segment
     start: int
     length: int
 
 
 class DiskQueue(Generic[T]):
-    """A first-in, first-out queue for one thread at a time. Closing it frees memory and disk."""
+    """A first-in, first-out queue for one thread at a time.
+
+    Its files are as large as what waits, and 8 MiB more. Closing it frees memory and disk.
+    """
 
     def __init__(self) -> None:
         """Make an empty queue."""
         self._entries: deque[T | _Stored] = deque()
-        self._file: IO[bytes] | None = None
+        self._last: _Segment | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -61,29 +84,35 @@ class DiskQueue(Generic[T]):
         return item
 
     def close(self) -> None:
-        """Drop what is left, and the file."""
+        """Drop what is left, and the files."""
+        for entry in self._entries:
+            if isinstance(entry, _Stored):
+                entry.segment.close()
         self._entries.clear()
-        if self._file:
-            with suppress(OSError):  # its content is of no use any more
-                self._file.close()
-            self._file = None
+        if self._last:
+            self._last.close()
+            self._last = None
 
     def _write(self, item: T) -> _Stored:
         content = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
         with _checked():
-            if self._file is None:
-                # Nobody else can read it, and it is gone when it is closed or the process ends.
-                self._file = tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES, prefix="vonage-pages-")  # noqa: SIM115 - closed with the queue
-            start = self._file.seek(0, 2)
-            self._file.write(content)
-            self._file.flush()  # a full disk is reported here, not where the item is taken
-        return _Stored(start, len(content))
+            segment = self._last = self._last or _Segment()
+            start = segment.file.seek(0, 2)
+            segment.file.write(content)
+            segment.file.flush()  # a full disk is reported here, not where the item is taken
+        segment.waiting += 1
+        if start + len(content) >= SEGMENT_BYTES:
+            self._last = None
+        return _Stored(segment, start, len(content))
 
     def _read(self, entry: _Stored) -> T:
-        file: Any = self._file
+        segment = entry.segment
         with _checked():
-            file.seek(entry.start)
-            content = file.read(entry.length)
+            segment.file.seek(entry.start)
+            content = segment.file.read(entry.length)
+        segment.waiting -= 1
+        if not segment.waiting and segment is not self._last:
+            segment.close()
         item: T = pickle.loads(content)  # noqa: S301 - this process wrote it
         return item
 
