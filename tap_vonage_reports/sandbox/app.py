@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 from contextlib import suppress
+from datetime import timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -39,7 +40,7 @@ from tap_vonage_reports.sandbox.query import Position, Query, Rules, moment, par
 from tap_vonage_reports.sandbox.report_api import MEDIA_PATH, REPORTS_PATH, ReportApi
 from tap_vonage_reports.sandbox.report_query import fields
 from tap_vonage_reports.sandbox.reports import Reports
-from tap_vonage_reports.sandbox.world import Wanted, World, micros, utc
+from tap_vonage_reports.sandbox.world import After, Wanted, World, micros, utc
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -72,6 +73,8 @@ _LIMITED = {
 """The limit that an endpoint counts against; endpoints with the same one share it, and 0 is none."""
 
 _REMEMBERED_CURSORS = 10_000
+_BEHIND_THE_END = 0
+"""The number of the empty page to which a cursor of a last page leads."""
 
 _GOOD = frozenset({200, 206})
 """The statuses of good answers."""
@@ -145,7 +148,7 @@ class Api:
                 answer = await self._guarded(exchange, handle)
             except Refusal as refusal:
                 answer = self._problem(refusal, exchange.identifier)
-            answer.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+            self._date(exchange, answer)
             answer.headers["X-Request-Id"] = exchange.identifier
             broken = self._broken(exchange, answer)
             self._log(exchange, 0 if isinstance(broken, CutAnswer) else answer.status_code, started)
@@ -194,6 +197,14 @@ class Api:
             if recent.count() >= limit:
                 raise problems.rate_limited(AT_ONCE)
             recent.add()
+
+    def _date(self, exchange: Exchange, answer: Response) -> None:
+        """Set the Date header of an answer."""
+        if exchange.strike(Fault.NO_DATE_HEADER):
+            return
+        skew = exchange.strike(Fault.DATE_SKEW)
+        now = self.world.now() + timedelta(seconds=float(skew.value) if skew else 0)
+        answer.headers["Date"] = format_datetime(now, usegmt=True)
 
     def _broken(self, exchange: Exchange, answer: Response) -> Response:
         """A good answer as faults break it."""
@@ -265,7 +276,7 @@ class Api:
         exchange = Exchange(request, "", self.faults)
         known = error.status_code == 405  # noqa: PLR2004 - Method Not Allowed
         answer = self._problem(problems.method_not_allowed() if known else problems.not_found(), exchange.identifier)
-        answer.headers["Date"] = format_datetime(self.world.now(), usegmt=True)
+        self._date(exchange, answer)
         answer.headers["X-Request-Id"] = exchange.identifier
         self.journal.arrived()
         self._log(exchange, answer.status_code, time.perf_counter())
@@ -353,17 +364,35 @@ class Api:
         wanted = self._wanted(query, account)
         after = position.after if position else None
         page = self.world.page(wanted, self.options.page_size, after, int(repeated.value) if repeated else 0)
-        following = None
-        if page.after is not None:
-            number = position.page if position else 1
-            content = Position(query.fingerprint, micros(query.start), micros(query.end), number + 1, page.after)
-            following = self._cursors.encode(content)
+        rows, number = page.rows, position.page if position else 1
+
+        def leads_to(page_number: int, reached: list[After | None] | None) -> tuple[str, str]:
+            """The cursor of a page of this window."""
+            assert query.start is not None  # noqa: S101 - as above
+            assert query.end is not None  # noqa: S101 - as above
+            begins = reached or [None] * len(query.directions)
+            bounds = micros(query.start), micros(query.end)
+            return self._cursors.encode(Position(query.fingerprint, *bounds, page_number, begins))
+
+        following = None if page.after is None else leads_to(number + 1, page.after)
+        if position is not None and position.page == _BEHIND_THE_END:
+            rows, following = [], None
+        if endless := exchange.strike(Fault.ENDLESS_PAGES):
+            rows = page.rows if endless.value == "again" else []
+            following = leads_to(number + 1, after)
+        success = exchange.strike(Fault.SUCCESS_WITH_CURSOR)
+        if success and following is None:
+            following = {
+                "refused": ("c" * 200, "i" * 22),
+                "empty": leads_to(_BEHIND_THE_END, after),
+                "again": leads_to(number + 1, after),
+            }.get(str(success.value))
         if query.cursor is not None and exchange.strike(Fault.CURSOR_REPEATED):
             following = query.cursor
-        body = self._head(exchange, query, page.rows, "TRUNCATED" if following else "SUCCESS")
+        body = self._head(exchange, query, rows, "TRUNCATED" if following and not success else "SUCCESS")
         if following is not None and not exchange.strike(Fault.CURSOR_MISSING):
             self._add_next(exchange, query, following, body)
-        body["records"] = msgspec.Raw(b"[" + b",".join(page.rows) + b"]")
+        body["records"] = msgspec.Raw(b"[" + b",".join(rows) + b"]")
         return body
 
     def _by_ids(self, exchange: Exchange, query: Query, account: Account) -> dict[str, Any]:
@@ -400,7 +429,7 @@ class Api:
             "_links": {"self": {"href": self._address(exchange, query.given)}},
             "request_id": exchange.identifier,
             "request_status": status,
-            "received_at": _written(self.world.now()),
+            **exchange.received("received_at", self.world.now()),
             "items_count": len(rows) + (int(wrong.value) if wrong else 0),
             "price": 0.0,
             "currency": "EUR",
@@ -504,7 +533,7 @@ class Api:
 
 def _kept_headers(answer: Response) -> dict[str, str]:
     """The headers that an answer keeps when its body is replaced."""
-    return {name: answer.headers[name] for name in ("Date", "X-Request-Id")}
+    return {name: answer.headers[name] for name in ("Date", "X-Request-Id") if name in answer.headers}
 
 
 def _written(at: datetime) -> str:

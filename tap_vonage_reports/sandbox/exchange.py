@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from tap_vonage_reports.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from starlette.requests import Request
 
-    from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
+    from tap_vonage_reports.sandbox.faults import Faults, Rule
 
 PAGE_SIZE = 1000
 """Most rows of a page (confirmed)."""
@@ -86,6 +90,18 @@ class Exchange:
         self.given = given
         self.product = given.get("product", "").lower().replace("-", "_")
         self.account = given.get("account_id", self.request.path_params.get("api_key", ""))
+
+    def received(self, name: str, at: datetime) -> dict[str, str]:
+        """When a request was received, as the field of that name, or as the fault of it has it."""
+        rule = self.strike(Fault.RECEIVED_AT)
+        if rule is None:
+            return {name: at.isoformat()}
+        if rule.value == "none":
+            return {}
+        try:
+            return {name: (at + timedelta(seconds=float(rule.value))).isoformat()}
+        except ValueError:
+            return {name: str(rule.value)}
 
     def strike(self, fault: Fault) -> Rule | None:
         """How a fault is on if it hits the request; None if it does not."""

@@ -34,6 +34,8 @@ class Fault(str, Enum):
     CURSOR_MISSING = "cursor-missing"
     CURSOR_REPEATED = "cursor-repeated"
     CURSOR_REFUSED = "cursor-refused"
+    SUCCESS_WITH_CURSOR = "success-with-cursor"
+    ENDLESS_PAGES = "endless-pages"
     ROWS_REPEATED = "rows-repeated"
     ROWS_SHUFFLED = "rows-shuffled"
     LATE_ROWS = "late-rows"
@@ -49,6 +51,9 @@ class Fault(str, Enum):
     CURRENCY_BLANK = "currency-blank"
     NO_RATE_LIMIT = "no-rate-limit"
     CLOCK_SKEW = "clock-skew"
+    NO_DATE_HEADER = "no-date-header"
+    DATE_SKEW = "date-skew"
+    RECEIVED_AT = "received-at"
 
     TOO_MANY_REQUESTS = "429"
     SERVER_ERROR = "500"
@@ -127,6 +132,16 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CURSOR_MISSING: About("TRUNCATED, but neither a cursor nor a next link"),
     Fault.CURSOR_REPEATED: About("the cursor of the page just read is given out again, for ever"),
     Fault.CURSOR_REFUSED: About("cursors are refused with 422; the value `once` refuses each cursor once", ""),
+    Fault.SUCCESS_WITH_CURSOR: About(
+        "every page says SUCCESS, also with a next one (as in the reference's sample); the last page has a cursor, "
+        "too, where the value says to what: `refused`, `empty` or `again`, the same page",
+        "",
+    ),
+    Fault.ENDLESS_PAGES: About(
+        "a page is TRUNCATED and empty, and its cursor, a new one each time, leads to where the page began; with the "
+        "value `again` the page has its rows",
+        "",
+    ),
     Fault.ROWS_REPEATED: About("a page begins with the last rows of the page before; the value says how many", 3),
     Fault.ROWS_SHUFFLED: About("the rows of a window come in no order"),
     Fault.LATE_ROWS: About("some rows are listed up to hours late, not only calls after their end"),
@@ -141,6 +156,13 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CURRENCY_BLANK: About("SMS, VERIFY-API and NUMBER-INSIGHT rows have no currency (as documented)"),
     Fault.NO_RATE_LIMIT: About("requests are not limited to ten in a second (five for reports)"),
     Fault.CLOCK_SKEW: About("the API's clock is off; the value says by how many seconds", -120),
+    Fault.NO_DATE_HEADER: About("answers have no Date header"),
+    Fault.DATE_SKEW: About("the Date header alone is off; the value says by how many seconds", 86400),
+    Fault.RECEIVED_AT: About(
+        "received_at, and receive_time of a report that is created now, are off by a number of seconds; another value "
+        "stands there as it is, and `none` leaves them out",
+        "86400",
+    ),
     Fault.TOO_MANY_REQUESTS: About("429; the value is Retry-After in seconds, `none` leaves the header out", 1),
     Fault.SERVER_ERROR: About("500 with a problem body"),
     Fault.UNAVAILABLE: About(

@@ -103,7 +103,10 @@ class ReportApi:
         if exchange.strike(Fault.CREATE_LOST):
             return CutAnswer(self._cut)
         created = exchange.strike(Fault.CREATED)
-        return _json(self._head(exchange, report, State.PENDING.value), int(created.value) if created else 200)
+        body = self._head(exchange, report, State.PENDING.value)
+        del body["receive_time"]
+        body |= exchange.received("receive_time", report.received)
+        return _json(body, int(created.value) if created else 200)
 
     async def status(self, exchange: Exchange) -> Response:
         """The state of a report (section 4.2 of the facts)."""

@@ -232,11 +232,11 @@ def test_a_spool_gives_back_what_was_put_in_and_the_file_with_it() -> None:
 def test_a_spool_is_no_larger_than_what_waits_however_much_has_passed_through(monkeypatch: pytest.MonkeyPatch) -> None:
     files: list[Any] = []
 
-    def opened(*arguments: Any, **keywords: Any) -> Any:
-        files.append(tempfile.TemporaryFile(**{name: value for name, value in keywords.items() if name == "prefix"}))
+    def opened(_memory: int, prefix: str) -> Any:
+        files.append(tempfile.TemporaryFile(prefix=prefix))  # noqa: SIM115 - the spool closes it
         return files[-1]
 
-    monkeypatch.setattr(spool_module.tempfile, "SpooledTemporaryFile", opened)
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", opened)
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 10_000, raising=False)
     spool: DiskQueue[bytes] = DiskQueue()
     waiting, size, sizes = 7, 3_000, []

@@ -464,3 +464,48 @@ def test_faults_can_be_cleared(paged: Reader) -> None:
     paged.sandbox.faults.on("500")
     paged.sandbox.faults.clear()
     assert paged.get(**paged.ask("sms", "outbound")).status_code == 200
+
+
+def test_success_can_come_with_a_cursor(paged: Reader) -> None:
+    whole = paged.rows(**paged.ask("sms", "outbound"))
+    for value, behind in (("", None), ("refused", 422), ("empty", []), ("again", whole[20:])):
+        paged.sandbox.faults.on("success-with-cursor", value)
+        given, pages = paged.ask("sms", "outbound"), []
+        for _ in range(3):
+            pages.append(paged.get(**given).json())
+            given |= {name: pages[-1].get(name) for name in ("cursor", "iv")}
+        assert [page["request_status"] for page in pages] == ["SUCCESS"] * 3
+        assert [row for page in pages for row in page["records"]] == whole
+        assert ("cursor" in pages[-1]) == ("next" in pages[-1]["_links"]) == bool(value)
+        if value:
+            answer = paged.get(**given)
+            assert answer.status_code == 422 if behind == 422 else answer.json()["records"] == behind
+
+
+@pytest.mark.parametrize("value", ["", "again"])
+def test_pages_can_come_without_end(paged: Reader, value: str) -> None:
+    whole = paged.rows(**paged.ask("sms", "outbound"))
+    paged.sandbox.faults.on("endless-pages", value, after=1, first=3)
+    pages = paged.pages(**paged.ask("sms", "outbound"))
+    assert [len(page["records"]) for page in pages] == [10, *([10] * 3 if value else [0] * 3), 10, 10]
+    rows = [row for page in pages for row in page["records"]]
+    assert list({row["id"]: row for row in rows}.values()) == whole
+    assert len({page["cursor"] for page in pages[:-1]}) == len(pages) - 1
+
+
+def test_the_clocks_of_an_answer_can_be_off_one_by_one(paged: Reader) -> None:
+    faults, given = paged.sandbox.faults, paged.ask("sms", "outbound")
+    now = "2026-11-20T12:00:00+00:00"
+    faults.on("date-skew", 86400)
+    answer = paged.get(**given)
+    assert (answer.headers["Date"], answer.json()["received_at"]) == ("Sat, 21 Nov 2026 12:00:00 GMT", now)
+    faults.clear()
+    faults.on("no-date-header")
+    assert "Date" not in paged.get(**given).headers
+    assert "Date" not in paged.get("/no-such-path").headers
+    faults.on("not-json")
+    assert "Date" not in paged.get(**given).headers
+    faults.clear()
+    for value, expected in (("-3600", "2026-11-20T11:00:00+00:00"), ("soon", "soon"), ("none", None)):
+        faults.on("received-at", value)
+        assert paged.get(**given).json().get("received_at") == expected

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 PAGES_PER_CHECKPOINT = 10
 """Inside a window, STATE is due after this many pages: the pages that a kill can cost."""
+LOG_EVERY_SECONDS = 60.0
+"""Inside a window, the log tells its progress this often."""
 
 
 class WindowProgress:
@@ -35,6 +37,7 @@ class WindowProgress:
         rows: How many rows came.
         answered_at: When the API returned the first page, on its clock.
         started: When the first page was taken, on this machine's monotonic clock.
+        logged: When the log last told of it, on the same clock.
     """
 
     def __init__(self, *, is_tracked: bool) -> None:
@@ -48,7 +51,7 @@ class WindowProgress:
         self.pages = 0
         self.rows = 0
         self.answered_at: datetime | None = None
-        self.started = time.monotonic()
+        self.started = self.logged = time.monotonic()
 
     def count(self, page: Page) -> None:
         """Count a page."""
@@ -71,11 +74,13 @@ class WindowCommitter:
         self._plan = plan
         self._windows_left = len(plan.windows)
         self._progress: WindowProgress | None = None
+        self._told: set[str] = set()
 
     def chunk(self, page: Page) -> Chunk:
         """Return the rows of a page as a chunk."""
         progress = self._progress = self._progress or WindowProgress(is_tracked=self._tracks(page))
         progress.count(page)
+        self._log(page, progress)
         commit: Callable[[], None]
         if page.cursor is None:
             self._progress = None
@@ -85,6 +90,18 @@ class WindowCommitter:
             commit = partial(self._commit_page, page, page.cursor, progress)
             due = progress.pages % PAGES_PER_CHECKPOINT == 0
         return Chunk(commit, due, page.records)
+
+    def _log(self, page: Page, progress: WindowProgress) -> None:
+        """Log the progress of a long window, and once per partition and kind, what the API contradicts itself in."""
+        if page.contradiction not in {"", *self._told}:
+            self._told.add(page.contradiction)
+            text = "%s: the API called a page of %s the last one (SUCCESS) and gave a cursor with it %s"
+            logger.warning(text, self._sync.partition, page.window, page.contradiction)
+        now = time.monotonic()
+        if page.cursor is not None and now - progress.logged >= LOG_EVERY_SECONDS:
+            progress.logged = now
+            pages, rows = f"{progress.pages:,} pages", f"{progress.rows:,} rows so far"
+            logger.info("%s: reading %s (%s, %s)", self._sync.partition, page.window, pages, rows)
 
     def _tracks(self, page: Page) -> bool:
         """Return True if the non-final rows of a window are tracked, including those of pages read before."""

@@ -19,6 +19,7 @@ from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
     AccessDeniedError,
     PaginationError,
+    ProductUnavailableError,
     RequestRejectedError,
     WindowInFutureError,
 )
@@ -44,6 +45,11 @@ logger = logging.getLogger(__name__)
 LAST_PAGE = "SUCCESS"
 MORE_PAGES = "TRUNCATED"
 REMEMBERED_PAGES = 3
+MAX_PAGES_WITHOUT_NEW_ROWS = 20
+"""Pages in a row without a new row that end a window as failed: two seconds at 10 requests/s. Far more than a filter
+that is applied page by page would leave empty, and few enough to notice pages without end."""
+REFUSALS_OF_CURSOR = frozenset({400, 404, 410, 422})
+"""Statuses that are about the cursor, and not about the account or its credentials (401, 403)."""
 MAX_CURSOR_CHARACTERS = 1 << 14
 """The length of a cursor or an iv: twice what servers usually accept in an address."""
 END_MARGIN_AFTER_REJECTION = END_MARGIN + timedelta(seconds=300)
@@ -61,6 +67,9 @@ class Page:
         answered_at: When the API returned this page, on its clock.
         window: The requested window; shorter than planned when the API's clock demanded it.
         repeated: How many rows were repeated; the API has counted (and billed) them all the same.
+        says_last: True if the API called this the last page (SUCCESS), also where it gave a cursor.
+        is_new: True if it brought a row that was not on the pages before.
+        contradiction: What became of a cursor that came with SUCCESS, for the log; empty for nothing worth telling.
     """
 
     records: list[dict[str, Any]]
@@ -69,6 +78,9 @@ class Page:
     answered_at: datetime
     window: TimeWindow
     repeated: int = 0
+    says_last: bool = False
+    is_new: bool = True
+    contradiction: str = ""
 
     @property
     def is_last(self) -> bool:
@@ -106,13 +118,14 @@ def iter_pages(
     fetch = partial(client.records, context=context)
     fetched = 0
     try:
-        for page in map(repeats.without, _iter_from(fetch, query, window, resume)):
+        for page in _iter_from(fetch, repeats, query, window, resume):
             fetched += metrics.count_page(page.records, window, repeated=page.repeated)
             yield page
     except _CursorRejectedError:
         logger.warning("The API rejected the cursor inside %s; reading the window from its first page", window)
+        repeats.start_over()
         try:
-            for page in map(repeats.without, _iter_from(fetch, query, window)):
+            for page in _iter_from(fetch, repeats, query, window):
                 fetched -= metrics.count_page(page.records, window, repeated=page.repeated, known=fetched)
                 yield page
         except _CursorRejectedError as again:
@@ -127,7 +140,9 @@ class _CursorRejectedError(Exception):
         self.error = error
 
 
-def _iter_from(fetch: Fetch, query: Query, window: TimeWindow, resume: PageCursor | None = None) -> Iterator[Page]:
+def _iter_from(
+    fetch: Fetch, repeats: PageDeduplicator, query: Query, window: TimeWindow, resume: PageCursor | None = None
+) -> Iterator[Page]:
     """Yield the pages of a window from the first, or from `resume`, to the last."""
     if resume:
         page = _fetch_page(fetch, query, window, resume.cursor, resume.iv)
@@ -135,8 +150,21 @@ def _iter_from(fetch: Fetch, query: Query, window: TimeWindow, resume: PageCurso
     else:
         page = _first_page(fetch, query, window)
         seen = set()
+    page, barren = repeats.without(page), 0
     while not page.is_last:
-        if page.cursor in seen:
+        barren = 0 if page.is_new else barren + 1
+        if barren == MAX_PAGES_WITHOUT_NEW_ROWS:
+            msg = (
+                f"The API returned {barren} pages in a row without a new row and calls none of them the last, so this "
+                "window is incomplete. The next run retries it. If this persists, lower sync_window_hours."
+            )
+            raise PaginationError(msg)
+        following = None
+        if page.says_last:
+            page, following = _look_behind(fetch, repeats, query, page, seen)
+            if following is None:
+                break
+        elif page.cursor in seen:
             msg = (
                 "The API returned the same cursor twice, so this window is incomplete. The next run retries it. "
                 "If this persists, lower sync_window_hours."
@@ -144,8 +172,46 @@ def _iter_from(fetch: Fetch, query: Query, window: TimeWindow, resume: PageCurso
             raise PaginationError(msg)
         yield page
         seen.add(page.cursor)
-        page = _fetch_page(fetch, query, page.window, page.cursor, page.iv)
+        page = following or repeats.without(_fetch_page(fetch, query, page.window, page.cursor, page.iv))
     yield page
+
+
+def _look_behind(
+    fetch: Fetch, repeats: PageDeduplicator, query: Query, page: Page, seen: set[str | None]
+) -> tuple[Page, Page | None]:
+    """Try the cursor of a page that the API calls the last one.
+
+    The reference's sample answer has SUCCESS together with a cursor and a next link [an artefact, likely]. If it is
+    none, the rows behind it would be lost, so the cursor is tried: the price is a request for each such window. If it
+    is one, every window of an account may have it, so a cursor that leads to nothing new must not fail the window:
+
+    * A page without a new row: the window is complete, as the API said.
+    * A refusal of the cursor (HTTP 4xx): the same. The status said so, and its contradiction was tried and does not
+      exist. Unknown would be no answer, or an unusable one; these are retried and then fail the window.
+    * New rows: the status was wrong. The walk goes on for as long as pages bring new rows.
+
+    The next page is fetched before this one is committed, so that no cursor that leads nowhere gets into the state.
+
+    Returns:
+        The page, without its cursor if it is the last one; and the page behind it, or None.
+
+    Raises:
+        ApiError: There was no usable answer, or the account may not read on.
+    """
+    last = replace(page, cursor=None, iv=None)
+    if page.cursor in seen or not page.is_new:
+        return last, None
+    try:
+        following = repeats.without(_fetch_page(fetch, query, page.window, page.cursor, page.iv))
+    except _CursorRejectedError as rejected:
+        error = rejected.error
+        if isinstance(error, ProductUnavailableError) or error.status not in REFUSALS_OF_CURSOR:
+            raise error from None
+        return replace(last, contradiction="that it rejects, so this page is the last"), None
+    if following.is_new:
+        return replace(page, contradiction="that leads to further rows; following it"), following
+    repeated = page.repeated + len(following.records) + following.repeated
+    return replace(last, repeated=repeated), None
 
 
 def _first_page(fetch: Fetch, query: Query, window: TimeWindow) -> Page:
@@ -183,18 +249,28 @@ class PageDeduplicator:
 
     def __init__(self) -> None:
         self._before: deque[dict[str, int]] = deque(maxlen=REMEMBERED_PAGES)
+        self._pages: set[int] = set()
+        """Hashes of whole pages, to notice a walk that goes in a circle of any length."""
+
+    def start_over(self) -> None:
+        """Expect the pages of the window again, because it is read again from its first page."""
+        self._pages.clear()
 
     def without(self, page: Page) -> Page:
         """Return the page without the rows seen on the pages before."""
         # Hashes, because the rows of many windows would take much memory. A false match needs the same id, too.
         hashes = [(_key(row), hash(encode_json(row))) for row in page.records]
         fresh = [
-            row
+            (row, content)
             for row, (key, content) in zip(page.records, hashes, strict=True)
             if not any(known.get(key) == content for known in self._before)
         ]
         self._before.append(dict(hashes))
-        return replace(page, records=fresh, repeated=len(page.records) - len(fresh))
+        whole = hash(tuple(content for _, content in fresh))
+        is_new = bool(fresh) and whole not in self._pages
+        self._pages.add(whole)
+        records = [row for row, _ in fresh]
+        return replace(page, records=records, repeated=len(page.records) - len(fresh), is_new=is_new)
 
 
 def _key(row: Mapping[str, Any]) -> str:
@@ -205,9 +281,8 @@ def _page(answer: ApiResponse, window: TimeWindow) -> Page:
     body = answer.body
     records = body["records"]
     status = body.get("request_status")
-    if status == LAST_PAGE:
-        return Page(records, None, None, answer.at, window)
-    if status != MORE_PAGES:
+    says_last = status == LAST_PAGE
+    if not says_last and status != MORE_PAGES:
         msg = (
             "The API returned a request_status that is neither SUCCESS nor TRUNCATED, so this window may be "
             "incomplete. The next run retries it. If this persists, the API has changed: please open an issue."
@@ -222,14 +297,14 @@ def _page(answer: ApiResponse, window: TimeWindow) -> Page:
             "retries it. If this persists, the API has changed: please open an issue."
         )
         raise PaginationError(msg)
-    if not cursor:
+    if not cursor and not says_last:
         msg = (
             "The API says that there are more records (TRUNCATED) but returned no cursor to them, so this window is "
             "incomplete. The next run retries it. If this persists, lower sync_window_hours so that a window fits one "
             "page."
         )
         raise PaginationError(msg)
-    return Page(records, cursor, iv, answer.at, window)
+    return Page(records, cursor, iv if cursor else None, answer.at, window, says_last=says_last)
 
 
 def _next_link(body: Mapping[str, Any]) -> dict[str, str]:
