@@ -377,20 +377,23 @@ class Api:
         following = None if page.after is None else leads_to(number + 1, page.after)
         if position is not None and position.page == _BEHIND_THE_END:
             rows, following = [], None
+        success = self.faults.rule(Fault.SUCCESS_WITH_CURSOR)
         if endless := exchange.strike(Fault.ENDLESS_PAGES):
             rows = page.rows if endless.value == "again" else []
-            following = leads_to(number + 1, after)
-        success = exchange.strike(Fault.SUCCESS_WITH_CURSOR)
+            following, success = leads_to(number + 1, after), None
+        if query.cursor is not None and exchange.strike(Fault.CURSOR_REPEATED):
+            following, success = query.cursor, None
+        lost = following is not None and exchange.strike(Fault.CURSOR_MISSING) is not None
+        # Not where another fault is about the cursor: nobody could tell from such an answer that there is more.
+        success = None if lost or success is None else exchange.strike(Fault.SUCCESS_WITH_CURSOR)
         if success and following is None:
             following = {
                 "refused": ("c" * 200, "i" * 22),
                 "empty": leads_to(_BEHIND_THE_END, after),
                 "again": leads_to(number + 1, after),
             }.get(str(success.value))
-        if query.cursor is not None and exchange.strike(Fault.CURSOR_REPEATED):
-            following = query.cursor
         body = self._head(exchange, query, rows, "TRUNCATED" if following and not success else "SUCCESS")
-        if following is not None and not exchange.strike(Fault.CURSOR_MISSING):
+        if following is not None and not lost:
             self._add_next(exchange, query, following, body)
         body["records"] = msgspec.Raw(b"[" + b",".join(rows) + b"]")
         return body

@@ -195,6 +195,8 @@ def plan_of(seed: int) -> Plan:
     if not whole:
         streams = tuple(sorted(chance.sample(streams, 4)))
     runs = [_run(chance, streams) for _ in range(chance.randint(1, 4))]
+    if any(each.fault is Fault.CURSOR_REFUSED for run in runs for each in run.disturbances):
+        quirks.pop(Fault.SUCCESS_WITH_CURSOR, None)  # a refused cursor of a last page says that there is no more
     stuck = any(each.fault in STUCK for run in runs for each in run.disturbances)
     return Plan(
         seed,
