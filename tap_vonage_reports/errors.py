@@ -131,7 +131,7 @@ class RequestRejectedError(ApiError):
         status: The HTTP status.
         title: The title of the API's problem body, or the reason phrase without one.
         parameters: The names of the parameters that the API calls invalid.
-        answered_at: When the API answered, on its own clock, in UTC; None if unknown.
+        answered_at: When the API answered, on the earliest clock, in UTC; None if unknown.
     """
 
     advice = "Check the setting behind the parameter. If it is right, the rules of the API have changed."

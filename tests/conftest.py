@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tap_vonage_reports.sandbox import Sandbox
+from tests.harness import StandingClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,9 +41,11 @@ def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
             options.setdefault("polls", 1)
         sandbox = Sandbox(**options)
         opened.append(sandbox.__enter__())
+        StandingClock.sandbox = sandbox.clock.now
         return sandbox
 
     yield make
+    StandingClock.sandbox = None
     for sandbox in opened:
         sandbox.__exit__(None, None, None)
 

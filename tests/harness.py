@@ -18,9 +18,10 @@ import time
 from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from functools import cache, cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from unittest import mock
 
 from tap_vonage_reports.api import transport
@@ -43,14 +44,19 @@ if TYPE_CHECKING:
 
 
 class StandingClock(ServerClock):
-    """Vonage's clock as that of a sandbox: between two answers it stands still, however long the machine takes."""
+    """The clocks of a run on a machine whose own clock is that of the sandbox, or off by so much.
 
-    def learn(self, date: str | None) -> datetime:
-        self._at = super().learn(date)
-        return self._at
+    Attributes:
+        sandbox: Tells the sandbox's time; None for the real one.
+        shift: How far this machine's clock is ahead of that.
+    """
 
-    def now(self) -> datetime:
-        return self._at if self.known else super().now()
+    sandbox: ClassVar[Callable[[], datetime] | None] = None
+    shift: ClassVar[timedelta] = timedelta(0)
+
+    def local(self) -> datetime:
+        now = StandingClock.sandbox
+        return (now() if now else super().local()) + StandingClock.shift
 
 
 COMMAND = [sys.executable, "-m", "tap_vonage_reports"]

@@ -11,20 +11,19 @@ from unittest import mock
 
 import pytest
 
-from tap_vonage_reports.api import clock as clocks
 from tap_vonage_reports.api.client import ReportsClient
-from tap_vonage_reports.api.clock import ServerClock, parse_http_date
+from tap_vonage_reports.api.clock import ServerClock
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.sandbox.clock import Clock
 from tap_vonage_reports.timestamps import format_query_time, parse_time
-from tests.harness import Output, catalog_of, in_time_zone, run_forked, run_tap, settings_for
+from tests.harness import Output, StandingClock, catalog_of, in_time_zone, run_forked, run_tap, settings_for
 from tests.hostile import KEY, SECRET, HostileServer, reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tap_vonage_reports.api.responses import ApiResponse
@@ -44,60 +43,130 @@ def test_the_end_is_a_minute_before_vonages_clock(make_sandbox: Callable[..., Sa
     assert last_end(sandbox) == {"2020": "2020-02-28T23:59:00Z", "2035": "2035-06-30T23:58:59Z"}[clock[:4]]
 
 
-def test_a_bound_that_is_not_in_the_past_shortens_the_window_once(
-    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bound_that_is_not_in_the_past_shortens_the_window_once(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": 50})
-    # The clock is not learned, so that the tap believes this machine's, which is ahead by two days.
-    monkeypatch.setattr(ServerClock, "learn", _learn_nothing)
-    sandbox.clock.set("2026-11-20T12:00:00Z")
+    sandbox.faults.on(Fault.DATE_SKEW, timedelta(days=2).total_seconds())
     output = run_tap(settings_for(sandbox, start_date="2026-11-20T00:00:00Z"), ["amd"])
     refused = [entry for entry in sandbox.requests.log if entry.status == 422 and entry.product == "AMD"]
     assert refused
-    reach = output.bookmark("amd").get("replication_key_value", "")
-    assert reach <= "2026-11-20T11:59:00+00:00"
+    assert output.code == 0, output.error
+    assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T11:54:00+00:00"
 
 
-def _learn_nothing(clock: ServerClock, date: str | None) -> object:
-    return parse_http_date(date) or clock.now()
+DAY_SECONDS = "86400"
+CLOCKS_AHEAD = {
+    # What is off of the Date header, the time in the body and this machine's clock; one of them is right.
+    "date": ({Fault.DATE_SKEW: DAY_SECONDS}, 0),
+    "date, and no time in the body": ({Fault.DATE_SKEW: DAY_SECONDS, Fault.RECEIVED_AT: "none"}, 0),
+    "date and machine": ({Fault.DATE_SKEW: DAY_SECONDS}, 1),
+    "no date, machine": ({Fault.NO_DATE_HEADER: None}, 1),
+    "body and machine": ({Fault.RECEIVED_AT: DAY_SECONDS}, 1),
+    "date and body": ({Fault.DATE_SKEW: DAY_SECONDS, Fault.RECEIVED_AT: DAY_SECONDS}, 0),
+}
 
 
+@pytest.mark.promise("Nothing is lost. The bookmark only moves over time that was read completely.")
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_rows_after_the_answer_do_not_count_as_read_where_the_future_is_accepted(
-    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, mode: str
-) -> None:
-    sandbox = make_sandbox(rows={"amd": 50}, faults=["future-accepted"])
-    monkeypatch.setattr(ServerClock, "learn", _learn_nothing)
-    set_this_machines_clock(monkeypatch, sandbox.clock.now() + timedelta(days=8))
-    settings = settings_for(sandbox, start_date="2026-11-20T00:00:00Z", fetch_mode=mode)
-    output = run_tap(settings, ["amd"])
-    assert output.code == 0
-    assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T12:00:00+00:00"
-
-
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_a_window_beyond_vonages_present_loses_no_row_of_the_next_run(
-    make_sandbox: Callable[..., Sandbox], mode: str
+@pytest.mark.parametrize(("faults", "days"), CLOCKS_AHEAD.values(), ids=CLOCKS_AHEAD)
+def test_time_that_has_not_happened_yet_is_not_covered_whichever_clock_is_ahead(
+    make_sandbox: Callable[..., Sandbox], mode: str, faults: Mapping[Fault, str | None], days: int
 ) -> None:
     sandbox = make_sandbox(rows={"amd": 50}, faults=["future-accepted"])
     start, present = parse_time("2026-11-20"), sandbox.clock.now()
     settings = settings_for(sandbox, start_date="2026-11-20", fetch_mode=mode, lookback_hours=0)
-    with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(ServerClock, "learn", _learn_nothing)
-        set_this_machines_clock(patches, present + timedelta(days=3))
+    for fault, value in faults.items():
+        sandbox.faults.on(fault, value)
+    with mock.patch.object(StandingClock, "shift", timedelta(days=days)):
         first = run_tap(settings, ["amd"])
     assert first.code == 0
-    beyond = [entry.date_end for entry in sandbox.requests.log if entry.product == "AMD"]
-    assert max(beyond) > "2026-11-23"
     covered = first.bookmark("amd")["covered"]
-    assert covered == [["2026-11-20T00:00:00+00:00", "2026-11-20T12:00:00+00:00"]]
+    assert covered == [["2026-11-20T00:00:00+00:00", "2026-11-20T11:59:00+00:00"]]
+    assert first.log.count("The clocks differ") == 1
+    assert "1 day, 0:00:00 ahead of" in first.log
+    for fault in faults:
+        sandbox.faults.off(fault)
     # By then, the first run's whole window has passed.
     sandbox.clock.advance(days=5)
     second = run_tap(settings, ["amd"], first.state)
+    assert "The clocks differ" not in second.log
     end = parse_time(second.bookmark("amd")["replication_key_value"])
     assert end > present + timedelta(days=4)
     truth = [row["id"] for row in sandbox.expected("amd", None, None, start, end)]
     assert sorted({*first.ids("amd"), *second.ids("amd")}) == sorted(truth)
+
+
+CLOCKS_BEHIND = {
+    "date": ({Fault.DATE_SKEW: "-86400"}, 0),
+    "body": ({Fault.RECEIVED_AT: "-86400"}, 0),
+    "machine": ({}, -1),
+    "no date, machine": ({Fault.NO_DATE_HEADER: None}, -1),
+}
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize(("faults", "days"), CLOCKS_BEHIND.values(), ids=CLOCKS_BEHIND)
+def test_a_clock_that_is_behind_is_believed_and_costs_rows_that_come_again(
+    make_sandbox: Callable[..., Sandbox], mode: str, faults: Mapping[Fault, str | None], days: int
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 50})
+    settings = settings_for(sandbox, start_date="2026-11-18", fetch_mode=mode)
+    for fault, value in faults.items():
+        sandbox.faults.on(fault, value)
+    with mock.patch.object(StandingClock, "shift", timedelta(days=days)):
+        first = run_tap(settings, ["amd"])
+    assert first.code == 0
+    assert first.log.count("The clocks differ") == 1
+    assert first.bookmark("amd")["replication_key_value"] == "2026-11-19T11:59:00+00:00"
+    for fault in faults:
+        sandbox.faults.off(fault)
+    second = run_tap(settings, ["amd"], first.state)
+    assert second.bookmark("amd")["replication_key_value"] == "2026-11-20T11:59:00+00:00"
+    truth = sandbox.expected("amd", None, None, parse_time("2026-11-18"), parse_time("2026-11-20T11:59:00Z"))
+    assert {*first.ids("amd"), *second.ids("amd")} == {row["id"] for row in truth}
+
+
+def test_a_date_header_that_jumps_covers_nothing_that_has_not_happened(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 50}, faults=["future-accepted"])
+    sandbox.faults.on(Fault.DATE_SKEW, 86400, every=2)
+    output = run_tap(settings_for(sandbox, start_date="2026-11-18"), ["amd"])
+    assert output.code == 0
+    assert output.bookmark("amd")["replication_key_value"] <= "2026-11-20T11:59:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["none", "soon", "", "0001-01-01T00:00:00Z", "9999-12-31", "2026-13-01", f"2026-11-20T{'1' * 400}"],
+    ids=lambda value: value[:12],
+)
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_time_in_the_body_that_is_none_changes_nothing(
+    make_sandbox: Callable[..., Sandbox], value: str, mode: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 50})
+    settings = settings_for(sandbox, start_date="2026-11-18", fetch_mode=mode)
+    right = run_tap(settings, ["amd"])
+    sandbox.faults.on(Fault.RECEIVED_AT, value)
+    odd = run_tap(settings, ["amd"])
+    assert (odd.code, records_of(odd), odd.state) == (0, records_of(right), right.state)
+    assert "The clocks differ" not in odd.log
+
+
+@pytest.mark.promise("Unknown is never treated as empty.")
+@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("body", ["", "none"])
+def test_without_vonages_clock_nothing_counts_as_deleted_by_the_retention(
+    make_sandbox: Callable[..., Sandbox], mode: str, body: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 50}, faults=["no-date-header"])
+    if body:
+        sandbox.faults.on(Fault.RECEIVED_AT, body)
+    dates = {"start_date": "2026-06-01", "end_date": "2026-06-03"}
+    with mock.patch.object(StandingClock, "shift", timedelta(days=400)):
+        output = run_tap(settings_for(sandbox, **dates, fetch_mode=mode), ["amd"])
+    assert output.code == 0
+    truth = sandbox.expected("amd", None, None, *map(parse_time, dates.values()))
+    assert sorted(output.ids("amd")) == sorted(row["id"] for row in truth)
+    assert "make sure that this machine's clock is right" in output.log
 
 
 def test_a_clock_is_unknown_until_an_answer_tells_the_time() -> None:
@@ -115,7 +184,7 @@ def test_only_an_api_without_a_date_header_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, has_date: bool
 ) -> None:
     if not has_date:
-        monkeypatch.setattr(ServerClock, "learn", learn_without_a_date)
+        monkeypatch.setattr(ServerClock, "learn", lambda clock, _date: LEARN(clock, None))
     with HostileServer(lambda _request: reply(b'{"records": [], "request_status": "SUCCESS"}')) as server:
         config = {"api_url": server.url, "api_key": KEY, "api_secret": SECRET}
         session = SyncSession(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
@@ -131,51 +200,27 @@ def test_a_clock_that_is_off_changes_nothing(make_sandbox: Callable[..., Sandbox
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T09:59:00+00:00"
 
 
-class Shifted(datetime):
-    """This machine's clock, which is off."""
-
-    by = timedelta(0)
-
-    @classmethod
-    def now(cls, tz: Any = None) -> Any:
-        """A plain time, so that all sums are plain, too."""
-        return datetime.now(tz) + cls.by
-
-
-def set_this_machines_clock(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
-    monkeypatch.setattr(clocks, "datetime", Shifted)
-    monkeypatch.setattr(Shifted, "by", now - datetime.now(timezone.utc))
-
-
 def records_of(output: Output) -> list[bytes]:
     """The lines of records, without the time at which they were written."""
     return [line.partition(b',"time_extracted"')[0] for line in output.lines if line.startswith(b'{"type":"RECORD"')]
 
 
 @pytest.mark.parametrize("hours", [-26, -1, 1, 26])
-def test_a_machine_whose_clock_is_off_reads_the_same(
-    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, hours: int
-) -> None:
+def test_a_machine_whose_clock_is_off_reads_the_same(make_sandbox: Callable[..., Sandbox], hours: int) -> None:
     sandbox = make_sandbox(rows={"amd": 50})
     settings = settings_for(sandbox, start_date="2026-11-19")
     right = run_tap(settings, ["amd"])
-    monkeypatch.setattr(clocks, "datetime", Shifted)
-    monkeypatch.setattr(Shifted, "by", timedelta(hours=hours))
-    off = run_tap(settings, ["amd"])
+    with mock.patch.object(StandingClock, "shift", timedelta(hours=hours)):
+        off = run_tap(settings, ["amd"])
     assert off.code == 0
     assert records_of(off) == records_of(right)
-    assert off.state == right.state
-
-
-def learn_without_a_date(clock: ServerClock, _date: str | None) -> datetime:
-    return LEARN(clock, None)
+    assert hours < 0 or off.state == right.state
 
 
 def test_without_a_date_header_this_machines_clock_is_used_and_that_is_said(
-    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+    make_sandbox: Callable[..., Sandbox],
 ) -> None:
-    sandbox = make_sandbox(rows={"amd": 50}, clock=Clock())
-    monkeypatch.setattr(ServerClock, "learn", learn_without_a_date)
+    sandbox = make_sandbox(rows={"amd": 50}, clock=Clock(), faults=["no-date-header", "received-at=none"])
     before = sandbox.clock.now()
     output = run_tap(settings_for(sandbox), ["amd"])
     assert output.code == 0
@@ -185,18 +230,16 @@ def test_without_a_date_header_this_machines_clock_is_used_and_that_is_said(
 
 
 def test_neither_a_date_header_nor_a_right_clock_fails_the_run_and_loses_nothing(
-    make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+    make_sandbox: Callable[..., Sandbox],
 ) -> None:
-    sandbox = make_sandbox(rows={"amd": 50}, clock=Clock())
+    sandbox = make_sandbox(rows={"amd": 50}, clock=Clock(), faults=["no-date-header", "received-at=none"])
     settings = settings_for(sandbox, lookback_hours=0)
     start = sandbox.clock.now() - timedelta(days=6)  # the seven days of the first run are later, by its wrong clock
-    with monkeypatch.context() as patches:
-        patches.setattr(ServerClock, "learn", learn_without_a_date)
-        patches.setattr(clocks, "datetime", Shifted)
-        patches.setattr(Shifted, "by", timedelta(hours=1))
+    with mock.patch.object(StandingClock, "shift", timedelta(hours=1)):
         first = run_tap(settings, ["amd"])
     assert first.code == 1
     assert "check this machine's clock" in str(first.error)
+    sandbox.faults.off(Fault.NO_DATE_HEADER)
     second = run_tap(settings, ["amd"], first.state)
     end = parse_time(second.bookmark("amd")["replication_key_value"])
     truth = {row["id"] for row in sandbox.expected("amd", None, None, start, end)}

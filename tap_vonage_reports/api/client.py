@@ -101,7 +101,14 @@ class ReportsClient:
         """
         context = context or RequestContext()
         metrics = context.metrics
-        request = ApiRequest("GET", "/v2/reports/records", self._sync_limiter, params=query, check=check_records)
+        request = ApiRequest(
+            "GET",
+            "/v2/reports/records",
+            self._sync_limiter,
+            params=query,
+            check=check_records,
+            time_field="received_at",
+        )
 
         def attempt() -> ApiResponse:
             if metrics:
@@ -130,7 +137,9 @@ class ReportsClient:
             RetriableApiError: The request failed; `ConnectionFailedError` if there was no connection.
             ApiError: See `ReportsClient`.
         """
-        request = ApiRequest("POST", "/v2/reports", self._async_limiter, json=dict(body), check=check_report)
+        request = ApiRequest(
+            "POST", "/v2/reports", self._async_limiter, json=dict(body), check=check_report, time_field="receive_time"
+        )
         try:
             return self._send_once(request)
         except RateLimitedError as error:

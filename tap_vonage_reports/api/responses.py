@@ -36,7 +36,8 @@ class ApiResponse:
 
     Attributes:
         body: The object. Numbers with a fraction are `Decimal`.
-        at: When the API answered, on Vonage's clock, in UTC.
+        at: When the API answered, in UTC: the earliest of its `Date` header, the time in its body, and this machine's
+            clock.
     """
 
     body: dict[str, Any]

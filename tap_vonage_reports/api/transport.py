@@ -70,6 +70,7 @@ class ApiRequest:
         json: The body, if there is one.
         headers: Headers beside those of every request.
         check: Rejects a body that cannot be right, with a `RetriableApiError`.
+        time_field: The field of the body with the time at which the API received the request; empty for none.
     """
 
     method: str
@@ -79,6 +80,7 @@ class ApiRequest:
     json: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
     check: Check | None = None
+    time_field: str = ""
 
     @property
     def key(self) -> str:
@@ -147,17 +149,19 @@ class Transport:
             RequestCancelled: The context was cancelled before the request was sent.
         """
         with self.open(request, context) as response:
-            answered_at = self.clock.learn(response.headers.get("Date"))
+            arrived_at, answered_at = self.clock.local(), self.clock.learn(response.headers.get("Date"))
             body = self.read_body(response)
         # Of a success, the status says little: the specification names 200 alone, also for a new report [confirmed].
         if not is_success(response.status_code):
             raise self.error_for(request, response, body, answered_at)
-        answer = ApiResponse(read_answer(body, response.status_code), answered_at)
+        content = read_answer(body, response.status_code)
         if request.check:
-            request.check(answer.body)
+            request.check(content)
         if request.method == "GET" and response.status_code == HTTPStatus.PARTIAL_CONTENT:
             msg = "The API answered HTTP 206: a part of what was requested"
             raise RetriableApiError(msg)
+        time_in_body = content.get(request.time_field)
+        answer = ApiResponse(content, self.clock.learn_from_body(time_in_body, answered_at, arrived_at))
         self._credentials_accepted = True
         return answer
 
@@ -207,8 +211,10 @@ class Transport:
         )
         if response.status_code == HTTPStatus.UNAUTHORIZED:
             self._denied.add(request.key)
-        if isinstance(error, RequestRejectedError) and not isinstance(error, UnexpectedRedirectError):
-            self._credentials_accepted = True
+        if isinstance(error, RequestRejectedError):
+            error.answered_at = self.clock.earliest(answered_at)
+            if not isinstance(error, UnexpectedRedirectError):
+                self._credentials_accepted = True
         return error
 
     def read_body(self, response: requests.Response) -> bytearray:

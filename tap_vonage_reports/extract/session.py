@@ -100,7 +100,8 @@ class SyncSession:
     @cached_property
     def dates(self) -> DateRange:
         """The dates that this run may read."""
-        return DateRange(self.settings, self.client.clock.now)
+        clock = self.client.clock
+        return DateRange(self.settings, clock.now, earliest=clock.earliest, is_known=lambda: clock.known)
 
     @cached_property
     def planner(self) -> Planner:
@@ -226,7 +227,7 @@ class SyncSession:
             rule = product.final[partition.direction or ""]
             tracker = StatusTracker(rule, product.date_field, settings.lookback_of(product))
         query = Query.of(settings, partition)
-        return PartitionSync(partition, query, bookmark, lookback, tracker, result, until, read_at=now)
+        return PartitionSync(partition, query, bookmark, lookback, tracker, result, until, read_at=dates.read_at())
 
     def poll(self) -> None:
         """Do what is due while records are written."""
@@ -298,7 +299,9 @@ def _verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
             msg = f"Authentication failed ({error.reason}). {error.advice}"
             raise CredentialsError(msg) from error
     if not client.clock.known:
-        logger.warning("The API sends no Date header: make sure that this machine's clock is right")
+        logger.warning(
+            "The API sends no Date header, and no time in its answers: make sure that this machine's clock is right"
+        )
 
 
 def _refusal(client: ReportsClient, account: str) -> ApiError | None:

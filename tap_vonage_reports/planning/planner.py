@@ -180,8 +180,8 @@ class Planner:
         self._dates = dates
 
     def now(self) -> datetime:
-        """Return the latest end of a query on Vonage's clock."""
-        return self._dates.now()
+        """Return since when rows that are read from now on are read."""
+        return self._dates.read_at()
 
     def window_sizer(self) -> WindowSizer:
         """Return the limits of windows before it is known how much there is to read."""
@@ -255,7 +255,7 @@ class Planner:
         """
         is_async = self._settings.mode_of(scope.partition.product) == ASYNC
         until = scope.until if is_async else self._dates.end()  # later than when the run was planned
-        read_at = scope.read_at if scope.report_windows else self._dates.now()
+        read_at = scope.read_at if scope.report_windows else self._dates.read_at()
         missing = self._missing(scope, until)
         by_pages = missing - to_intervals(scope.report_windows)
         page = _resumable_page(scope, by_pages)
@@ -302,7 +302,7 @@ class Planner:
         if start_date is None:
             covered_since = scope.lookback.covered_since
             start = max(min(start, covered_since or start), earliest)
-        elif start_date >= earliest:
+        elif start == start_date:
             return start
         begun = [
             window.start

@@ -32,6 +32,8 @@ QUIRKS: dict[Fault, tuple[str | float | None, ...]] = {
     Fault.DIRECTION_IGNORED: (None,),
     Fault.CURRENCY_BLANK: (None,),
     Fault.CLOCK_SKEW: (-3600, -120, 90, 3600),
+    Fault.NO_DATE_HEADER: (None,),
+    Fault.RECEIVED_AT: ("none", "soon", "3600", "0001-01-01T00:00:00Z"),
     Fault.PREFIXED_REQUEST_IDS: (None,),
     Fault.EMPTY_REPORT_WITHOUT_LINK: (None,),
     Fault.LINK_ELSEWHERE: (None,),
@@ -55,6 +57,9 @@ EXCLUSIVE = (
     {Fault.CURSOR_ONLY_IN_LINK, Fault.NEXT_LINK_BARE},
 )
 """Quirks that would leave no way to the next page at all."""
+
+CLOCKS = {Fault.NO_DATE_HEADER, Fault.RECEIVED_AT}
+"""Quirks that together would leave no clock but the machine's."""
 
 FAULTS: dict[Fault, tuple[str | float | None, ...]] = {
     Fault.CURSOR_MISSING: (None,),
@@ -195,6 +200,8 @@ def plan_of(seed: int) -> Plan:
     if not whole:
         streams = tuple(sorted(chance.sample(streams, 4)))
     runs = [_run(chance, streams) for _ in range(chance.randint(1, 4))]
+    if quirks.keys() >= CLOCKS:
+        del quirks[Fault.RECEIVED_AT]
     if any(each.fault is Fault.CURSOR_REFUSED for run in runs for each in run.disturbances):
         quirks.pop(Fault.SUCCESS_WITH_CURSOR, None)  # a refused cursor of a last page says that there is no more
     stuck = any(each.fault in STUCK for run in runs for each in run.disturbances)

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ PACE = 0.004
 """Scale of the tap's waits between tries and looks; rate limits are kept as they are."""
 REPORT_TIMEOUT_SECONDS = "REPORT_TIMEOUT_SECONDS"
 """Variable that says how long a run waits for a report."""
+MACHINE_TIME = "MACHINE_TIME"
+"""Variable with the time that the machine's clock shows during a run."""
 ASYNC_RATE = 150
 ROOM_ON_DISK = 40_000
 """Bytes that a file may have where there is no more room on the disk."""
@@ -164,6 +166,7 @@ def _adapt(sent: int) -> None:
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
     from tap_vonage_reports.api.client import ReportsClient  # noqa: PLC0415
+    from tap_vonage_reports.api.clock import ServerClock  # noqa: PLC0415
     from tap_vonage_reports.config.settings import Settings  # noqa: PLC0415
     from tap_vonage_reports.extract.session import SyncSession  # noqa: PLC0415
 
@@ -171,6 +174,7 @@ def _adapt(sent: int) -> None:
     ReportsClient.async_rate = ASYNC_RATE
     send, from_config, put = HTTPAdapter.send, Settings.from_config, InMemoryBucket.put
     timeout = timedelta(seconds=float(os.environ[REPORT_TIMEOUT_SECONDS]))
+    machine_time = datetime.fromisoformat(os.environ[MACHINE_TIME])
     allowed = threading.local()
 
     def let_go(bucket: InMemoryBucket, item: RateItem) -> bool:
@@ -187,6 +191,7 @@ def _adapt(sent: int) -> None:
     def hurried(*args: Any) -> Settings:
         return replace(from_config(*args), report_timeout=timeout)
 
+    setattr(ServerClock, "local", lambda _clock: machine_time)  # noqa: B010
     setattr(InMemoryBucket, "put", let_go)  # noqa: B010 - what mypy would not let be assigned
     setattr(HTTPAdapter, "send", noted)  # noqa: B010
     setattr(Settings, "from_config", hurried)  # noqa: B010

@@ -13,7 +13,7 @@ import portion
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tests.chaos.plans import SUBACCOUNT, Plan, RunPlan
-from tests.chaos.process import REPORT_TIMEOUT_SECONDS, Ended, run_and_end
+from tests.chaos.process import MACHINE_TIME, REPORT_TIMEOUT_SECONDS, Ended, run_and_end
 from tests.chaos.target import Row, Target
 from tests.harness import catalog_of
 
@@ -150,8 +150,12 @@ class Story:
     @property
     def end(self) -> datetime:
         """Until when it can read now."""
-        skew = timedelta(seconds=float(self.plan.quirks.get(Fault.CLOCK_SKEW) or 0))
-        return self.sandbox.clock.now() + skew - END_MARGIN
+        return self.sandbox.clock.now() + self._skew - END_MARGIN
+
+    @property
+    def _skew(self) -> timedelta:
+        """How far the API's clock is ahead."""
+        return timedelta(seconds=float(self.plan.quirks.get(Fault.CLOCK_SKEW) or 0))
 
     def run(self, number: int, plan: RunPlan) -> Happened:
         """Play a run."""
@@ -220,6 +224,8 @@ class Story:
             arguments,
             {
                 "LOGLEVEL": "DEBUG" if plan.debug else "INFO",
+                # Never behind the API's: the tap would read no further than that.
+                MACHINE_TIME: (self.sandbox.clock.now() + max(self._skew, timedelta(0))).isoformat(),
                 REPORT_TIMEOUT_SECONDS: "1.5" if plan.disturbances else "60",
             },
             self.temporary,

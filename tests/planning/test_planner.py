@@ -31,7 +31,8 @@ def opened(now: float = 100, state: dict[str, Any] | None = None, **settings: An
 
 def pass_time(partition: OpenSync, until: float) -> None:
     """Set Vonage's clock to a later hour of the same run."""
-    vars(partition.session.dates)["_clock"] = lambda: at(until) + timedelta(minutes=1)
+    for clock in ("_clock", "_earliest_clock"):
+        vars(partition.session.dates)[clock] = lambda: at(until) + timedelta(minutes=1)
 
 
 def test_pages_after_reports_count_as_read_no_later_than_these() -> None:

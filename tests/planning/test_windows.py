@@ -213,7 +213,8 @@ def open_sync(state: dict[str, Any], now: float, **settings: Any) -> OpenSync:
     config = {"api_key": ACCOUNT, "api_secret": "hush-hush", "report_window_days": 2, "backfill_days": 2, **settings}
     session = SyncSession(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
     # Now is held back for a minute.
-    clock = SimpleNamespace(now=lambda: at(now) + timedelta(minutes=1))
+    clock = SimpleNamespace(now=lambda: at(now) + timedelta(minutes=1), known=True)
+    clock.earliest = clock.now
     vars(session)["client"] = SimpleNamespace(clock=clock)  # nothing else of it is needed
     return OpenSync(session, session.open(session.partition(AMD, ACCOUNT, None), state))
 

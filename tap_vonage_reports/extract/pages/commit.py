@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.status_tracking import MAX_PENDING_IDS
+from tap_vonage_reports.planning.date_range import END_MARGIN
 from tap_vonage_reports.state.format import PageCursor
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class WindowProgress:
         tracked: The ids that it added to those tracked.
         pages: How many pages came.
         rows: How many rows came.
-        answered_at: When the API returned the first page, on its clock.
+        answered_at: When the API returned the first page, on the earliest clock.
         started: When the first page was taken, on this machine's monotonic clock.
         logged: When the log last told of it, on the same clock.
     """
@@ -119,7 +120,8 @@ class WindowCommitter:
         sync = self._sync
         self._track(page, progress)
         # Rows later than the first page's answer may be missing, whatever bound was requested.
-        window = page.window.until(progress.answered_at or page.answered_at)
+        answered_at = progress.answered_at or page.answered_at
+        window = page.window.until((answered_at - END_MARGIN).replace(microsecond=0))
         sync.bookmark.commit_window(window, sync.read_at, is_tracked=progress.is_tracked)
         sync.result.windows += 1
         seconds = time.monotonic() - progress.started

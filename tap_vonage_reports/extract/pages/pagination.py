@@ -64,7 +64,7 @@ class Page:
         records: The rows as they came, at most 1000 [confirmed], without those repeated from the pages before.
         cursor: Where the next page begins; None on the last page.
         iv: What belongs to the cursor; None where the API gave none.
-        answered_at: When the API returned this page, on its clock.
+        answered_at: When the API returned this page, on the earliest clock.
         window: The requested window; shorter than planned when the API's clock demanded it.
         repeated: How many rows were repeated; the API has counted (and billed) them all the same.
         says_last: True if the API called this the last page (SUCCESS), also where it gave a cursor.

@@ -13,6 +13,7 @@ from tap_vonage_reports.errors import ArchiveError, RequestRejectedError, Retria
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -172,7 +173,7 @@ class ReportFetcher:
         if job.requested_at:
             sync.read_at = min(sync.read_at, job.requested_at)
             # Rows later than the request are missing, whatever bound was requested.
-            window = window.until(job.requested_at)
+            window = window.until((job.requested_at - END_MARGIN).replace(microsecond=0))
         self._scheduler.complete(job)
         sync.bookmark.commit_window(window, sync.read_at)
         rows = job.row_count or 0
