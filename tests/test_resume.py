@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,6 @@ from tests.harness import COMMAND, Output, catalog_of, forks, run_tap, settings_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from singer_sdk.singerlib.encoding.simple import Message
 
@@ -211,6 +211,81 @@ def test_rows_that_were_read_before_a_long_pause_are_looked_at_again(make_sandbo
     truth = {row["id"]: row["status"] for row in sandbox.expected("sms", None, "outbound", *bounds)}
     assert "resuming one" in runs[1].log
     assert {key: latest.get(key) for key in truth} == truth
+
+
+def broken_off_page(sandbox: Sandbox, settings: dict[str, Any]) -> Output:
+    """A run that was refused a page in the middle of its third window."""
+    sandbox.faults.on(Fault.FORBIDDEN, after=45, products=["SMS"])
+    first = run_tap(settings, ["sms"])
+    assert first.bookmark("sms", direction="outbound")["page"]["cursor"]
+    return first
+
+
+def broken_off_report(sandbox: Sandbox, settings: dict[str, Any]) -> Output:
+    """A run that has requested its reports and could not look after them."""
+    sandbox.faults.on(Fault.REVOKED, endpoints=["report-status"])
+    first = run_tap({**settings, "fetch_mode": "async", "report_window_days": 3}, ["sms"])
+    assert first.bookmark("sms", direction="outbound")["reports"]
+    return first
+
+
+BREAKS = {"page": (broken_off_page, "sync"), "report": (broken_off_report, "async")}
+
+
+@pytest.mark.promise("They are kept up to date while their status still changes.")
+@pytest.mark.parametrize("pause", [1 / 60, 48, 90], ids=["a minute", "48 h", "90 h"])
+@pytest.mark.parametrize("how", ["window", "ids", "batch"])
+@pytest.mark.parametrize("broken", BREAKS)
+def test_a_run_that_resumes_refetches_what_may_have_changed_since(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, broken: str, how: str, pause: float
+) -> None:
+    sandbox = make_sandbox(rows={"sms/outbound": 400}, page_size=20, faults=["late-rows"])
+    settings = settings_for(sandbox, start_date="2026-11-16T12:00:00Z", max_concurrent_requests=1, lookback_hours=80)
+    if how == "ids":
+        settings |= {"status_refresh": "ids", "late_rows_hours": 8}
+    if how == "batch":
+        encoding = {"format": "jsonl", "compression": "none"}
+        settings["batch_config"] = {"encoding": encoding, "storage": {"root": str(tmp_path)}}
+    break_off, mode = BREAKS[broken]
+    runs = [break_off(sandbox, settings)]
+    sandbox.faults.off(Fault.FORBIDDEN)
+    sandbox.faults.off(Fault.REVOKED)
+    sandbox.clock.advance(hours=pause)
+    settings["fetch_mode"] = mode
+    runs.append(run_tap(settings, ["sms"], runs[0].state))
+    assert runs[1].code == 0, runs[1].error
+    assert "resuming" in runs[1].log
+    end = parse_time(runs[1].bookmark("sms", direction="outbound")["replication_key_value"])
+    assert end == (sandbox.clock.now() - timedelta(minutes=1)).replace(microsecond=0)
+    records = [record for run in runs for record in sms_of(run)]
+    latest = {record["id"]: record["status"] for record in records if record["direction"] == "outbound"}
+    truth = sandbox.expected("sms", None, "outbound", parse_time("2026-11-16T12:00:00Z"), end)
+    assert latest == {row["id"]: row["status"] for row in truth}
+    # The state knows it: nothing is left for the next run but its own lookback.
+    sandbox.requests.reset()
+    run_tap({**settings, "status_refresh": "window", "fetch_mode": "sync"}, ["sms"], runs[1].state)
+    starts = [entry.date_start for entry in sandbox.requests.log if entry.direction == "outbound"]
+    assert how == "ids" or parse_time(min(starts)) >= end - timedelta(hours=80, minutes=1)
+
+
+def sms_of(output: Output) -> list[dict[str, Any]]:
+    """The records of a run, also those of its BATCH files."""
+    files = [name for message in output.messages if message["type"] == "BATCH" for name in message["manifest"]]
+    lines = [line for name in files for line in Path(name.removeprefix("file://")).read_text().splitlines()]
+    return [*output.records["sms"], *map(json.loads, lines)]
+
+
+def test_a_window_that_starts_over_is_fresh_and_is_not_refetched(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"sms/outbound": 800}, page_size=20)
+    settings = settings_for(sandbox, start_date="2026-11-19T12:00:00Z", max_concurrent_requests=1)
+    sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["SMS"])
+    first = run_tap(settings, ["sms"])
+    sandbox.faults.off(Fault.FORBIDDEN)
+    sandbox.faults.on(Fault.CURSOR_REFUSED, first=1)
+    sandbox.clock.advance(hours=48)
+    second = run_tap(settings, ["sms"], first.state)
+    assert "from its first page" in second.log
+    assert "refetching rows" not in second.log
 
 
 def test_an_old_cursor_that_is_refused_starts_its_window_over(make_sandbox: Callable[..., Sandbox]) -> None:

@@ -38,7 +38,11 @@ class PartitionSync:
         result: Its line in the summary.
         until: Where reading ends.
         read_at: Since when its rows are read: by this run, or by the one whose page or report it resumes.
+        opened_at: When this run began with the partition: it read nothing of it before.
         report_windows: What reports read.
+        resumed_reports: The ids of reports that an earlier run requested.
+        resumed_reads: The windows of pages and reports of an earlier run that this one has read to their ends, each
+            with when the rows were read back then. They may have changed since.
         ids_reliable: False once the API did not find an id that it had listed: rows are not tracked by id any more.
         accept_archive: Reads a report's file to its end, given its announced row count, and returns its row count;
             raises ArchiveError unless it is whole. BATCH writes the rows on the way.
@@ -53,8 +57,14 @@ class PartitionSync:
     until: datetime
     read_at: datetime
     report_windows: list[TimeWindow] = field(default_factory=list)
+    resumed_reports: frozenset[str] = frozenset()
+    resumed_reads: list[tuple[TimeWindow, datetime]] = field(default_factory=list)
     ids_reliable: bool = True
     accept_archive: AcceptArchive = verify
+
+    def __post_init__(self) -> None:
+        """Note when the partition was opened."""
+        self.opened_at = self.read_at
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tap_vonage_reports.config.schema import ASYNC, SYNC
 from tap_vonage_reports.intervals import (
+    EMPTY,
     TimeWindow,
     between,
     duration,
@@ -278,6 +279,24 @@ class Planner:
             return plan
         windows = halve_last(plan.windows, sizer.workers)
         return PagePlan(windows, None, plan.id_batches, plan.until, plan.read_at)
+
+    def stale(
+        self, scope: PartitionScope, resumed: Iterable[tuple[TimeWindow, datetime]], opened_at: datetime
+    ) -> TimeSet:
+        """Return the time to refetch because it was read from pages and reports of an earlier run.
+
+        Rows older than the lookback were final when that run read them; the others may have changed, or arrived, since.
+
+        Args:
+            scope: The partition.
+            resumed: The windows of those pages and reports, each with when their rows were read.
+            opened_at: When this run began. What it read itself is as fresh as it can be.
+        """
+        length, stale = self._settings.lookback_of(scope.partition.product), EMPTY
+        for window, read_at in resumed:
+            if read_at < opened_at:
+                stale |= lookback_intervals(to_intervals([window]), length, window.end, {window.end: read_at})
+        return stale
 
     def fall_back(self, scope: PartitionScope, missing_ids: Iterable[str]) -> TimeSet:
         """Return the time to refetch because the API does not find ids that it listed.

@@ -133,6 +133,11 @@ class Bookmark:
             state_format.clear_pending_ids(self._state)
         state_format.write_coverage(self._state, self._replication_key, self.coverage, self._row_filter)
 
+    def refresh(self, times: TimeSet, read_at: datetime, until: datetime) -> None:
+        """Record that `times`, and with it all that may have changed, was read again: see `Coverage.refresh`."""
+        self.coverage = self.coverage.refresh(times, read_at, until)
+        state_format.write_coverage(self._state, self._replication_key, self.coverage, self._row_filter)
+
     def track(self, ids: Mapping[str, datetime]) -> None:
         """Track rows by id, to look them up again. Call it before `commit_page` or `commit_window` moves over them.
 

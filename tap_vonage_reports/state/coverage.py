@@ -60,7 +60,27 @@ class Coverage:
         grown = Coverage(self.times | added, tracked=self.tracked | added if is_tracked else self.tracked - added)
         ends = grown.ends
         known = {end: time for end, time in {**self.read_at, window.end: read_at}.items() if end in ends}
+        end = next((end for end in ends if end >= window.end), None)
+        if end and not added.empty and read_at < known.get(end, end):  # it fills a gap, read before what lies behind it
+            known[end] = read_at
         return replace(grown, read_at=known)
+
+    def refresh(self, times: TimeSet, read_at: datetime, until: datetime) -> Coverage:
+        """Return this coverage with a later `read_at`, because what was not final was read again.
+
+        Args:
+            times: What was read again; the parts to which it belongs count as read then.
+            read_at: When that was.
+            until: Where reading ended. What a part has beyond was not read again, so such a part stays as it is.
+        """
+        fresh = {
+            part.end: read_at
+            for part in to_windows(self.times)
+            if part.end <= until
+            and not (to_intervals([part]) & times).empty
+            and self.read_at.get(part.end, part.end) < read_at
+        }
+        return replace(self, read_at={**self.read_at, **fresh})
 
     def reopen(self, times: TimeSet) -> Coverage:
         """Return this coverage without `times`, which will be read again."""

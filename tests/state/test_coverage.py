@@ -85,3 +85,16 @@ def test_only_covered_time_stays_tracked() -> None:
     narrowed = coverage.track(to_intervals([hours(0, 8)]))
     assert (tracked(narrowed), narrowed.read_at, narrowed.times) == ([hours(5, 8)], coverage.read_at, coverage.times)
     assert coverage.track(EMPTY).tracked.empty
+
+
+def test_a_gap_filled_with_older_rows_makes_what_it_joins_as_old() -> None:
+    covered = Coverage().add(hours(10, 20), at(30)).add(hours(0, 10), at(15))
+    assert covered.read_at == {at(20): at(15)}
+    assert Coverage().add(hours(10, 20), at(15)).add(hours(0, 10), at(30)).read_at == {at(20): at(15)}
+
+
+def test_what_was_read_again_is_fresh_to_the_end_of_its_part() -> None:
+    covered = Coverage().add(hours(0, 10), at(12)).add(hours(20, 30), at(35)).add(hours(40, 50), at(50))
+    fresh = covered.refresh(to_intervals([hours(5, 6), hours(41, 42)]), at(60), until=at(45))
+    assert fresh.read_at == {at(10): at(60), at(30): at(35), at(50): at(50)}
+    assert fresh.refresh(to_intervals([hours(5, 6)]), at(20), until=at(45)) == fresh

@@ -86,6 +86,8 @@ class WindowCommitter:
         if page.cursor is None:
             self._progress = None
             self._windows_left -= 1
+            if (resumed := self._plan.cursor_in(page.window)) and not page.is_restarted:
+                self._sync.resumed_reads.append((page.window, resumed.read_at))
             commit, due = partial(self._commit_window, page, progress, self._windows_left), True
         else:
             commit = partial(self._commit_page, page, page.cursor, progress)

@@ -8,7 +8,6 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.extract.pages.commit import WindowCommitter
 from tap_vonage_reports.extract.pages.id_lookups import LookupCommitter, LookupResult, fetch_by_ids
 from tap_vonage_reports.extract.pages.pagination import Page, iter_pages
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.planning.planner import Planner
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class PageFetcher:
         self._sizer = planner.window_sizer()
         self._is_ready = is_ready
         self._poll_all = poll_all
+        self._workers = workers
         self._prefetcher: Prefetcher[Page | LookupResult] = Prefetcher(workers)
         self._coming: deque[PartitionSync] = deque()
         self._plans: dict[PartitionSync, PagePlan] = {}
@@ -83,6 +84,7 @@ class PageFetcher:
         # A window may have brought some of them meanwhile.
         if missing := lookups.missing & sync.bookmark.pending_ids.keys():
             yield from self._fall_back(sync, missing)
+        yield from self._refetch_stale(sync)
 
     def release(self, sync: PartitionSync) -> None:
         """Fetch no more pages for a partition."""
@@ -105,10 +107,7 @@ class PageFetcher:
         self._prefetcher.add(sync, [*pages, *lookups], metrics)
 
     def _fall_back(self, sync: PartitionSync, missing: set[str]) -> Iterator[Chunk]:
-        """Refetch by windows what could not be looked up by ids.
-
-        These pages are not prefetched: the workers wait until what comes next is taken.
-        """
+        """Refetch by windows what could not be looked up by ids."""
         logger.warning(
             "%s: the API does not find %d rows by their ids although it listed them; refetching the lookback by "
             "windows instead. If this persists, set status_refresh to window",
@@ -119,14 +118,36 @@ class PageFetcher:
         sync.ids_reliable = False
         sync.result.fetched.refetch |= refetch
         sync.bookmark.reopen(refetch)
-        plan = PagePlan(self._planner.sync_windows(refetch), None, [], sync.until, sync.read_at)
-        _log_plan(sync, plan)
-        committer, context = WindowCommitter(sync, plan), RequestContext(metrics=sync.result.fetched)
-        for window in plan.windows:
-            for page in iter_pages(self._client, sync.query, window, None, context):
-                self._poll_all()
-                yield committer.chunk(page)
+        yield from self._read_now(sync, refetch)
         yield Chunk(partial(sync.bookmark.untrack, missing), checkpoint_due=True, rows=[])
+
+    def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
+        """Refetch what was read from pages and reports of an earlier run, and may have changed since.
+
+        Until that is done, the state says that all was read back then, so that the next run does what is left.
+        """
+        stale = self._planner.stale(sync, sync.resumed_reads, sync.opened_at)
+        if stale.empty:
+            return
+        since = min(read_at for _, read_at in sync.resumed_reads)
+        text = "%s: refetching rows that may have changed since an earlier run read them on %s"
+        logger.info(text, sync.partition, f"{since:%Y-%m-%d %H:%M}")
+        sync.result.fetched.refetch |= stale
+        yield from self._read_now(sync, stale)
+        refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
+        yield Chunk(refresh, checkpoint_due=True, rows=[])
+
+    def _read_now(self, sync: PartitionSync, times: TimeSet) -> Iterator[Chunk]:
+        """Read time that no plan has, with workers of its own: the others wait until what comes next is taken."""
+        plan = PagePlan(self._planner.sync_windows(times), None, [], sync.until, sync.read_at)
+        _log_plan(sync, plan)
+        committer = WindowCommitter(sync, plan)
+        prefetcher: Prefetcher[Page] = Prefetcher(self._workers)
+        work = [partial(iter_pages, self._client, sync.query, window, None) for window in plan.windows]
+        with closing(prefetcher):
+            prefetcher.add(sync, work, sync.result.fetched)
+            with closing(prefetcher.consume(sync, self._poll_all)) as pages:
+                yield from map(committer.chunk, pages)
 
 
 def _log_plan(sync: PartitionSync, plan: PagePlan) -> None:

@@ -69,6 +69,7 @@ class Page:
         repeated: How many rows were repeated; the API has counted (and billed) them all the same.
         says_last: True if the API called this the last page (SUCCESS), also where it gave a cursor.
         is_new: True if it brought a row that was not on the pages before.
+        is_restarted: True if its window is read again from the first page, because the API rejected a cursor.
         contradiction: What became of a cursor that came with SUCCESS, for the log; empty for nothing worth telling.
     """
 
@@ -80,6 +81,7 @@ class Page:
     repeated: int = 0
     says_last: bool = False
     is_new: bool = True
+    is_restarted: bool = False
     contradiction: str = ""
 
     @property
@@ -127,7 +129,7 @@ def iter_pages(
         try:
             for page in _iter_from(fetch, repeats, query, window):
                 fetched -= metrics.count_page(page.records, window, repeated=page.repeated, known=fetched)
-                yield page
+                yield replace(page, is_restarted=True)
         except _CursorRejectedError as again:
             raise again.error from None
 

@@ -60,6 +60,7 @@ class ReportFetcher:
         for sync in syncs:
             plan = self._planner.reports(sync)
             sync.report_windows = plan.windows
+            sync.resumed_reports = frozenset(report.request_id for report in plan.resumed)
             self._scheduler.add(sync, plan)
         self.poll()
 
@@ -174,6 +175,8 @@ class ReportFetcher:
             sync.read_at = min(sync.read_at, job.requested_at)
             # Rows later than the request are missing, whatever bound was requested.
             window = window.until((job.requested_at - END_MARGIN).replace(microsecond=0))
+            if job.request_id in sync.resumed_reports:
+                sync.resumed_reads.append((window, job.requested_at - END_MARGIN))
         self._scheduler.complete(job)
         sync.bookmark.commit_window(window, sync.read_at)
         rows = job.row_count or 0
