@@ -34,6 +34,7 @@ HARMLESS: dict[Fault, dict[str, Any]] = {
     Fault.NEXT_LINK_ELSEWHERE: {},
     Fault.NEXT_LINK_PRODUCT_PATH: {},
     Fault.CURSOR_ONLY_IN_LINK: {},
+    Fault.SUCCESS_WITH_CURSOR: {},
     Fault.ROWS_REPEATED: {},
     Fault.ROWS_SHUFFLED: {},
     Fault.NO_CHANGES: {},
@@ -44,6 +45,9 @@ HARMLESS: dict[Fault, dict[str, Any]] = {
     Fault.CURRENCY_BLANK: {},
     Fault.NO_RATE_LIMIT: {},
     Fault.CLOCK_SKEW: {},
+    Fault.NO_DATE_HEADER: {},
+    Fault.DATE_SKEW: {},
+    Fault.RECEIVED_AT: {},
     Fault.EXTRA_COLUMNS: {},
     Fault.ODD_COLUMNS: {},
     Fault.PARAMS_AS_TEXT: {},
@@ -70,6 +74,7 @@ PASSING: dict[Fault, dict[str, Any]] = {
     Fault.ITEMS_COUNT_WRONG: {"every": 2},
     Fault.CURSOR_REFUSED: {"first": 1},
     Fault.CURSOR_REPEATED: {"first": 0},
+    Fault.ENDLESS_PAGES: {"every": 2},
 }
 """Faults that a retry gets past."""
 
@@ -89,6 +94,7 @@ LASTING = {
     Fault.CURSOR_MISSING: (None, "no cursor", SyncFailedError),
     Fault.CURSOR_REPEATED: (None, "same cursor twice", SyncFailedError),
     Fault.CURSOR_REFUSED: (None, "HTTP 422", SyncFailedError),
+    Fault.ENDLESS_PAGES: (None, "without a new row", SyncFailedError),
     Fault.REDIRECT: (None, "HTTP 302", SyncFailedError),
     Fault.REVOKED: (None, "api_key and api_secret", CredentialsError),
     Fault.UNPROVISIONED: (None, "HTTP 401", SyncFailedError),
