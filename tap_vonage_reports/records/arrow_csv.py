@@ -83,6 +83,9 @@ def _read_batches(
         if not has_more and len(text) == BLOCK_BYTES:
             msg = "the header is longer than a block"
             raise pa.ArrowInvalid(msg)
+        if not header:
+            msg = "the first line is blank"
+            raise pa.ArrowInvalid(msg)
         check_header(header)
         if has_more:
             yield from _read_rows(text, member, _BlockParser(header, choose_columns(header)))
@@ -137,7 +140,7 @@ class _BlockParser:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
-        self._dialect = pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+        self._dialect = pa_csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=True)
         self._sentinel_row = ('"' + '","'.join([_SENTINEL] * len(header)) + '"\n').encode()
         self._rows_to_skip = 1
 

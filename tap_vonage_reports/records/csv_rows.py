@@ -58,7 +58,7 @@ class CsvTable:
     same length. A missing value is an empty string.
 
     Attributes:
-        header: The names of the columns, in the file's order.
+        header: The names of the columns, in the file's order; empty for a file without any text.
     """
 
     def __init__(self, member: BinaryIO) -> None:
@@ -74,8 +74,10 @@ class CsvTable:
         """
         # The CSV reader needs line breaks as they are, because cells contain them.
         self._text = io.TextIOWrapper(member, encoding="utf-8-sig", newline="")
-        self.header = next(csv.reader(BoundedLines(self._text), strict=True), [])
-        check_header(self.header)
+        lines = csv.reader(BoundedLines(self._text), strict=True)
+        self.header = next(filter(None, lines), [])
+        if self.header:
+            check_header(self.header)
 
     def __iter__(self) -> Iterator[Columns]:
         """Split rows at their quotes as long as every cell is quoted, then use the CSV reader for the rest.
@@ -120,6 +122,8 @@ class CsvTable:
         lines = BoundedLines(io.StringIO(text, newline=""), self._text)
         rows, characters = [], 0
         for number, row in enumerate(csv.reader(lines, strict=True), start=rows_done + 2):
+            if not row:  # a blank line
+                continue
             if len(row) != len(self.header):
                 msg = f"row {number} has width {len(row)}, but the CSV header has width {len(self.header)}"
                 raise ArchiveError(msg)

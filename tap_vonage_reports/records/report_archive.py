@@ -106,6 +106,9 @@ def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], 
     """
     for member in open_members(file, count):
         table = CsvTable(member)
+        if not table.header and count is None:
+            msg = "the CSV file is empty, and the API did not announce zero rows"
+            raise ArchiveError(msg)
         for columns in table:
             yield table.header, columns
 
@@ -125,12 +128,14 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
             raises it if all members together inflate to more than the number of rows explains.
     """
     size = file.seek(0, io.SEEK_END)
+    if count == 0 and size < MIN_INFLATED_LIMIT_BYTES and _is_blank(file):
+        return
     explained = MAX_INFLATION_RATIO * size if count is None else MAX_BYTES_PER_ROW * (count + 1)
     bytes_left = max(MIN_INFLATED_LIMIT_BYTES, explained)
     with zipfile.ZipFile(cast("IO[bytes]", _BoundedZip(file, size))) as archive:
         # As entries of the directory, because several members can have the same name.
         members = [member for member in archive.infolist() if member.filename.lower().endswith(".csv")]
-        if not members:
+        if not members and (count != 0 or archive.infolist()):
             msg = "the downloaded file has no CSV member"
             raise ArchiveError(msg)
         for member in members:
@@ -142,6 +147,12 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
                 with io.BufferedReader(bounded, CHUNK_BYTES) as content:
                     yield cast("BinaryIO", content)
                 bytes_left = bounded.bytes_left
+
+
+def _is_blank(file: BinaryIO) -> bool:
+    """Return True if a file has no text, which is how an API may send zero rows [unknown]."""
+    file.seek(0)
+    return not file.read().strip()
 
 
 class _BoundedZip:

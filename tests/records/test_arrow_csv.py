@@ -199,17 +199,36 @@ def test_a_wrong_row_is_left_to_the_csv_reader(content: bytes) -> None:
         assert by_arrow(archive(content), block_bytes=block_bytes, max_buffered_bytes=LARGE_ROW_BYTES) == ([], False)
 
 
-def test_an_empty_line_is_a_row_without_a_key() -> None:
-    file = archive(b'"id","a"\n"1","2"\n\n')
-    assert by_csv_reader(file) is None
-    rows, _ = by_arrow(file, block_bytes=100, max_buffered_bytes=LARGE_ROW_BYTES)
-    assert rows == [{"id": "1", "a": "2"}, {"id": "", "a": ""}]
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'"id","a"\n"1","2"\n"3","4"\n\n',
+        b'"id","a"\n"1","2"\n\n"3","4"\n\n\n\n',
+        b'"id","a"\r\n"1","2"\r\n\r\n"3","4"\r\n\r\n',
+        b'"id","a"\n\n"1","2"\n"3","4"\n\n',
+        b"id,a\n1,2\n\n3,4\n\n",
+        b'\xef\xbb\xbf"id","a"\n"1","2"\n\n"3","4"',
+    ],
+    ids=["last", "between rows", "CR LF", "behind the header", "without quotes", "behind a byte order mark"],
+)
+def test_a_blank_line_is_no_row(content: bytes) -> None:
+    file, rows = archive(content), [{"id": "1", "a": "2"}, {"id": "3", "a": "4"}]
+    assert by_csv_reader(file) == rows
+    for block_bytes in (16, 100):
+        assert by_arrow(file, block_bytes=block_bytes, max_buffered_bytes=LARGE_ROW_BYTES) == (rows, True)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b'"text"\n', b'"id","id"\n', b'"text"\n"1"\n'])
+@pytest.mark.parametrize("content", [b'"text"\n', b'"id","id"\n', b'"text"\n"1"\n'])
 def test_a_header_without_distinct_columns_is_an_error(content: bytes) -> None:
     with pytest.raises(ArchiveError, match="the CSV header"):
         list(read_cells(archive(content), None, list))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b'\r\n\n"id"\n"1"\n', b'\xef\xbb\xbf\n"id"\n"1"\n'])
+def test_a_blank_first_line_is_left_to_the_csv_reader(content: bytes) -> None:
+    with pytest.raises(pa.ArrowInvalid):
+        list(read_cells(archive(content), None, list))
+    assert by_csv_reader(archive(content)) == ([{"id": "1"}] if b"id" in content else None)
 
 
 def test_a_header_alone_is_a_table_without_rows() -> None:

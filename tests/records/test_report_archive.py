@@ -81,11 +81,22 @@ def test_quotes_newlines_and_any_script_survive(
         assert [(row["id"], row["text"]) for row in read_rows(file, len(rows))] == rows
 
 
+@pytest.mark.parametrize("text", ["", "\n", "\r\n", "\ufeff", '"id"', '"id"\n', '"id"\n\n\n', '\n"id"\n'])
+def test_a_file_without_rows_is_read_where_zero_rows_are_announced(text: str) -> None:
+    assert verify(one(text), 0) == 0
+    assert verify(archive({"1.csv": text, "2.csv": GOOD}), 2) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\r\n", archive({}).getvalue()])
+def test_a_download_without_content_is_read_where_zero_rows_are_announced(content: bytes) -> None:
+    assert verify(io.BytesIO(content), 0) == 0
+
+
 @given(st.lists(st.text('",\n\ra', max_size=3), max_size=20).map("".join), st.integers(1, 20))
 def test_any_text_is_read_or_rejected_as_the_csv_reader_does(content: str, chunk_characters: int) -> None:
     file = one('"id","text"\n' + content)
     try:
-        expected = list(csv.reader(io.StringIO(content, newline=""), strict=True))
+        expected = [row for row in csv.reader(io.StringIO(content, newline=""), strict=True) if row]
     except csv.Error:
         expected = [[]]
     with mock.patch.object(csv_rows, "CHUNK_CHARACTERS", chunk_characters):
@@ -160,8 +171,13 @@ def with_wrong_checksum() -> io.BytesIO:
         (io.BytesIO(one(GOOD).getvalue()[:-30]), 2, "corrupt"),
         (with_wrong_checksum(), 2, "corrupt"),
         (archive({"readme.txt": "no"}), 0, "no CSV"),
-        (archive({}), 0, "no CSV"),
-        (one(""), 0, "no column id"),
+        (archive({}), 1, "no CSV"),
+        (archive({}), None, "no CSV"),
+        (io.BytesIO(b""), 1, "corrupt"),
+        (io.BytesIO(b"\n"), None, "corrupt"),
+        (one(""), None, "the CSV file is empty"),
+        (one("\n"), None, "the CSV file is empty"),
+        (one(""), 1, "number of rows is 0, but the API announced 1"),
         (one('"text"\n"a"\n'), 1, "no column id"),
         (one('"id","id"\n"1","2"\n'), 1, "twice"),
         (one('"id","text"\n"1"\n'), 1, "row 2 has width 1, but the CSV header has width 2"),
