@@ -79,12 +79,14 @@ class Fault(str, Enum):
     PREFIXED_REQUEST_IDS = "prefixed-request-ids"
     COUNT_WRONG = "count-wrong"
     EMPTY_REPORT_WITHOUT_LINK = "empty-report-without-link"
+    EMPTY_REPORT_BLANK = "empty-report-blank"
     LINK_ELSEWHERE = "link-elsewhere"
     CREATE_TOO_MANY_REQUESTS = "create-429"
     CREATE_LOST = "create-lost"
     CREATED = "created"
 
     FILE_VANISHED = "file-vanished"
+    FILE_FORBIDDEN = "file-forbidden"
     DOWNLOAD_CUT = "download-cut"
     DOWNLOAD_CUT_WITHOUT_RANGE = "download-cut-without-range"
     BAD_CRC = "bad-crc"
@@ -97,6 +99,7 @@ class Fault(str, Enum):
     HEADER_WITHOUT_ID = "header-without-id"
     CSV_CRLF = "csv-crlf"
     CSV_BOM = "csv-bom"
+    CSV_BLANK_LINES = "csv-blank-lines"
 
     REVOKED = "revoked"
     UNPROVISIONED = "unprovisioned"
@@ -194,6 +197,9 @@ ABOUT: Mapping[Fault, About] = {
     Fault.PREFIXED_REQUEST_IDS: About("a report that is created now has an id with a prefix (seen in 2020)"),
     Fault.COUNT_WRONG: About("items_count of a report that is created now is off; the value says by how many", 1),
     Fault.EMPTY_REPORT_WITHOUT_LINK: About("a report that is created now has no file if it has no rows"),
+    Fault.EMPTY_REPORT_BLANK: About(
+        "the CSV file of a report that is created now has no header if it has no rows; the value is its line breaks", 0
+    ),
     Fault.LINK_ELSEWHERE: About("the download link names another host", ELSEWHERE),
     Fault.CREATE_TOO_MANY_REQUESTS: About(
         "429 for a report; the value is Retry-After in seconds, `none` leaves the header out", 1
@@ -201,6 +207,7 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
     Fault.CREATED: About("a report is answered with another status of success than 200; the value is the status", 201),
     Fault.FILE_VANISHED: About("404 for the file of a report"),
+    Fault.FILE_FORBIDDEN: About("403 for the file of a report"),
     Fault.DOWNLOAD_CUT: About("the connection is cut in the middle of what is left of the file"),
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: About("the same, and while this is on a download cannot be resumed either"),
     Fault.BAD_CRC: About("a download whose CRC is wrong"),
@@ -217,6 +224,7 @@ ABOUT: Mapping[Fault, About] = {
     Fault.HEADER_WITHOUT_ID: About("a report that is created now has no column id"),
     Fault.CSV_CRLF: About("the lines of a report that is created now end in CR LF"),
     Fault.CSV_BOM: About("the CSV file of a report that is created now begins with a byte order mark"),
+    Fault.CSV_BLANK_LINES: About("a blank line follows each row of a report that is created now"),
     Fault.REVOKED: About("the credentials are refused"),
     Fault.UNPROVISIONED: About("401, the account is not provisioned for the product"),
     Fault.FORBIDDEN: About("403, the data may not be queried"),

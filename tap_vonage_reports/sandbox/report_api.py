@@ -53,6 +53,8 @@ _MAKEUP: Mapping[Fault, Callable[[float], dict[str, Any]]] = {
     Fault.ZIP_BOMB: lambda value: {"bomb": min(int(value * _GIGABYTE), MOST_BYTES)},
     Fault.CSV_BOM: lambda _: {"mark": True},
     Fault.CSV_CRLF: lambda _: {"line_break": b"\r\n"},
+    Fault.CSV_BLANK_LINES: lambda _: {"blank_lines": True},
+    Fault.EMPTY_REPORT_BLANK: lambda value: {"blank": b"\n" * int(value)},
     Fault.ZIP_WITHOUT_CSV: lambda _: {"csv": False},
 }
 """How a file is made up, by fault."""
@@ -157,6 +159,8 @@ class ReportApi:
         built = report.linked if report is not None else None
         if report is None or built is None or exchange.strike(Fault.FILE_VANISHED):
             raise problems.unknown_report(file_id)
+        if exchange.strike(Fault.FILE_FORBIDDEN):
+            raise problems.forbidden()
         if exchange.strike(Fault.NOT_A_ZIP):
             return Response(GATEWAY_PAGE, 200, media_type="text/html")
         whole = self._world.faults.rule(Fault.DOWNLOAD_CUT_WITHOUT_RANGE)

@@ -31,6 +31,8 @@ class Makeup:
         bomb: Bytes of a single cell that stands in place of all rows; 0 for rows.
         mark: Whether the file begins with a byte order mark.
         line_break: What ends a line.
+        blank_lines: Whether a blank line follows each row.
+        blank: What a file without rows holds in place of the header; None for the header.
         csv: Whether there is a CSV file at all.
     """
 
@@ -40,6 +42,8 @@ class Makeup:
     bomb: int = 0
     mark: bool = False
     line_break: bytes = b"\n"
+    blank_lines: bool = False
+    blank: bytes | None = None
     csv: bool = True
 
 
@@ -129,6 +133,7 @@ class _Writer:
     def __init__(self, archive: Archive, name: str, columns: tuple[str, ...], makeup: Makeup) -> None:
         self.archive, self._name, self._makeup = archive, name, makeup
         self._header = line(dict(zip(columns, columns, strict=True)), columns)
+        self._head = b""
         self._members = 0
         self._left = makeup.rows_of_member
         self.rows = 0
@@ -147,7 +152,14 @@ class _Writer:
         self._members += 1
         suffix = f"_{self._members}" if self._makeup.rows_of_member else ""
         self.archive.open(f"{self._name}{suffix}.csv")
-        self.archive.write(b"\xef\xbb\xbf" * self._makeup.mark + self._header + self._makeup.line_break)
+        self._head = b"\xef\xbb\xbf" * self._makeup.mark + self._header + self._makeup.line_break
+        if self._makeup.blank is None:
+            self._put_head()
+
+    def _put_head(self) -> None:
+        """Write the header of the CSV file unless it is there."""
+        self.archive.write(self._head)
+        self._head = b""
 
     def add(self, batch: list[bytes]) -> bool:
         """Add rows, and say whether more are wanted."""
@@ -159,9 +171,11 @@ class _Writer:
         if 0 <= number < len(batch):
             batch[number] = batch[number].rpartition(b',"')[0]
         self.rows += len(batch)
-        if self._makeup.csv and not self._makeup.bomb:
+        if batch and self._makeup.csv and not self._makeup.bomb:
+            row_end = self._makeup.line_break * (1 + self._makeup.blank_lines)
             for part in self._parts(batch):
-                self.archive.write(self._makeup.line_break.join((*part, b"")))
+                self._put_head()
+                self.archive.write(row_end.join((*part, b"")))
         return not self.truncated
 
     def _parts(self, batch: list[bytes]) -> Iterator[list[bytes]]:
@@ -184,5 +198,7 @@ class _Writer:
             self.archive.write(b'"')
             self.archive.repeat(_FILLING, self._makeup.bomb)
             self.archive.write(b'"' + self._makeup.line_break)
+        if self._makeup.blank is not None and self._makeup.csv and not self.rows:
+            self.archive.write(self._makeup.blank)
         self.archive.close()
         return self.archive.finish()

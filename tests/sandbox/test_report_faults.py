@@ -359,3 +359,30 @@ def test_rows_can_come_in_no_order(faulty: Callable[..., Reader]) -> None:
     dates = [row["date_received"] for row in report(reader)]
     assert dates != sorted(dates, reverse=True)
     assert len(set(dates)) > ROWS // 2
+
+
+def test_a_file_can_be_forbidden(faulty: Callable[..., Reader]) -> None:
+    reader = faulty("file-forbidden,first=1")
+    asked = created(reader)
+    status(reader, asked)
+    assert [download(reader, asked).status_code for _ in range(2)] == [403, 200]
+
+
+def test_a_blank_line_can_follow_each_row(faulty: Callable[..., Reader]) -> None:
+    reader = faulty("csv-blank-lines")
+    asked = created(reader)
+    status(reader, asked)
+    header, *rows = raw(download(reader, asked).content)
+    assert "id" in header
+    assert rows[1::2] == [[]] * ROWS
+    assert all(len(row) == len(header) for row in rows[::2])
+
+
+@pytest.mark.parametrize(("value", "content"), [(0, b""), (1, b"\n")])
+def test_a_file_without_rows_can_be_blank(faulty: Callable[..., Reader], value: int, content: bytes) -> None:
+    reader = faulty(f"empty-report-blank={value}", rows={"*": 0})
+    asked = created(reader)
+    assert status(reader, asked)["items_count"] == 0
+    assert list(members(download(reader, asked).content).values()) == [content]
+    full = faulty("empty-report-blank")
+    assert len(report(full)) == ROWS
