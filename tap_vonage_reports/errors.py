@@ -28,7 +28,7 @@
           |    +-- ConnectionFailedError        becomes an UnreachableError after the last try
           +-- ReportLimitError            retried for as long as a report may take
           +-- ReportError
-          +-- ArchiveError                downloaded again, then requested again
+          +-- ArchiveError                downloaded again, then pages read the window
           +-- PaginationError
           +-- PrefetchStorageError
           +-- RecordError
@@ -273,7 +273,7 @@ class ReportError(ApiError):
 class ArchiveError(ApiError):
     """A downloaded file is not the archive that the report announced.
 
-    The tap downloads it again, then requests the report again, and then fails with an error that names the report.
+    The tap downloads it again, then reads the window by pages. No other report is requested (and paid) for it.
     """
 
 

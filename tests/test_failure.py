@@ -123,7 +123,12 @@ def dripping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_fault_of_the_sandbox_is_tried() -> None:
-    of_reports = {*test_reports.PASSING, *test_reports.LASTING, *test_reports.TOO_SLOW}
+    of_reports = {
+        *test_reports.PASSING,
+        *test_reports.LASTING,
+        *test_reports.BROKEN_FILES,
+        *test_reports.TOO_SLOW,
+    }
     of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/extract/test_status_tracking.py
     # Late rows have a test of their own below.
     assert set(Fault) - {*HARMLESS, *PASSING, *LASTING, *of_reports, *of_refresh} == {Fault.LATE_ROWS}

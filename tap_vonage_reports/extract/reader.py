@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
 from tap_vonage_reports.records.report_archive import verify
@@ -43,6 +44,7 @@ class PartitionSync:
         resumed_reports: The ids of reports that an earlier run requested.
         resumed_reads: The windows of pages and reports of an earlier run that this one has read to their ends, each
             with when the rows were read back then. They may have changed since.
+        max_report_window: The longest window of a report by the settings.
         ids_reliable: False once the API did not find an id that it had listed: rows are not tracked by id any more.
         accept_archive: Reads a report's file to its end, given its announced row count, and returns its row count;
             raises ArchiveError unless it is whole. BATCH writes the rows on the way.
@@ -59,6 +61,7 @@ class PartitionSync:
     report_windows: list[TimeWindow] = field(default_factory=list)
     resumed_reports: frozenset[str] = frozenset()
     resumed_reads: list[tuple[TimeWindow, datetime]] = field(default_factory=list)
+    max_report_window: timedelta = timedelta.max
     ids_reliable: bool = True
     accept_archive: AcceptArchive = verify
 

@@ -227,7 +227,10 @@ class SyncSession:
             rule = product.final[partition.direction or ""]
             tracker = StatusTracker(rule, product.date_field, settings.lookback_of(product))
         query = Query.of(settings, partition)
-        return PartitionSync(partition, query, bookmark, lookback, tracker, result, until, read_at=dates.read_at())
+        longest = settings.report_window
+        return PartitionSync(
+            partition, query, bookmark, lookback, tracker, result, until, dates.read_at(), max_report_window=longest
+        )
 
     def poll(self) -> None:
         """Do what is due while records are written."""

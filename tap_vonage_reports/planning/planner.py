@@ -230,14 +230,15 @@ class Planner:
         """Plan what a partition reads by reports."""
         settings, bookmark = self._settings, scope.bookmark
         mode = settings.mode_of(scope.partition.product)
-        missing = self.missing(scope)
+        missing = self.missing(scope) - to_intervals(refused.window for refused in bookmark.refused_reports)
         if page := _resumable_page(scope, missing):
             missing -= to_intervals([page.window])
         kept = list(_resumable_reports(scope, missing)) if mode != SYNC else []
         kept_windows = [report.window for report in kept]
         # A report that was requested is read although little else is left.
         by_report = async_intervals(missing, mode, settings.backfill, scope.until) | to_intervals(kept_windows)
-        max_length = min(settings.report_window, bookmark.max_report_window or settings.report_window)
+        limit = bookmark.report_limit
+        max_length = min(settings.report_window, limit.window) if limit else settings.report_window
         now = self._dates.clock()
         expired = [report for report in kept if now - report.requested_at >= REPORT_STATUS_RETENTION]
         return ReportPlan(
@@ -246,6 +247,13 @@ class Planner:
             expired=expired,
             stale=[report for report in bookmark.reports if report not in kept],
         )
+
+    def unreadable(self, scope: PartitionScope) -> TimeSet:
+        """Return the missing time that neither path reads: its report is refused, and pages do not know a filter."""
+        product = scope.partition.product
+        if set(self._settings.options(product).filters) <= set(product.sync_filters):
+            return EMPTY
+        return self.missing(scope) & to_intervals(refused.window for refused in scope.bookmark.refused_reports)
 
     def pages(self, scope: PartitionScope, max_length: timedelta) -> PagePlan:
         """Plan what a partition reads by pages, as of now.
@@ -257,7 +265,7 @@ class Planner:
         is_async = self._settings.mode_of(scope.partition.product) == ASYNC
         until = scope.until if is_async else self._dates.end()  # later than when the run was planned
         read_at = scope.read_at if scope.report_windows else self._dates.read_at()
-        missing = self._missing(scope, until)
+        missing = self._missing(scope, until) - self.unreadable(scope)
         by_pages = missing - to_intervals(scope.report_windows)
         page = _resumable_page(scope, by_pages)
         windows = plan_windows(by_pages, max_length, [page.window] if page else [])

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports import intervals
 from tap_vonage_reports.intervals import EMPTY, TimeWindow
 from tap_vonage_reports.state import format as state_format
+from tap_vonage_reports.state import report_limits
 from tap_vonage_reports.state.coverage import Coverage
+from tap_vonage_reports.state.report_limits import RefusedReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.state.format import PageCursor, PendingReport
+    from tap_vonage_reports.state.report_limits import ReportLimit
 
 
 class Bookmark:
@@ -28,7 +31,8 @@ class Bookmark:
         page: The page to resume at inside a window; None where no window is open.
         reports: Reports that were requested and not read.
         pending_ids: Ids of rows to look up again, each with the hour of its row.
-        max_report_window: The longest window whose report was not truncated; None where none was.
+        report_limit: How long a report may be; None where none was truncated.
+        refused_reports: Windows whose report has a file that cannot be read.
         started: True if the API has ever served the partition, in this run or an earlier one.
         filters_changed: True if the state was written under other filters, so that it counts for nothing.
     """
@@ -62,7 +66,8 @@ class Bookmark:
         self.page = stored.page
         self.reports = stored.reports
         self.pending_ids = stored.pending_ids
-        self.max_report_window = stored.max_report_window
+        self.report_limit = stored.report_limit
+        self.refused_reports = stored.refused_reports
         self.started = bool(self.coverage.times or self.page or self.reports)
         self.filters_changed = bool(self.coverage.times) and stored.row_filter != row_filter
         if self.filters_changed:
@@ -99,6 +104,9 @@ class Bookmark:
             self.pending_ids = {}
         self.coverage = self.coverage.track(EMPTY if tracked is None else tracked)
         self.reopen(refetch)
+        # A window is refused for as long as any of it may be read again.
+        covered = self.coverage.times
+        self._set_refused([one for one in self.refused_reports if intervals.to_intervals([one.window]) not in covered])
 
     def reopen(self, times: TimeSet) -> None:
         """Mark time for refetching. The next `commit_window` persists it."""
@@ -162,10 +170,15 @@ class Bookmark:
         """Record that a report was read, or is of no use any more."""
         self._set_reports([report for report in self.reports if report.request_id != request_id])
 
-    def cap_report_window(self, length: timedelta) -> None:
-        """Record that reports of longer windows are truncated."""
-        self.max_report_window = length
-        state_format.write_max_report_window(self._state, length)
+    def refuse_report(self, window: TimeWindow, request_id: str, refused_at: datetime) -> None:
+        """Record that the report of a window has a file that cannot be read, so that none is requested again."""
+        self._set_refused([*self.refused_reports, RefusedReport(window, refused_at)])
+        self.remove_report(request_id)
+
+    def limit_reports(self, limit: ReportLimit | None) -> None:
+        """Record how long a report may be; None for as long as the settings say."""
+        self.report_limit = limit
+        report_limits.write_report_limit(self._state, limit)
 
     def start_progress(self) -> None:
         """Tell the SDK that progress is kept, so that it does not warn that it is not."""
@@ -178,6 +191,10 @@ class Bookmark:
     def _set_reports(self, reports: list[PendingReport]) -> None:
         self.reports = reports
         state_format.write_reports(self._state, reports)
+
+    def _set_refused(self, refused: list[RefusedReport]) -> None:
+        self.refused_reports = refused
+        report_limits.write_refused_reports(self._state, refused)
 
     def _write_hours(self, hours: set[datetime]) -> None:
         """Persist the pending ids of some hours."""

@@ -7,13 +7,14 @@ Damaged state is rejected.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
 from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.intervals import TimeWindow, bounds
+from tap_vonage_reports.state import report_limits as limits
+from tap_vonage_reports.state.report_limits import REFUSED_REPORTS, RefusedReport
 from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS, format_timestamp, parse_time
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_vonage_reports.state.coverage import Coverage
+    from tap_vonage_reports.state.report_limits import ReportLimit
 
 T = TypeVar("T")
 
@@ -37,7 +39,6 @@ READ_AT = "read_at"
 QUERY = "query"
 PAGE = "page"
 REPORTS = "reports"
-REPORT_HOURS = "report_hours"
 TRACKED = "tracked"
 OPEN = "open"
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
@@ -92,7 +93,8 @@ class PartitionState:
         row_filter: Fingerprint of the filters that the coverage belongs to.
         page: Where to resume inside a window.
         reports: Reports that were requested and not read.
-        max_report_window: The longest window whose report was not truncated; None where none was.
+        report_limit: How long a report may be; None where none was truncated.
+        refused_reports: Windows whose report has a file that cannot be read.
         tracked: The time whose non-final rows are all in `pending_ids`.
         pending_ids: Ids of rows to look up again, each with the hour of its row.
     """
@@ -103,7 +105,8 @@ class PartitionState:
     row_filter: str
     page: PageCursor | None
     reports: list[PendingReport]
-    max_report_window: timedelta | None
+    report_limit: ReportLimit | None
+    refused_reports: list[RefusedReport]
     tracked: list[TimeWindow]
     pending_ids: dict[str, datetime]
 
@@ -184,11 +187,6 @@ def write_reports(state: dict[str, Any], reports: Iterable[PendingReport]) -> No
         state.pop(REPORTS, None)
 
 
-def write_max_report_window(state: dict[str, Any], length: timedelta) -> None:
-    """Write the longest window whose report was not truncated, in hours."""
-    state[REPORT_HOURS] = length / timedelta(hours=1)
-
-
 def write_pending_ids(state: dict[str, Any], names: Mapping[datetime, list[str]]) -> None:
     """Write the pending ids of some hours, one step for each hour; an hour without any is removed."""
     written = state.setdefault(OPEN, {})
@@ -221,7 +219,6 @@ def clear_progress(state: dict[str, Any]) -> None:
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 _Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=LOOKUP_ID)]
-_Hours: TypeAlias = Annotated[float, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class SdkShape(msgspec.Struct, kw_only=True):
@@ -264,7 +261,10 @@ class PartitionShape(SdkShape):
     query: str = ""
     page: _PageShape | None = None
     reports: list[_ReportShape] | None = None
-    report_hours: _Hours | None = None
+    report_hours: limits.Hours | None = None
+    report_rows: limits.Count | None = None
+    small_reports: limits.Count = 0
+    refused_reports: list[limits.RefusedShape] = []
     tracked: list[tuple[str, str]] = []
     open: dict[str, list[_Id]] = {}
 
@@ -295,7 +295,8 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
         shape.query,
         _page(shape.page, stream) if shape.page else None,
         reports,
-        None if shape.report_hours is None else timedelta(hours=shape.report_hours),
+        limits.read_report_limit(shape.report_hours, shape.report_rows, shape.small_reports),
+        [_refused(refused, stream) for refused in shape.refused_reports],
         [_window(start, end, TRACKED, stream) for start, end in shape.tracked],
         {name: hour for hour, names in hours.items() for name in names},
     )
@@ -331,6 +332,11 @@ def _report(shape: _ReportShape, stream: str) -> PendingReport:
         shape.fingerprint,
         _needed_time(shape.requested_at, REPORTS, stream),
     )
+
+
+def _refused(shape: limits.RefusedShape, stream: str) -> RefusedReport:
+    window = _window(shape.date_start, shape.date_end, REFUSED_REPORTS, stream)
+    return RefusedReport(window, _needed_time(shape.refused_at, REFUSED_REPORTS, stream))
 
 
 def _window(start: str, end: str, key: str, stream: str) -> TimeWindow:

@@ -22,9 +22,10 @@ from tap_vonage_reports.errors import (
 from tap_vonage_reports.extract.reports import creation, scheduler
 from tap_vonage_reports.extract.reports import job as jobs
 from tap_vonage_reports.extract.reports.creation import ReportCreator
-from tap_vonage_reports.extract.reports.job import MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.extract.reports.job import MAX_LOOKS, MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.extract.reports.scheduler import MAX_UNREAD, ReportScheduler
 from tap_vonage_reports.planning.planner import ReportPlan
+from tap_vonage_reports.state.report_limits import ReportLimit
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
 
 if TYPE_CHECKING:
@@ -118,12 +119,40 @@ def test_a_report_without_result_is_requested_again_up_to_a_limit(status: str) -
     assert f"after {MAX_REQUESTS} requests" in str(transition.error)
 
 
-@pytest.mark.parametrize(("length", "action"), [(48, Action.SPLIT), (1.5, Action.SPLIT), (1, Action.FAIL)])
-def test_a_truncated_report_is_halved_down_to_an_hour(length: float, action: Action) -> None:
+@pytest.mark.parametrize(("length", "action"), [(48, Action.SPLIT), (1.5, Action.SPLIT), (1, Action.REFUSE)])
+def test_a_truncated_report_is_halved_down_to_an_hour_and_then_left_to_pages(length: float, action: Action) -> None:
     job = job_of(length)
     transition = meaning(job, request_status="TRUNCATED", items_count=5, **LINK)
-    assert (transition.action, bool(transition.error)) == (action, action is Action.FAIL)
+    assert (transition.action, transition.error) == (action, None)
     assert job.half() == timedelta(hours=max(length / 2, 1))
+
+
+def test_a_young_report_that_is_not_there_yet_is_looked_for_again_and_an_old_one_is_gone() -> None:
+    job, young, old = job_of(), timedelta(days=4, seconds=-1), timedelta(days=4)
+    job.missed_status.add(SINCE)
+    assert job.on_missing_status(young).action is Action.LOOK_AGAIN
+    assert job.on_missing_status(old).action is Action.REQUEST_AGAIN
+    job.missed_status.count = MAX_LOOKS
+    assert job.on_missing_status(young).action is Action.LOOK_AGAIN
+    job.missed_status.count = MAX_LOOKS + 1
+    assert job.on_missing_status(young).action is Action.REQUEST_AGAIN
+
+
+@pytest.mark.parametrize(("status", "in_the_end"), [(404, Action.REQUEST_AGAIN), (403, Action.FAIL)])
+def test_a_young_file_that_is_not_there_yet_is_looked_for_again_and_an_old_one_is_gone(
+    status: int, in_the_end: Action
+) -> None:
+    job, young, old = job_of(), timedelta(hours=72, seconds=-1), timedelta(hours=72)
+    refusal = RequestRejectedError(status, "No")
+    job.missed_file.count = MAX_LOOKS
+    transition = job.on_missing_file(young, refusal)
+    assert (transition.action, transition.status) == (Action.LOOK_AGAIN, ReportStatus.PROCESSING)
+    assert job.on_missing_file(old, refusal).action is Action.REQUEST_AGAIN
+    job.missed_file.count = MAX_LOOKS + 1
+    transition = job.on_missing_file(young, refusal)
+    # Another report would be paid for, and refused as well.
+    assert (transition.action, transition.error) == (in_the_end, refusal if status == 403 else None)
+    assert job.on_missing_file(old, refusal).action is Action.REQUEST_AGAIN
 
 
 @pytest.mark.parametrize("body", [{}, {"request_status": None}, {"request_status": "PLANNED"}, {"request_status": 1}])
@@ -163,6 +192,7 @@ class Api:
     def __init__(self, *errors: ApiError, **policy: Any) -> None:
         self.errors: Iterator[ApiError] = iter(errors)
         self.retry_policy = RetryPolicy(**policy)
+        self.clock = SimpleNamespace(now=lambda: at(99))
         self.bodies: list[Any] = []
         self.cancelled: list[str] = []
         self.statuses: dict[str, dict[str, Any]] = {}
@@ -478,7 +508,7 @@ def test_a_truncated_report_shortens_the_planned_ones_of_its_partition_and_no_ot
     reports.poll()
     # The first STATE is written before another report is requested, and forgets the truncated one.
     assert written[0] == (requests, ["report-2"])
-    assert sync.bookmark.max_report_window == timedelta(hours=12)
+    assert sync.bookmark.report_limit == ReportLimit(timedelta(hours=12))
     # Two halves of the first, the second as it was requested, two halves of the third.
     assert (reports.remaining(sync), reports.remaining(other)) == (5, 1)
     windows = []
@@ -493,18 +523,96 @@ def test_a_vanished_report_is_requested_again_and_forgotten(stopwatch: Stopwatch
     reports = scheduler_of(api)
     reports.add(sync, plan_of(1))
     reports.poll()
+
+    def vanish() -> None:
+        for _ in range(MAX_LOOKS + 1):
+            api.errors = iter([RequestRejectedError(404, "Not Found")])
+            stopwatch.now += 1_000
+            reports.poll()
+
     for number in range(2, MAX_REQUESTS + 1):
-        api.errors = iter([RequestRejectedError(404, "Not Found")])
-        stopwatch.now += 1_000
-        reports.poll()
+        vanish()
         assert [report.request_id for report in sync.bookmark.reports] == [f"report-{number}"]
-    api.errors = iter([RequestRejectedError(404, "Not Found")])
-    stopwatch.now += 1_000
-    reports.poll()
+    vanish()
     job = reports.next_job(sync)
     assert job
     assert "could not be read" in str(job.error)
     assert (sync.bookmark.reports, len(api.bodies)) == ([], MAX_REQUESTS)
+
+
+def test_a_report_that_is_not_found_is_looked_for_after_growing_pauses_and_the_others_are_polled(
+    stopwatch: Stopwatch,
+) -> None:
+    api, sync, other = Api(), open_partition(), open_partition()
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.add(other, plan_of(1))
+    reports.poll()
+    job = reports.next_job(sync)
+    assert job
+    pauses: list[float] = []
+    for _ in range(MAX_LOOKS):
+        api.errors = iter([RequestRejectedError(404, "Not Found")])
+        stopwatch.now = job.next_poll
+        reports.poll()
+        pauses.append(job.next_poll - stopwatch.now)
+    assert all(low <= pause <= low + 1 for low, pause in zip((1, 2, 4, 8, 16, 32), pauses, strict=False))
+    assert 240 <= sum(pauses) <= 360
+    assert "report-2" in api.polled
+    assert (len(api.bodies), job.error, job.request_id) == (2, None, "report-1")
+    stopwatch.now = job.next_poll
+    reports.poll()
+    assert (len(api.bodies), job.missed_status.count) == (2, 0)
+
+
+def lengths(reports: ReportScheduler, sync: PartitionSync, rows: int) -> list[float]:
+    """Read all reports of a partition, each with so many rows, and return their lengths in hours."""
+    read: list[float] = []
+    while job := reports.next_job(sync):
+        job.row_count = rows
+        read.append(job.window.duration / timedelta(hours=1))
+        reports.complete(job)
+        reports.poll()
+    return read
+
+
+def test_reports_grow_again_after_some_that_were_well_below_the_limit() -> None:
+    sync = open_partition()
+    sync.max_report_window = timedelta(hours=10)
+    sync.bookmark.limit_reports(ReportLimit(timedelta(hours=3), rows=100))
+    reports = scheduler_of(Api(), budget=1)
+    reports.add(sync, ReportPlan([hours(at, at + 3) for at in range(0, 60, 3)], [], [], []))
+    reports.poll()
+    read = lengths(reports, sync, rows=24)
+    # One is requested before the last of three is read, and stays as it is.
+    assert read == [3, 3, 3, 6, 6, 6, 10, 10, 10, 3]
+    assert sync.bookmark.report_limit is None
+
+
+@pytest.mark.parametrize(("rows", "after"), [(24, 6), (25, 3)])
+def test_reports_stay_short_where_longer_ones_could_be_truncated(rows: int, after: float) -> None:
+    sync = open_partition()
+    sync.bookmark.limit_reports(ReportLimit(timedelta(hours=3), rows=100))
+    reports = scheduler_of(Api(), budget=1)
+    reports.add(sync, ReportPlan([hours(at, at + 3) for at in range(0, 9, 3)], [], [], []))
+    reports.poll()
+    lengths(reports, sync, rows)
+    assert sync.bookmark.report_limit
+    assert sync.bookmark.report_limit.window == timedelta(hours=after)
+
+
+def test_how_long_reports_may_be_is_learned_over_several_runs() -> None:
+    state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+    open_sync(state, 100).sync.bookmark.limit_reports(ReportLimit(timedelta(hours=3), rows=100))
+    for run in range(3):
+        sync = open_sync(state, 100).sync
+        assert sync.bookmark.report_limit == ReportLimit(timedelta(hours=3), rows=100, small_reports=run)
+        reports = scheduler_of(Api())
+        reports.add(sync, ReportPlan([hours(0, 3)], [], [], []))
+        reports.poll()
+        lengths(reports, sync, rows=1)
+    limit = open_sync(state, 100).sync.bookmark.report_limit
+    assert limit == ReportLimit(timedelta(hours=6), rows=100)
 
 
 def test_a_refused_poll_fails_the_report_which_stays_in_the_state(stopwatch: Stopwatch) -> None:

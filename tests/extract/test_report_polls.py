@@ -17,6 +17,7 @@ from tap_vonage_reports.errors import (
     SyncFailedError,
     UnreachableError,
 )
+from tap_vonage_reports.extract.reports.job import MAX_LOOKS
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.timestamps import parse_time
 from tests.harness import Output, run_tap, settings_for
@@ -82,7 +83,8 @@ def test_polls_that_fail_now_and_then_fail_no_report(sandbox: Sandbox) -> None:
 
 def test_a_report_that_is_requested_again_has_all_its_tries_again(sandbox: Sandbox) -> None:
     poll, failures = ReportsClient.report_status, [BROKEN] * (RetryPolicy().max_tries - 1)
-    errors: Iterator[ApiError] = iter([*failures, RequestRejectedError(404, "Not Found"), *failures])
+    gone = [RequestRejectedError(404, "Not Found")] * (MAX_LOOKS + 1)
+    errors: Iterator[ApiError] = iter([*failures, *gone, *failures])
 
     def fail_first(client: ReportsClient, request_id: str) -> ApiResponse:
         for error in errors:

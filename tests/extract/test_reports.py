@@ -191,6 +191,8 @@ PASSING: dict[Fault, dict[str, Any]] = {
     Fault.REPORT_ABORTED: {"first": 2},
     Fault.REPORT_VANISHED: {"first": 1},
     Fault.FILE_VANISHED: {"first": 1},
+    Fault.FILE_FORBIDDEN: {"first": 1},
+    Fault.CSV_BLANK_LINES: {},
     Fault.DOWNLOAD_CUT: {"first": 2},
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: {"first": 2},
     Fault.BAD_CRC: {"first": 1},
@@ -206,6 +208,7 @@ PASSING: dict[Fault, dict[str, Any]] = {
     Fault.LINK_ELSEWHERE: {},
     Fault.PREFIXED_REQUEST_IDS: {},
     Fault.EMPTY_REPORT_WITHOUT_LINK: {},
+    Fault.EMPTY_REPORT_BLANK: {},
     Fault.MOVED_COLUMNS: {},
     Fault.CREATE_TOO_MANY_REQUESTS: {"value": 0, "first": 2},
     Fault.CREATE_LOST: {"first": 1},
@@ -239,9 +242,9 @@ LASTING: dict[Fault, str] = {
     Fault.REPORT_VANISHED: "report vanished",
     Fault.UNKNOWN_REPORT_STATUS: "documentation does not name",
     Fault.FILE_VANISHED: "its file is gone",
+    Fault.FILE_FORBIDDEN: "HTTP 403",
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "could not be downloaded (The connection broke",
     Fault.NOT_A_ZIP: "could not be downloaded (The media service sent a body that is not a zip archive",
-    **BROKEN_FILES,
 }
 
 
@@ -278,6 +281,90 @@ def test_a_report_that_is_answered_with_another_success_is_used(sandbox: Sandbox
     assert output.code == 0
     assert len(output.ids("amd")) == ROWS
     assert endpoints(sandbox)["report-create"] == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.REPORT_VANISHED, Fault.FILE_VANISHED, Fault.FILE_FORBIDDEN])
+def test_a_report_that_is_not_there_yet_is_waited_for_and_not_paid_for_again(sandbox: Sandbox, fault: Fault) -> None:
+    sandbox.faults.on(fault, first=5)
+    output = read(sandbox)
+    assert output.code == 0, output.log
+    assert len(set(output.ids("amd"))) == ROWS
+    assert len(created(sandbox)) == 1
+    assert "look 5 of 10" in output.log
+
+
+def test_reports_of_other_partitions_are_polled_while_a_file_is_not_there_yet(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"*": Within(20, START, END)}, polls=4)
+    sandbox.faults.on(Fault.FILE_VANISHED, products=["AMD"], first=8)
+    output = read(sandbox, streams=("amd", "voice_tts", "websocket_call"), max_concurrent_reports=2)
+    assert output.code == 0, output.log
+    log = [(entry.endpoint, entry.product) for entry in sandbox.requests.log]
+    found = len(log) - log[::-1].index(("media", "AMD"))
+    assert ("report-status", "WEBSOCKET-CALL") in log[log.index(("media", "AMD")) : found]
+    assert len(created(sandbox)) == 3
+
+
+@pytest.mark.parametrize("mode", ["auto", "async"])
+@pytest.mark.parametrize("fault", BROKEN_FILES, ids=lambda fault: str(fault.value))
+def test_a_window_whose_file_cannot_be_read_is_read_by_pages_and_paid_for_once(
+    sandbox: Sandbox, fault: Fault, mode: str
+) -> None:
+    sandbox.faults.on(fault)
+    output = read(sandbox, fetch_mode=mode)
+    assert output.code == 0, output.log
+    assert len(output.ids("amd")) == ROWS
+    assert BROKEN_FILES[fault] in output.log
+    assert "leaving the window to pages" in output.log
+    assert len(created(sandbox)) == 1
+    assert endpoints(sandbox)["media"] <= 2
+    (partition,) = (output.state or {})["bookmarks"]["amd"]["partitions"]
+    assert partition["covered"] == [[START.isoformat(), END.isoformat()]]
+    # Not even where the same time has to be read again.
+    again = read(sandbox, {"bookmarks": {"amd": {"partitions": [{**partition, "covered": []}]}}}, fetch_mode=mode)
+    assert again.code == 0, again.log
+    assert len(again.ids("amd")) == ROWS
+    assert len(created(sandbox)) == 1
+
+
+def test_a_refused_file_is_remembered_by_a_run_that_does_not_get_to_the_pages(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.HEADER_WITHOUT_ID)
+    sandbox.faults.on(Fault.SERVER_ERROR, products=["AMD"], endpoints=["records"])
+    runs = [read(sandbox)]
+    for _ in range(2):
+        runs.append(read(sandbox, runs[-1].state))
+    assert [run.code for run in runs] == [1, 1, 1]
+    assert len(created(sandbox)) == 1
+    for fault in (Fault.SERVER_ERROR, Fault.HEADER_WITHOUT_ID):
+        sandbox.faults.off(fault)
+    last = read(sandbox, runs[-1].state)
+    assert (last.code, len(last.ids("amd")), len(created(sandbox))) == (0, ROWS, 1)
+    # It is forgotten once nothing of it may be read again.
+    assert last.bookmark("amd")["refused_reports"]
+    assert "refused_reports" not in str(read(sandbox, last.state, end_date="2026-11-13").state)
+
+
+def test_reports_behind_a_refused_one_are_read(sandbox: Sandbox) -> None:
+    sandbox.faults.on(Fault.ROW_WIDTH, first=1, after=1)
+    output = read(sandbox, report_window_days=2)
+    assert (output.code, len(output.ids("amd"))) == (0, ROWS)
+    assert len(created(sandbox)) == 5
+    assert output.bookmark("amd")["covered"] == [[START.isoformat(), END.isoformat()]]
+
+
+def test_a_refused_file_of_a_stream_whose_filter_pages_do_not_know_is_an_error_and_paid_for_once(
+    make_sandbox: Callable[..., Sandbox],
+) -> None:
+    sandbox = make_sandbox(rows={"sms/outbound": Within(ROWS, START, END)}, faults=[Fault.HEADER_WITHOUT_ID])
+    filters = {"sms": {"filters": {"client_ref": "campaign", "direction": "outbound"}}}
+    first = read(sandbox, streams=("sms",), stream_options=filters)
+    second = read(sandbox, first.state, streams=("sms",), stream_options=filters)
+    for output in (first, second):
+        assert "pages do not know a filter" in str(output.error)
+        assert "2026-11-01 00:00 to 2026-11-11 00:00" in str(output.error)
+    assert len(created(sandbox)) == 1
+    assert "SMS" not in {entry.product for entry in sandbox.requests.log if entry.endpoint == "records"}
 
 
 @contextmanager
@@ -337,18 +424,40 @@ def test_a_report_that_is_cut_short_arrives_in_halves_and_the_size_is_kept(sandb
     assert len(set(second.ids("amd"))) == ROWS
 
 
-def test_a_report_of_an_hour_that_is_cut_short_is_an_error(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_reports_after_a_truncated_one_grow_again(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": Within(ROWS, START, START + timedelta(hours=12))})
+    sandbox.faults.on(Fault.REPORT_TRUNCATED, 200, first=3)
+    output = read(sandbox, max_concurrent_reports=1)
+    assert output.code == 0, output.log
+    assert len(set(output.ids("amd"))) == ROWS
+    # Halved to 30 hours; ten days at that length are eight reports, beside the three that were truncated.
+    assert len(created(sandbox)) < 11
+    assert "report_hours" in str(output.states)
+    dates: dict[str, Any] = {"start_date": END.isoformat(), "end_date": (END + timedelta(days=9)).isoformat()}
+    sandbox.requests.reset()
+    read(sandbox, output.state, max_concurrent_reports=1, **dates)
+    assert len(created(sandbox)) == 2
+
+
+def test_an_hour_that_no_report_can_hold_is_read_by_pages(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": Within(500, START, START + timedelta(hours=1))})
     sandbox.faults.on(Fault.REPORT_TRUNCATED, 100)
-    output = read(sandbox, end_date=(START + timedelta(hours=8)).isoformat())
-    assert "no more than an hour" in str(output.error)
+    dates: dict[str, Any] = {"end_date": (START + timedelta(hours=8)).isoformat()}
+    output = read(sandbox, **dates)
+    assert output.code == 0, output.log
+    assert len(set(output.ids("amd"))) == 500
+    assert "truncated by the API although it covers no more than an hour, leaving the window to pages" in output.log
 
 
-@pytest.mark.parametrize("fault", [None, Fault.EMPTY_REPORT_WITHOUT_LINK])
-def test_a_report_without_rows_moves_the_bookmark(make_sandbox: Callable[..., Sandbox], fault: Fault | None) -> None:
-    sandbox = make_sandbox(faults=[fault] if fault else [])
+@pytest.mark.parametrize(
+    "fault", ["csv-bom", "empty-report-without-link", "empty-report-blank=0", "empty-report-blank=1", "csv-blank-lines"]
+)
+def test_a_report_without_rows_moves_the_bookmark(make_sandbox: Callable[..., Sandbox], fault: str) -> None:
+    sandbox = make_sandbox(faults=[fault])
     output = read(sandbox)
     assert output.code == 0
+    assert len(created(sandbox)) == 1
+    assert "leaving the window to pages" not in output.log
     assert output.bookmark("amd")["covered"] == [[START.isoformat(), END.isoformat()]]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tap_vonage_reports.intervals import TimeWindow, between, to_windows
+from tap_vonage_reports.intervals import TimeWindow, between, to_intervals, to_windows
 from tap_vonage_reports.planning.planner import (
     IDS_PER_REQUEST,
     REPORT_STATUS_RETENTION,
@@ -20,6 +20,7 @@ from tap_vonage_reports.planning.planner import (
 from tap_vonage_reports.planning.windows import is_resumable, lookback_intervals
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.state.format import PageCursor
+from tap_vonage_reports.state.report_limits import ReportLimit
 from tests.planning.test_windows import ACCOUNT, AMD, HOUR, OpenSync, at, dated, hours, open_sync, request
 
 
@@ -124,11 +125,38 @@ def test_no_report_is_resumed_where_pages_read_everything() -> None:
     assert (plan.windows, plan.resumed, len(plan.stale)) == ([], [], 1)
 
 
+def test_a_window_whose_file_was_refused_is_read_by_pages_in_every_mode() -> None:
+    for mode in ("auto", "async"):
+        state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
+        before = opened(100, state, fetch_mode=mode)
+        request(before, hours(48, 72))
+        before.bookmark.refuse_report(hours(48, 72), "report-0", at(50))
+        later = opened(100, state, fetch_mode=mode)
+        plan = later.reports()
+        assert not to_intervals(plan.windows).overlaps(to_intervals([hours(48, 72)]))
+        assert plan.resumed == []
+        by_pages = later.pages().windows
+        assert hours(48, 72) in by_pages
+        assert to_intervals([*plan.windows, *by_pages]) == to_intervals([hours(0, 100)])
+
+
+def test_a_refused_window_that_pages_cannot_read_is_read_by_nothing() -> None:
+    partition = opened(fetch_mode="async", stream_options={"sms": {"filters": {"client_ref": "x"}}})
+    planner = partition.session.planner
+    partition.bookmark.refuse_report(hours(48, 72), "report-0", at(50))
+    assert planner.unreadable(partition.sync).empty  # AMD has no filter
+    sms = partition.session.open(partition.session.partition(PRODUCTS["sms"], ACCOUNT, "outbound"), {"context": {}})
+    sms.bookmark.refuse_report(hours(48, 72), "report-0", at(50))
+    assert list(to_windows(planner.unreadable(sms))) == [hours(48, 72)]
+    sms.report_windows = planner.reports(sms).windows
+    assert planner.pages(sms, 24 * HOUR).windows == []
+
+
 @pytest.mark.parametrize(("cap", "length"), [(12, 12), (480, 48), (None, 48)])
 def test_a_report_window_is_as_long_as_the_setting_and_the_api_allow(cap: float | None, length: float) -> None:
     partition = opened(fetch_mode="async")
     if cap:
-        partition.bookmark.cap_report_window(timedelta(hours=cap))
+        partition.bookmark.limit_reports(ReportLimit(timedelta(hours=cap)))
     assert partition.reports().windows[0] == hours(0, length)
 
 

@@ -63,6 +63,7 @@ REPORT = {
     "fingerprint": "x",
     "requested_at": "2026-11-19",
 }
+REFUSED = {"date_start": "2026-11-14", "date_end": "2026-11-15", "refused_at": "2026-11-19"}
 
 
 NO_HOURS: list[Any] = [0, -1, 1e-300, 1e300, float("nan"), float("inf"), True, "24", []]
@@ -384,6 +385,11 @@ def test_the_sdk_leaves_no_marks_in_the_state(make_sandbox: Callable[..., Sandbo
         {"reports": [REPORT, REPORT]},
         {"reports": {"report-1": REPORT}},
         *({"report_hours": hours} for hours in NO_HOURS),
+        {"report_rows": -1},
+        {"small_reports": "many"},
+        {"refused_reports": [{"date_start": "2026-11-14", "date_end": "2026-11-15"}]},
+        {"refused_reports": [{**REFUSED, "date_end": "2026-11-13"}]},
+        {"refused_reports": [{**REFUSED, "refused_at": "yesterday"}]},
         {"progress_markers": None},
         {"tracked": [["x", "y"]]},
         {"tracked": None},
@@ -440,6 +446,15 @@ RIGHT: dict[str, Any] = {
                         }
                     ],
                     "report_hours": 24.0,
+                    "report_rows": 1000,
+                    "small_reports": 1,
+                    "refused_reports": [
+                        {
+                            "date_start": "2026-11-13T00:00:00+00:00",
+                            "date_end": "2026-11-14T00:00:00+00:00",
+                            "refused_at": "2026-11-19T12:00:00+00:00",
+                        }
+                    ],
                     "tracked": [["2026-11-18T00:00:00+00:00", "2026-11-19T12:00:00+00:00"]],
                     "open": {"2026-11-18T05:00:00+00:00": ["id-1", "id-2"], "2026-11-19T11:00:00+00:00": ["id-3"]},
                     "note": {"of": ["a later release"]},

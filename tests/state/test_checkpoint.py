@@ -13,6 +13,7 @@ from tap_vonage_reports.state.checkpoint import (
     WINDOWS_PER_CHECKPOINT,
     Checkpointer,
 )
+from tap_vonage_reports.state.report_limits import ReportLimit
 from tests.state.test_bookmarks import at, bookmark
 
 
@@ -105,6 +106,6 @@ def test_the_marker_of_the_sdk_is_in_the_state_of_the_active_partition_but_in_no
 @pytest.mark.parametrize("length", [1, 12.5, 48])
 def test_the_longest_report_window_is_kept_in_hours(length: float) -> None:
     state: dict[str, Any] = {"context": {}}
-    bookmark(state).cap_report_window(timedelta(hours=length))
+    bookmark(state).limit_reports(ReportLimit(timedelta(hours=length)))
     assert state["report_hours"] == length
-    assert bookmark(state).max_report_window == at(length) - at(0)
+    assert bookmark(state).report_limit == ReportLimit(at(length) - at(0))

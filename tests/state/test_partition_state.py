@@ -11,6 +11,7 @@ import pytest
 
 from tap_vonage_reports.intervals import EMPTY, TimeWindow, to_intervals, to_windows
 from tap_vonage_reports.state.format import PageCursor, PendingReport
+from tap_vonage_reports.state.report_limits import RefusedReport, ReportLimit
 from tests.state.test_bookmarks import at, bookmark
 
 if TYPE_CHECKING:
@@ -113,6 +114,29 @@ def test_a_report_leaves_the_state_alone() -> None:
     assert state == empty_state()
 
 
+def test_a_refused_window_is_remembered_until_nothing_of_it_may_be_read_again() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.add_report(report_of(1))
+    opened.refuse_report(hours(0, 24), "report-1", at(30))
+    assert opened.reports == reread(state).reports == []
+    assert reread(state).refused_reports == [RefusedReport(hours(0, 24), at(30))]
+    opened.commit_window(hours(0, 48), at(50))
+    for refetch, is_remembered in ((hours(20, 48), True), (hours(24, 48), False)):
+        later = reread(state)
+        later.apply_lookback(to_intervals([refetch]), None)
+        assert bool(later.refused_reports) == is_remembered
+
+
+def test_the_limit_of_reports_survives_a_run() -> None:
+    state = empty_state()
+    for limit in (ReportLimit(timedelta(hours=12)), ReportLimit(timedelta(hours=3), rows=100, small_reports=2), None):
+        bookmark(state).limit_reports(limit)
+        assert reread(state).report_limit == limit
+    assert state == empty_state()
+    assert bookmark({**state, "report_hours": 24.0}).report_limit == ReportLimit(timedelta(hours=24))
+
+
 def test_a_reset_forgets_everything_but_the_reports_and_their_window() -> None:
     state = empty_state()
     opened = bookmark(state)
@@ -120,11 +144,11 @@ def test_a_reset_forgets_everything_but_the_reports_and_their_window() -> None:
     opened.commit_page(page_of(hours(24, 48)))
     opened.track({"some-id": at(3)})
     opened.add_report(report_of(1))
-    opened.cap_report_window(timedelta(hours=12))
+    opened.limit_reports(ReportLimit(timedelta(hours=12)))
     opened.reset()
     for one in (opened, reread(state)):
         assert (one.coverage.times.empty, one.page, one.pending_ids) == (True, None, {})
-        assert (one.reports, one.max_report_window) == ([report_of(1)], timedelta(hours=12))
+        assert (one.reports, one.report_limit) == ([report_of(1)], ReportLimit(timedelta(hours=12)))
 
 
 def test_only_coverage_under_other_filters_counts_for_nothing() -> None:

@@ -86,7 +86,8 @@ class ReportCreator:
         self._failures.reset()
         job.sync.result.fetched.count_report()
         job.requests += 1
-        job.failed_polls.reset()
+        for failures in (job.failed_polls, job.missed_status, job.missed_file):
+            failures.reset()
         job.request_id, job.requested_at = request_id, requested_at
         job.set_status(ReportStatus.PENDING, time.monotonic())
         job.schedule_poll(self._client.retry_policy.delay_factor, is_first=True)

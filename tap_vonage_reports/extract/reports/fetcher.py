@@ -7,19 +7,19 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tap_vonage_reports.errors import ArchiveError, RequestRejectedError, RetriableApiError
+from tap_vonage_reports.errors import ArchiveError, RecordError, ReportError, RequestRejectedError, RetriableApiError
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
-from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.intervals import TimeWindow, to_windows
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from tap_vonage_reports.api.client import ReportsClient
-    from tap_vonage_reports.errors import ReportError
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.reports.job import ReportJob
     from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
@@ -29,11 +29,12 @@ logger = logging.getLogger(__name__)
 
 MAX_DOWNLOADS = 3
 LOG_EVERY_SECONDS = 60.0
-NOT_FOUND = 404
+NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN})
+"""Statuses of a file that may not be there yet, or not any more. Stores answer 403 for what they do not have."""
 
 
-class ReportSplit(Exception):  # noqa: N818 - not an error: others stand in its place
-    """A report was truncated, and shorter ones stand in its place."""
+class ReportReplaced(Exception):  # noqa: N818 - not an error: others stand in its place
+    """A report was truncated or refused, and shorter ones or pages stand in its place."""
 
 
 class ReportFetcher:
@@ -69,15 +70,27 @@ class ReportFetcher:
         self._scheduler.poll()
 
     def read(self, sync: PartitionSync) -> Iterator[Chunk]:
-        """Yield the reports of a partition, one chunk each."""
-        if not sync.report_windows:
-            return
+        """Yield the reports of a partition, one chunk each.
+
+        Raises:
+            ApiError: A report failed, or the file of one cannot be read and pages cannot replace it.
+        """
+        if sync.report_windows:
+            yield from self._read_reports(sync)
+        for window in to_windows(self._planner.unreadable(sync)):
+            msg = (
+                f"The report of {window} has a file that cannot be read, and pages do not know a filter of this "
+                "stream. Remove the filters that only reports accept, or contact Vonage support."
+            )
+            raise ReportError(msg)
+
+    def _read_reports(self, sync: PartitionSync) -> Iterator[Chunk]:
         sync.read_at = self._planner.now()
         whole = TimeWindow(sync.report_windows[0].start, sync.report_windows[-1].end)
         count = self._scheduler.remaining(sync)
         logger.info("%s: syncing %s in %d %s", sync.partition, whole, count, "report" if count == 1 else "reports")
         while job := self._scheduler.next_job(sync):
-            with suppress(ReportSplit), self._opened(job) as file:
+            with suppress(ReportReplaced), self._opened(job) as file:
                 yield Chunk(
                     partial(self._commit, job), checkpoint_due=True, report_file=file, row_count=job.row_count or 0
                 )
@@ -97,7 +110,7 @@ class ReportFetcher:
             Its file, whole and verified; None for a report without rows.
 
         Raises:
-            ReportSplit: It was truncated.
+            ReportReplaced: It was truncated, or its file cannot be read.
             ReportError: It does not lead to its rows.
             ApiError: The API refuses it.
         """
@@ -117,7 +130,7 @@ class ReportFetcher:
 
         Raises:
             ApiError: It will never be.
-            ReportSplit: It was truncated.
+            ReportReplaced: It was truncated, or its file cannot be read.
         """
         started = logged = time.monotonic()
         while True:
@@ -125,7 +138,7 @@ class ReportFetcher:
             if job.error:
                 raise job.error
             if job not in self._scheduler:
-                raise ReportSplit
+                raise ReportReplaced
             if job.status is ReportStatus.SUCCESS:
                 return
             now = time.monotonic()
@@ -136,35 +149,40 @@ class ReportFetcher:
             time.sleep(self._scheduler.idle_seconds())
 
     def _download(self, job: ReportJob, file: BinaryIO) -> bool:
-        """Download and verify a report. Return False when it has to be waited for again."""
+        """Download and verify a report. Return False when it has to be waited for again.
+
+        Raises:
+            ReportReplaced: Its file cannot be read, and pages read the window instead.
+            ReportError: It could not be downloaded or stored.
+            ApiError: The API refuses it.
+        """
         job.download_started = time.monotonic()
-        for number in range(MAX_DOWNLOADS):
+        refusals: list[str] = []
+        while len(refusals) < MAX_DOWNLOADS:
             file.seek(0)
             file.truncate()
             try:
                 self._client.download(job.link, file)
                 job.row_count = job.sync.accept_archive(file, job.row_count)
             except RequestRejectedError as error:
-                if error.status != NOT_FOUND:
+                if error.status not in NOT_THERE:
                     raise
-                self._scheduler.request_again(job, "its file is gone")
+                self._scheduler.on_missing_file(job, error)
                 return False
             except RetriableApiError as error:
                 what = f"could not be downloaded ({error.reason})"
                 raise job.problem(what, RESUME_HINT) from None
-            except ArchiveError as error:
-                last = error
-                logger.warning("%s: %s (download %d of %d)", job, error, number + 1, MAX_DOWNLOADS)
+            except (ArchiveError, RecordError) as error:
+                refusals.append(str(error))
+                logger.warning("%s: %s (download %d of %d)", job, error, len(refusals), MAX_DOWNLOADS)
+                if len(set(refusals)) < len(refusals):
+                    break  # another download would be the same
             except OSError as error:
                 raise _not_stored(job, error) from None
             else:
                 return True
-        if job.replacements:
-            what = f"cannot be read: {last}"
-            raise job.problem(what, "Contact Vonage support with the report ID")
-        job.replacements += 1
-        self._scheduler.request_again(job, "its file is corrupt")
-        return False
+        self._scheduler.refuse(job, f"its file cannot be read: {refusals[-1]}")
+        raise ReportReplaced
 
     def _commit(self, job: ReportJob) -> None:
         """Move the bookmark over a report whose rows are written."""

@@ -6,21 +6,28 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.api.responses import rows_announced
 from tap_vonage_reports.errors import ReportError
+from tap_vonage_reports.planning.planner import REPORT_STATUS_RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from tap_vonage_reports.errors import ApiError
+    from tap_vonage_reports.errors import ApiError, RequestRejectedError
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.intervals import TimeWindow
 
 MIN_REPORT_WINDOW = timedelta(hours=1)
 """A window whose report is truncated is halved down to this."""
+MAX_LOOKS = 10
+"""A young report, or its file, that is not found is looked for again this often: for about five minutes, with pauses of
+1, 2, 4, ... 60 seconds."""
+FILE_RETENTION = timedelta(hours=72)
+"""Vonage keeps the file of a report this long [confirmed], and its status `REPORT_STATUS_RETENTION`."""
 MAX_REQUESTS = 3
 """A report that failed, was aborted or has vanished is requested this often in total."""
 POLL_SECONDS = (1.0, 30.0)
@@ -48,9 +55,11 @@ class Action(Enum):
     """The step that the scheduler takes after an answer."""
 
     POLL = auto()
+    LOOK_AGAIN = auto()
     DOWNLOAD = auto()
     SPLIT = auto()
     REQUEST_AGAIN = auto()
+    REFUSE = auto()
     FAIL = auto()
 
 
@@ -61,7 +70,8 @@ class Transition:
     Attributes:
         action: What the scheduler does.
         status: The new status; None where it stays as it is.
-        reason: Why the report is requested again, as the end of a sentence: "report vanished".
+        reason: Why the report is looked for or requested again, or refused, as the end of a sentence: "report
+            vanished".
         error: Why the job fails.
         link: Where the file is.
         row_count: How many rows the answer announces; None where it does not say.
@@ -112,13 +122,14 @@ class ReportJob:
         link: Where its file is.
         row_count: How many rows it announces; None where it does not say.
         requests: How often it was requested.
-        replacements: How often it was requested again because its file was corrupt.
         error: Why it will not be read.
         status_since: When it got its status.
         download_started: When its download began.
         next_poll: When to poll it again.
         poll_interval: Seconds between two polls.
         failed_polls: Polls that failed in a row.
+        missed_status: Polls in a row that did not find it.
+        missed_file: Downloads that did not find its file.
     """
 
     sync: PartitionSync
@@ -129,7 +140,6 @@ class ReportJob:
     link: str = ""
     row_count: int | None = None
     requests: int = 0
-    replacements: int = 0
     error: ApiError | None = None
     status_since: float = 0
     download_started: float = 0
@@ -138,7 +148,7 @@ class ReportJob:
 
     def __post_init__(self) -> None:
         """Start without failures."""
-        self.failed_polls = Failures()
+        self.failed_polls, self.missed_status, self.missed_file = Failures(), Failures(), Failures()
 
     def __str__(self) -> str:
         """Return the job for a log line."""
@@ -148,6 +158,19 @@ class ReportJob:
     def is_running(self) -> bool:
         """True while the API generates the report and it is still wanted."""
         return self.status in RUNNING and self.error is None
+
+    @property
+    def is_unrequested(self) -> bool:
+        """True if it was never requested, and will be."""
+        return self.status is ReportStatus.PLANNED and not self.requests and self.error is None
+
+    def age(self, now: datetime) -> timedelta:
+        """Return how long ago the report was requested; zero if it was not.
+
+        Args:
+            now: The time on Vonage's clock.
+        """
+        return now - (self.requested_at or now)
 
     def set_status(self, status: ReportStatus, now: float) -> None:
         """Change the status."""
@@ -184,8 +207,31 @@ class ReportJob:
         if status is ReportStatus.SUCCESS:
             return self._on_success(body)
         if status is ReportStatus.TRUNCATED:
-            return self._on_truncated()
+            return self._on_truncated(body)
         return self.request_again(f"report ended as {status.value}", status)
+
+    def on_missing_status(self, age: timedelta) -> Transition:
+        """Return what it means that the API does not know the report.
+
+        Args:
+            age: How long ago it was requested.
+        """
+        if age < REPORT_STATUS_RETENTION and self.missed_status.count <= MAX_LOOKS:
+            return Transition(Action.LOOK_AGAIN, reason="report not found")
+        return self.request_again("report vanished")
+
+    def on_missing_file(self, age: timedelta, refusal: RequestRejectedError) -> Transition:
+        """Return what it means that the API refuses to hand out the file that it announced.
+
+        Args:
+            age: How long ago the report was requested.
+            refusal: The answer, with status 404 or 403.
+        """
+        if age < FILE_RETENTION and self.missed_file.count <= MAX_LOOKS:
+            return Transition(Action.LOOK_AGAIN, ReportStatus.PROCESSING, f"file not found (HTTP {refusal.status})")
+        if age < FILE_RETENTION and refusal.status != HTTPStatus.NOT_FOUND:
+            return Transition(Action.FAIL, error=refusal)
+        return self.request_again("its file is gone")
 
     def request_again(self, reason: str, status: ReportStatus | None = None) -> Transition:
         """Return what it means that the report does not lead to its rows, but another one may.
@@ -228,13 +274,13 @@ class ReportJob:
             return self.request_again("report finished without a file", ReportStatus.SUCCESS)
         return Transition(Action.DOWNLOAD, ReportStatus.SUCCESS, link=link, row_count=row_count)
 
-    def _on_truncated(self) -> Transition:
+    def _on_truncated(self, body: Mapping[str, Any]) -> Transition:
         """Rows are missing, so the window has to be halved [likely: cut at 1 GB or 7 million rows]."""
         if self.half() < self.window.duration:
-            return Transition(Action.SPLIT, ReportStatus.TRUNCATED)
-        what = "was truncated by the API although it covers no more than an hour"
-        advice = "Narrow the stream by filters, or read it by pages (fetch_mode sync)"
-        return Transition(Action.FAIL, ReportStatus.TRUNCATED, error=self.problem(what, advice))
+            return Transition(Action.SPLIT, ReportStatus.TRUNCATED, row_count=rows_announced(body))
+        return Transition(
+            Action.REFUSE, ReportStatus.TRUNCATED, "truncated by the API although it covers no more than an hour"
+        )
 
 
 def download_link(body: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError
 from tap_vonage_reports.extract.reports.creation import ReportCreator, retry_seconds
-from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
-from tap_vonage_reports.intervals import split, to_intervals
+from tap_vonage_reports.extract.reports.job import MAX_LOOKS, Action, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.extract.reports.lengths import lengthen, shorten
+from tap_vonage_reports.intervals import to_intervals, to_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,22 +115,38 @@ class ReportScheduler:
         return min(max(0.01, min(due, default=now) - now), MAX_WAIT_SECONDS)
 
     def complete(self, job: ReportJob) -> None:
-        """Remove a job whose rows are written."""
+        """Remove a job whose rows are written. After some small ones, plan longer reports again."""
         self._jobs.remove(job)
         job.sync.bookmark.remove_report(job.request_id)
+        self._jobs = lengthen(self._jobs, job)
 
     def release(self, sync: PartitionSync) -> None:
         """Request no more reports for a partition. Those in flight stay in the state for the next run."""
         self._jobs = [job for job in self._jobs if job.sync is not sync]
 
-    def request_again(self, job: ReportJob, reason: str) -> None:
-        """Request a report once more because it did not lead to its rows, unless that was done often enough.
+    def on_missing_file(self, job: ReportJob, refusal: RequestRejectedError) -> None:
+        """Look for the file of a report again later, or request another report.
 
         Args:
             job: The job.
-            reason: What happened to its report, as the end of a sentence.
+            refusal: The answer, with status 404 or 403.
         """
-        self._apply(job, job.request_again(reason))
+        job.missed_file.add(time.monotonic())
+        self._apply(job, job.on_missing_file(job.age(self._client.clock.now()), refusal))
+
+    def refuse(self, job: ReportJob, reason: str) -> None:
+        """Leave the window of a report to pages, in this run and later ones, because its file cannot be read.
+
+        Args:
+            job: The job.
+            reason: Why, as the end of a sentence.
+        """
+        logger.warning("%s: %s, leaving the window to pages", job, reason)
+        sync = job.sync
+        sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
+        self._jobs.remove(job)
+        sync.bookmark.refuse_report(job.window, job.request_id, self._client.clock.now())
+        self._checkpoint()
 
     def _next_planned(self) -> ReportJob | None:
         unread = sum(job.status is not ReportStatus.PLANNED and not job.error for job in self._jobs)
@@ -174,7 +191,8 @@ class ReportScheduler:
             body = self._client.report_status(job.request_id).body
         except RequestRejectedError as error:
             if error.status == NOT_FOUND:
-                self.request_again(job, "report vanished")
+                job.missed_status.add(time.monotonic())
+                self._apply(job, job.on_missing_status(job.age(self._client.clock.now())))
             else:
                 job.error = error
         except RetriableApiError as error:
@@ -183,6 +201,7 @@ class ReportScheduler:
             job.error = error
         else:
             job.failed_polls.reset()
+            job.missed_status.reset()
             self._apply(job, job.on_status(body, time.monotonic(), self._timeout))
 
     def _apply(self, job: ReportJob, transition: Transition) -> None:
@@ -192,10 +211,14 @@ class ReportScheduler:
         job.error = transition.error
         if transition.action is Action.POLL:
             job.schedule_poll(self._client.retry_policy.delay_factor)
+        elif transition.action is Action.LOOK_AGAIN:
+            self._look_again(job, transition.reason)
         elif transition.action is Action.DOWNLOAD:
             job.link, job.row_count = transition.link, transition.row_count
         elif transition.action is Action.SPLIT:
-            self._split(job)
+            self._split(job, transition.row_count)
+        elif transition.action is Action.REFUSE:
+            self.refuse(job, transition.reason)
         elif transition.action is Action.REQUEST_AGAIN:
             logger.warning("%s: %s, requesting it again", job, transition.reason)
             job.sync.bookmark.remove_report(job.request_id)
@@ -204,20 +227,18 @@ class ReportScheduler:
         elif transition.reason:
             job.sync.bookmark.remove_report(job.request_id)
 
-    def _split(self, job: ReportJob) -> None:
+    def _split(self, job: ReportJob, row_count: int | None) -> None:
         """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
         logger.info("%s: truncated by the API, requesting shorter ones", job)
-        max_length, bookmark = job.half(), job.sync.bookmark
-        bookmark.remove_report(job.request_id)
-        bookmark.cap_report_window(max_length)
-        jobs: list[ReportJob] = []
-        for other in self._jobs:
-            if other is job or (other.sync is job.sync and other.status is ReportStatus.PLANNED):
-                jobs += [ReportJob(other.sync, piece) for piece in split(to_intervals([other.window]), max_length)]
-            else:
-                jobs.append(other)
-        self._jobs = jobs
+        self._jobs = shorten(self._jobs, job, row_count)
         self._checkpoint()
+
+    def _look_again(self, job: ReportJob, reason: str) -> None:
+        """Schedule another poll of a report that should be there."""
+        missed = max(job.missed_status.count, job.missed_file.count)
+        seconds = self._client.retry_policy.delay_seconds(missed, RetriableApiError(reason))
+        logger.warning("%s: %s, look %d of %d in %.1f s", job, reason, missed, MAX_LOOKS, seconds)
+        job.next_poll = time.monotonic() + seconds
 
     def _retry_poll(self, job: ReportJob, error: RetriableApiError) -> None:
         """Schedule another poll after one that failed.
