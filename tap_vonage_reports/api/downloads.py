@@ -145,12 +145,12 @@ class FileDownload:
             raise RetriableApiError(msg)
 
     def _check_signature(self) -> None:
-        """Reject a file that does not begin like an archive, such as the page of a gateway. An empty one passes."""
+        """Reject a file that does not begin like an archive, such as the page of a gateway. An empty one passes, also with a line break."""
         end = self._file.tell()
         self._file.seek(0)
         start = self._file.read(SIGNATURE_BYTES)
         self._file.seek(end)
-        if start and not start.startswith(ZIP_SIGNATURES):
+        if start.strip() and not start.startswith(ZIP_SIGNATURES):
             self._clear()
             msg = "The media service sent a body that is not a zip archive"
             raise RetriableApiError(msg)

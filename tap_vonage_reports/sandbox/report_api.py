@@ -152,6 +152,10 @@ class ReportApi:
         ]
         return _json({"self_link": str(exchange.request.url), "items_count": len(found), "reports": found})
 
+    def _is_ranged(self, exchange: Exchange) -> bool:
+        whole = self._world.faults.rule(Fault.DOWNLOAD_CUT_WITHOUT_RANGE)
+        return whole is None or not whole.concerns("media", exchange.product, exchange.account)
+
     async def media(self, exchange: Exchange) -> Response:
         """The file of a report (section 4.7 of the facts), or the rest of it."""
         file_id = exchange.request.path_params["file_id"]
@@ -163,8 +167,7 @@ class ReportApi:
             raise problems.forbidden()
         if exchange.strike(Fault.NOT_A_ZIP):
             return Response(GATEWAY_PAGE, 200, media_type="text/html")
-        whole = self._world.faults.rule(Fault.DOWNLOAD_CUT_WITHOUT_RANGE)
-        ranged = whole is None or not whole.concerns("media", exchange.product, exchange.account)
+        ranged = self._is_ranged(exchange)
         etag = f'"{file_id}"'
         headers = {
             "Content-Disposition": f'attachment; filename="{report.plan.product.name}_{report.request_id}.zip"',
