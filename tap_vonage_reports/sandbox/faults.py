@@ -84,6 +84,12 @@ class Fault(str, Enum):
     CREATE_TOO_MANY_REQUESTS = "create-429"
     CREATE_LOST = "create-lost"
     CREATED = "created"
+    CREATE_GATEWAY_TIMEOUT = "create-504"
+
+    LIST_ABSENT = "list-absent"
+    LIST_ODD = "list-odd"
+    LIST_WITHOUT_FILTERS = "list-without-filters"
+    OFFSETS_WITHOUT_COLON = "offsets-without-colon"
 
     FILE_VANISHED = "file-vanished"
     FILE_FORBIDDEN = "file-forbidden"
@@ -206,6 +212,11 @@ ABOUT: Mapping[Fault, About] = {
     ),
     Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
     Fault.CREATED: About("a report is answered with another status of success than 200; the value is the status", 201),
+    Fault.CREATE_GATEWAY_TIMEOUT: About("a report is created, but the answer is 504 with a gateway's page"),
+    Fault.LIST_ABSENT: About("404 for the list of reports (the newest specification does not name it)"),
+    Fault.LIST_ODD: About("the list of reports comes in a form that no document names"),
+    Fault.LIST_WITHOUT_FILTERS: About("the list of reports names product, account and dates of each report alone"),
+    Fault.OFFSETS_WITHOUT_COLON: About("dates of reports end in +0000 (seen in 2022)"),
     Fault.FILE_VANISHED: About("404 for the file of a report"),
     Fault.FILE_FORBIDDEN: About("403 for the file of a report"),
     Fault.DOWNLOAD_CUT: About("the connection is cut in the middle of what is left of the file"),

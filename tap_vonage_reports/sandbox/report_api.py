@@ -59,6 +59,11 @@ _MAKEUP: Mapping[Fault, Callable[[float], dict[str, Any]]] = {
 }
 """How a file is made up, by fault."""
 
+_ALWAYS_LISTED = frozenset(
+    {"product", "account_id", "date_start", "date_end", "request_id", "request_status", "receive_time", "_links"}
+)
+"""What the list names of a report where it leaves the filters out."""
+
 _OTHERS = (Fault.PREFIXED_REQUEST_IDS, Fault.EMPTY_REPORT_WITHOUT_LINK, Fault.HEADER_WITHOUT_ID, Fault.COUNT_WRONG)
 """What else is decided when a report is created."""
 
@@ -104,10 +109,13 @@ class ReportApi:
         exchange.report = report.request_id
         if exchange.strike(Fault.CREATE_LOST):
             return CutAnswer(self._cut)
+        if exchange.strike(Fault.CREATE_GATEWAY_TIMEOUT):
+            return Response(GATEWAY_PAGE, 504, media_type="text/html")
         created = exchange.strike(Fault.CREATED)
         body = self._head(exchange, report, State.PENDING.value)
-        del body["receive_time"]
-        body |= exchange.received("receive_time", report.received)
+        if self._world.faults.rule(Fault.RECEIVED_AT):
+            del body["receive_time"]
+            body |= exchange.received("receive_time", report.received)
         return _json(body, int(created.value) if created else 200)
 
     async def status(self, exchange: Exchange) -> Response:
@@ -132,6 +140,8 @@ class ReportApi:
     async def listing(self, exchange: Exchange) -> Response:
         """The reports of an account by their states (section 4.6 of the facts; likely still there)."""
         given = exchange.given
+        if exchange.strike(Fault.LIST_ABSENT):
+            raise problems.not_found()
         if absent := [name for name in ("account_id", "status") if not given.get(name)]:
             raise problems.missing(absent)
         if self._world.accounts.find(given["account_id"]) is None or exchange.strike(Fault.FORBIDDEN):
@@ -150,6 +160,10 @@ class ReportApi:
             and report.state.value in states
             and start <= report.received < end
         ]
+        if exchange.strike(Fault.LIST_WITHOUT_FILTERS):
+            found = [{name: value for name, value in one.items() if name in _ALWAYS_LISTED} for one in found]
+        if exchange.strike(Fault.LIST_ODD):
+            return _json({"_embedded": {"reports": found}})
         return _json({"self_link": str(exchange.request.url), "items_count": len(found), "reports": found})
 
     def _is_ranged(self, exchange: Exchange) -> bool:
@@ -263,11 +277,14 @@ class ReportApi:
 
     def _head(self, exchange: Exchange, report: Report, state: str) -> dict[str, Any]:
         """A report as the samples of 2020 show it: without start_time, count and file (confirmed)."""
+        short = exchange.strike(Fault.OFFSETS_WITHOUT_COLON) is not None
+        dates = {name: _time(str(report.plan.given[name]), short=short) for name in ("date_start", "date_end")}
         return {
             **report.plan.given,
+            **dates,
             "request_id": report.request_id,
             "request_status": state,
-            "receive_time": report.received.isoformat(),
+            "receive_time": _time(report.received.replace(microsecond=0).isoformat(), short=short),
             "_links": {"self": {"href": self._address(exchange, f"{REPORTS_PATH}/{report.request_id}")}},
         }
 
@@ -291,6 +308,11 @@ class ReportApi:
 
 def _json(body: Mapping[str, Any], status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+def _time(text: str, *, short: bool) -> str:
+    """A time in UTC as an answer has it."""
+    return text.replace("+00:00", "+0000") if short else text
 
 
 def _span(text: str, size: int) -> range:

@@ -386,3 +386,43 @@ def test_a_file_without_rows_can_be_blank(faulty: Callable[..., Reader], value: 
     assert list(members(download(reader, asked).content).values()) == [content]
     full = faulty("empty-report-blank")
     assert len(report(full)) == ROWS
+
+
+# The list of reports
+
+
+def listed(reader: Reader) -> dict[str, Any]:
+    body: dict[str, Any] = reader.get(REPORTS, account_id=reader.sandbox.api_key, status="PENDING,SUCCESS").json()
+    return body
+
+
+def test_a_report_can_be_created_behind_a_gateway_that_times_out(faulty: Callable[..., Reader]) -> None:
+    reader = faulty("create-504")
+    answer = post(reader, reader.ask("sms", "outbound"))
+    assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == (504, "text/html")
+    assert listed(reader)["items_count"] == 1
+
+
+def test_the_list_can_be_absent_or_odd(faulty: Callable[..., Reader]) -> None:
+    reader = faulty("list-absent")
+    assert reader.get(REPORTS, account_id=reader.sandbox.api_key, status="PENDING").status_code == 404
+    reader = faulty("list-odd")
+    created(reader)
+    assert "reports" not in listed(reader)
+
+
+def test_the_list_repeats_the_request_or_leaves_its_filters_out(faulty: Callable[..., Reader]) -> None:
+    reader = faulty("list-without-filters,after=1")
+    created(reader, country="GB", include_message=True)
+    (whole,), (bare,) = listed(reader)["reports"], listed(reader)["reports"]
+    assert {"direction": "outbound", "country": "GB", "include_message": True}.items() <= whole.items()
+    assert bare.keys() < whole.keys()
+    assert not bare.keys() & {"direction", "country", "include_message", "include_subaccounts"}
+
+
+def test_dates_of_reports_can_have_another_form(faulty: Callable[..., Reader]) -> None:
+    reader = faulty("offsets-without-colon")
+    asked = created(reader)
+    (seen,) = listed(reader)["reports"]
+    for body in (asked, seen):
+        assert all(body[name].endswith("+0000") for name in ("date_start", "date_end", "receive_time"))
