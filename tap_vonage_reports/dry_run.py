@@ -92,6 +92,7 @@ def plan_run(session: SyncSession, syncs: Sequence[PartitionSync]) -> DryRun:
         FatalApiError: The API cannot be used at all.
     """
     planner = session.planner
+    session.finder.adopt(syncs, planner)
     report_plans = [planner.reports(sync) for sync in syncs]
     for sync, plan in zip(syncs, report_plans, strict=True):
         sync.report_windows = plan.windows

@@ -85,7 +85,7 @@ class OutputError(TapError):
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"Standard output cannot be written ({reason}). Check that it is open and that its disk has space. The "
-            "next run resumes from the last state that was written."
+            "next run resumes from the last state that the target kept."
         )
 
 
@@ -96,7 +96,7 @@ class BrokenPipeToTargetError(TapError):
 class SyncFailedError(TapError):
     """At least one partition failed. The summary above names it, and this error says why.
 
-    The rows and the state of the other partitions are written. The next run reads what is missing.
+    The rows and the state of the other partitions were handed to the target. The next run reads what is missing.
     """
 
 

@@ -36,6 +36,8 @@ class FetchMetrics:
         refetch: The time that was read before, whose rows are fetched again.
         requests: Requests for records that were sent, retries included.
         reports: Reports that were requested.
+        unconfirmed_reports: Requests for a report that failed without an answer that rules out a report. Each may have
+            made one, and be charged.
         rows: Rows that the API returned, including those that were not written. Whether it bills for an answer that
             got lost is unknown: its rows are not counted.
         refetched: How many of these had been fetched before.
@@ -51,6 +53,7 @@ class FetchMetrics:
         self.refetch: TimeSet = EMPTY
         self.requests = 0
         self.reports = 0
+        self.unconfirmed_reports = 0
         self.rows = 0
         self.refetched = 0
         self.prices: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -64,6 +67,7 @@ class FetchMetrics:
         for part in parts:
             total.requests += part.requests
             total.reports += part.reports
+            total.unconfirmed_reports += part.unconfirmed_reports
             total.rows += part.rows
             total.refetched += part.refetched
             for currency, price in part.prices.items():
@@ -84,6 +88,17 @@ class FetchMetrics:
         """Count a report that was requested."""
         with self._lock:
             self.reports += 1
+
+    def count_unconfirmed_report(self) -> None:
+        """Count a request for a report that failed, but may have made one."""
+        with self._lock:
+            self.unconfirmed_reports += 1
+
+    def confirm_reports(self, count: int) -> None:
+        """Count reports that such requests turn out to have made."""
+        with self._lock:
+            self.reports += count
+            self.unconfirmed_reports = max(0, self.unconfirmed_reports - count)
 
     def count_price(self, body: Mapping[str, Any]) -> None:
         """Count the price of an answer, where it names one."""
@@ -142,6 +157,7 @@ class FetchMetric(str, Enum):
 
     REQUESTS = sdk_metrics.Metric.HTTP_REQUEST_COUNT.value
     REPORTS = "report_count"
+    UNCONFIRMED_REPORTS = "unconfirmed_report_count"
     ROWS = "rows_pulled_count"
     REFETCHED = "rows_pulled_again_count"
 
@@ -152,6 +168,7 @@ def log_metrics(logger: logging.Logger, stream: str, partition: Partition, fetch
     counts = {
         FetchMetric.REQUESTS: fetched.requests,
         FetchMetric.REPORTS: fetched.reports,
+        FetchMetric.UNCONFIRMED_REPORTS: fetched.unconfirmed_reports,
         FetchMetric.ROWS: fetched.rows,
         FetchMetric.REFETCHED: fetched.refetched,
     }
@@ -253,10 +270,14 @@ def summary(results: Sequence[PartitionResult]) -> list[str]:
     costs = f"{total.rows:,} fetched, {total.refetched:,} refetched; {total.requests:,} requests"
     prices = f"; price: {total.price}" if has_prices else ""
     written = sum(result.rows for result in results)
-    return [
+    lines = [
         *aligned([head, *rows], right={*counts, "price"}),
         f"{written:,} rows in total ({costs}, {total.reports:,} reports{prices})",
     ]
+    if count := total.unconfirmed_reports:
+        what = "report may have been charged: it" if count == 1 else "reports may have been charged: each"
+        lines.append(f"{count:,} more {what} was requested, but no usable answer came")
+    return lines
 
 
 def _cells(result: PartitionResult, *, has_prices: bool) -> tuple[str, ...]:

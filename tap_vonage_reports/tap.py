@@ -172,7 +172,7 @@ class TapVonageReports(TapCommand):
             SyncFailedError: A partition failed, or every selected stream was refused.
             BrokenPipeToTargetError: Nobody reads standard output any more.
             OutputError: Standard output cannot be written.
-            Interrupted: A signal came; the state is written.
+            Interrupted: A signal came; the state was handed to the target.
         """
         with self.output.handle_signals():
             try:
@@ -216,9 +216,11 @@ class TapVonageReports(TapCommand):
             try:
                 self._write_state()
             except (BrokenPipeToTargetError, OutputError) as error:
-                self.logger.warning("Interrupted. The state could not be written: %s", error)
+                self.logger.warning("Interrupted. The state could not be handed to the target: %s", error)
             else:
-                self.logger.warning("Interrupted. The state is written; the next run resumes from it")
+                self.logger.warning(
+                    "Interrupted. The state was handed to the target; the next run resumes from what it keeps"
+                )
         raise interrupted
 
     def _write_state(self) -> int:

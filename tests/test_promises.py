@@ -13,6 +13,7 @@ PROMISES = (
     "Nothing is lost. The bookmark only moves over time that was read completely.",
     "Unknown is never treated as empty.",
     "It resumes. Killed at any instant, the next run goes on at the page, or the report, where the last one stopped.",
+    "No report is paid for twice, also when its state was lost on the way.",
     "It is exact. The same CDR gives the same record, byte for byte, by the sync path, the async path and BATCH files.",
     "It is fast. It runs at the API's rate limit, not at its latency.",
     "It runs in flat memory.",

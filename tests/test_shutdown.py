@@ -238,7 +238,7 @@ def test_further_signals_do_not_disturb_the_way_out(sandbox: Sandbox, tmp_path: 
     ended = run_forked(*arguments, prepare=prepare)
     assert ended.code == 130
     assert "Traceback" not in ended.log
-    assert "The state is written" in ended.log
+    assert "The state was handed to the target" in ended.log
     assert len(ended.bookmark("amd")["covered"]) == 1
 
 
@@ -362,7 +362,7 @@ def test_a_signal_inside_a_wait_ends_the_run_with_its_state_written(
     assert ended.code == 128 + number, ended.log
     assert "Unexpected" not in ended.log
     assert "Traceback" not in ended.log
-    assert "Interrupted. The state is written" in ended.log
+    assert "Interrupted. The state was handed to the target" in ended.log
     assert len(ended.states) >= checkpoints
     if checkpoints:
         assert ended.messages[-1]["type"] == "STATE"
@@ -392,7 +392,7 @@ def test_a_signal_that_makes_the_cleanup_fail_is_still_the_signal(sandbox: Sandb
     ended = run_forked(*arguments_for(settings_for(sandbox, **DATES), tmp_path), prepare=[fail_when_closed])
     assert ended.code == 143
     assert "Unexpected" not in ended.log
-    assert "The state is written" in ended.log
+    assert "The state was handed to the target" in ended.log
     assert run_tap(settings_for(sandbox, **DATES), ["amd"], ended.state).ids("amd") == []
 
 
@@ -439,7 +439,7 @@ def test_a_signal_during_a_post_that_fails_is_not_put_off_until_the_next_try(san
     prepare = signal_at("api.client.ReportsClient.create_report", signal.SIGTERM)
     ended = run_forked(*arguments_for(settings, tmp_path), prepare=prepare)
     assert ended.code == 143
-    assert "The state is written" in ended.log
+    assert "The state was handed to the target" in ended.log
     assert "try 2" not in ended.log
 
 
@@ -454,7 +454,7 @@ def test_a_signal_that_python_discards_ends_the_run_at_its_next_message(sandbox:
     ended = run_forked(*arguments, prepare=[prepare])
     assert ended.code == 143
     assert "Traceback" not in ended.log
-    assert "The state is written" in ended.log
+    assert "The state was handed to the target" in ended.log
 
 
 def test_a_signal_and_a_closed_pipe_never_claim_a_written_state(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -462,8 +462,8 @@ def test_a_signal_and_a_closed_pipe_never_claim_a_written_state(sandbox: Sandbox
     prepare = partial(when_called, "tap_vonage_reports.output.messages._discard_output", partial(signalled, 2))
     ended = run_forked(*arguments, prepare=[prepare], onto={1: "/dev/full"})
     assert ended.code == 130
-    assert "The state could not be written" in ended.log
-    assert "The state is written" not in ended.log
+    assert "The state could not be handed to the target" in ended.log
+    assert "The state was handed to the target" not in ended.log
 
 
 # Signals before the tap is loaded, and after it has ended

@@ -145,7 +145,7 @@ class FileDownload:
             raise RetriableApiError(msg)
 
     def _check_signature(self) -> None:
-        """Reject a file that does not begin like an archive, such as the page of a gateway. An empty one passes, also with a line break."""
+        """Reject a file that does not begin like an archive, such as the page of a gateway. A blank one passes."""
         end = self._file.tell()
         self._file.seek(0)
         start = self._file.read(SIGNATURE_BYTES)

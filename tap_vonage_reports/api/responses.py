@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from tap_vonage_reports.errors import RetriableApiError
+from tap_vonage_reports.errors import ApiError, RetriableApiError
 from tap_vonage_reports.exact_json import TooManyValuesError, read_json
 from tap_vonage_reports.redaction import is_plain_name
 
@@ -19,6 +19,8 @@ SUCCESS = "SUCCESS"
 """The status of a page after which no other follows, and of a report that is whole [confirmed]."""
 MAX_PAGE_ROWS = 10_000
 """Rows on a page: ten times as many as the API sends [confirmed]."""
+MAX_LISTED_REPORTS = 10_000
+"""Reports in a list: as many as five in flight could be in seven days, at five minutes each [confirmed]."""
 MAX_ANNOUNCED_ROWS = 10**18
 """A larger `items_count` is cut to this, so that no one has to calculate with a number of thousands of digits."""
 
@@ -113,6 +115,21 @@ def check_report(body: dict[str, Any]) -> None:
     if not is_id(body.get("request_id")):
         msg = "The API answered without the ID of a report"
         raise RetriableApiError(msg)
+
+
+def check_report_list(body: Mapping[str, Any]) -> None:
+    """Reject a list of reports that has another shape, or too many of them.
+
+    Raises:
+        ApiError: There are not up to `MAX_LISTED_REPORTS` objects in `reports`.
+    """
+    reports = body.get("reports")
+    if not isinstance(reports, list) or not all(isinstance(report, dict) for report in reports):
+        msg = "The API answered without a list of reports"
+        raise ApiError(msg)
+    if len(reports) > MAX_LISTED_REPORTS:
+        msg = f"The API listed more than {MAX_LISTED_REPORTS:,} reports"
+        raise ApiError(msg)
 
 
 def rows_announced(body: Mapping[str, Any]) -> int | None:

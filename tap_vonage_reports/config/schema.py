@@ -221,6 +221,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         description="Maximum number of asynchronous reports in flight, across all streams.",
     ),
     th.Property(
+        "adopt_reports",
+        th.BooleanType,
+        default=True,
+        title="Adopt reports",
+        description=(
+            "Look for reports that an interrupted run requested and whose IDs were lost with its state, and read them "
+            "instead of paying for them again. Costs one request for each account that needs reports."
+        ),
+    ),
+    th.Property(
         "report_timeout_minutes",
         th.IntegerType(minimum=1, maximum=100_000),
         default=180,

@@ -56,6 +56,7 @@ class Settings:
     report_window: timedelta
     max_concurrent_requests: int
     max_concurrent_reports: int
+    adopt_reports: bool
     report_timeout: timedelta
     max_requests_per_second: int
     request_timeout_seconds: float
@@ -93,6 +94,7 @@ class Settings:
             report_window=timedelta(days=values["report_window_days"]),
             max_concurrent_requests=values["max_concurrent_requests"],
             max_concurrent_reports=values["max_concurrent_reports"],
+            adopt_reports=values["adopt_reports"],
             report_timeout=timedelta(minutes=values["report_timeout_minutes"]),
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
             max_requests_per_second=values["max_requests_per_second"],

@@ -23,6 +23,7 @@ from tap_vonage_reports.errors import (
 )
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
 from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
+from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_tracking import StatusTracker
@@ -109,6 +110,11 @@ class SyncSession:
         return Planner(self.settings, self.dates)
 
     @cached_property
+    def finder(self) -> ReportFinder:
+        """The finder of reports that earlier runs lost."""
+        return ReportFinder(self.client, enabled=self.settings.adopt_reports)
+
+    @cached_property
     def reader(self) -> PartitionReader:
         """The reader of this run's partitions: by reports, then by pages."""
         settings = self.settings
@@ -118,6 +124,7 @@ class SyncSession:
             timeout=settings.report_timeout,
             checkpoint=self.checkpointer.write,
             defer_signals=self._defer_signals,
+            finder=self.finder,
         )
         pages = PageFetcher(
             self.client,

@@ -24,6 +24,7 @@ from tap_vonage_reports.intervals import (
 )
 from tap_vonage_reports.planning.windows import (
     MAX_SYNC_WINDOW,
+    adoptable_reports,
     async_intervals,
     halve_last,
     is_resumable,
@@ -86,6 +87,11 @@ class ReportPlan:
     resumed: list[PendingReport]
     expired: list[PendingReport]
     stale: list[PendingReport]
+
+    @property
+    def to_request(self) -> TimeSet:
+        """The time whose reports have to be requested."""
+        return to_intervals(self.windows) - to_intervals(report.window for report in self.resumed)
 
 
 @dataclass(frozen=True)
@@ -255,6 +261,23 @@ class Planner:
             return EMPTY
         return self.missing(scope) & to_intervals(refused.window for refused in scope.bookmark.refused_reports)
 
+    def adoptable(self, scope: PartitionScope, plan: ReportPlan, found: Iterable[PendingReport]) -> list[PendingReport]:
+        """Return the reports of earlier runs to adopt.
+
+        Args:
+            scope: The partition.
+            plan: The reports that it resumes, and that it would request.
+            found: Reports that its query has requested, and that its state does not name.
+        """
+        start = self._start(scope)
+        if start != self._settings.start_date:  # it moves with the clock, so earlier runs started earlier
+            start -= RESUME_GRACE
+        missing = between(start, scope.until) - scope.bookmark.coverage.times
+        page = _resumable_page(scope, missing)
+        missing -= to_intervals([*(report.window for report in plan.resumed), *([page.window] if page else [])])
+        unread = [report for report in found if not _was_read(scope, report)]
+        return adoptable_reports(unread, missing, plan.to_request, self._dates.clock())
+
     def pages(self, scope: PartitionScope, max_length: timedelta) -> PagePlan:
         """Plan what a partition reads by pages, as of now.
 
@@ -376,6 +399,17 @@ def _resumable_reports(scope: PartitionScope, missing: TimeSet) -> Iterator[Pend
         if _belongs(scope, report) and is_resumable(report.window, missing):
             missing -= to_intervals([report.window])
             yield report
+
+
+def _was_read(scope: PartitionScope, report: PendingReport) -> bool:
+    """Return True if an earlier run may have read a report, so that it has nothing new for time that is refetched."""
+    bookmark = scope.bookmark
+    if bookmark.adopt_after:
+        return report.requested_at <= bookmark.adopt_after
+    if bookmark.last_read_at is None or (to_intervals([report.window]) & scope.lookback.refetch).empty:
+        return False
+    # A run may last long: reports that it reads are requested later than it says that it read.
+    return report.requested_at <= bookmark.last_read_at + REPORT_STATUS_RETENTION
 
 
 def _resumable_page(scope: PartitionScope, missing: TimeSet) -> PageCursor | None:

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tap_vonage_reports.intervals import TimeSet
+    from tap_vonage_reports.state.format import PendingReport
 
 ALWAYS_SYNC = timedelta(hours=24)
 """In `auto`, the time before the end that is always read by pages."""
 MIN_SHARED_WINDOW = timedelta(hours=1)
 """Windows are not made shorter than this to keep workers busy."""
+REPORT_FILE_RETENTION = timedelta(hours=72)
+"""Vonage keeps the file of a report this long [confirmed]."""
 MAX_SYNC_WINDOW = timedelta(hours=24)
 """The longest window of one synchronous query [confirmed of 2021; contradicted since, so it is kept]."""
 
@@ -93,6 +96,27 @@ def plan_windows(missing: TimeSet, max_length: timedelta, resumed: Iterable[Time
 def is_resumable(window: TimeWindow, missing: TimeSet) -> bool:
     """Return True if a window that was begun is still missing as a whole."""
     return window.start < window.end and between(window.start, window.end) in missing
+
+
+def adoptable_reports(
+    found: Iterable[PendingReport], missing: TimeSet, wanted: TimeSet, now: datetime
+) -> list[PendingReport]:
+    """Return the reports to adopt, the newest first, and none for time that another one reads.
+
+    Args:
+        found: Reports of the same query, none of which was read.
+        missing: Time to read. A report is read as a whole, so all of its window has to be missing.
+        wanted: The part of it for which reports would be requested. A report that reads none of it saves nothing.
+        now: The time on Vonage's clock.
+    """
+    adopted = []
+    for report in sorted(found, key=lambda report: report.requested_at, reverse=True):
+        window, age = report.window, now - report.requested_at
+        is_usable = timedelta(0) <= age < REPORT_FILE_RETENTION and window.end <= report.requested_at
+        if is_usable and is_resumable(window, missing) and not (to_intervals([window]) & wanted).empty:
+            missing -= to_intervals([window])
+            adopted.append(report)
+    return adopted
 
 
 def shared_window_length(total: timedelta, count: int, max_length: timedelta) -> timedelta:

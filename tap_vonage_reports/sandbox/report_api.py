@@ -187,12 +187,10 @@ class ReportApi:
             "Content-Disposition": f'attachment; filename="{report.plan.product.name}_{report.request_id}.zip"',
             "ETag": etag,
         }
-        span = range(built.size)
+        asked = exchange.request.headers if ranged else {}
+        span = _span(asked.get("Range", ""), built.size) if asked.get("If-Range", etag) == etag else range(built.size)
         if ranged:
             headers["Accept-Ranges"] = "bytes"
-            asked = exchange.request.headers
-            if asked.get("If-Range", etag) == etag:
-                span = _span(asked.get("Range", ""), built.size)
         if not span:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{built.size}"})
         partial = len(span) < built.size

@@ -33,6 +33,9 @@ class Bookmark:
         pending_ids: Ids of rows to look up again, each with the hour of its row.
         report_limit: How long a report may be; None where none was truncated.
         refused_reports: Windows whose report has a file that cannot be read.
+        adopt_after: When the last of the reports was requested that were read or dropped: a later one that the state
+            does not name was lost with a state. None where there were none.
+        last_read_at: When the state that was given was last added to; None where it covers nothing.
         started: True if the API has ever served the partition, in this run or an earlier one.
         filters_changed: True if the state was written under other filters, so that it counts for nothing.
     """
@@ -68,6 +71,8 @@ class Bookmark:
         self.pending_ids = stored.pending_ids
         self.report_limit = stored.report_limit
         self.refused_reports = stored.refused_reports
+        self.adopt_after = stored.adopt_after
+        self.last_read_at = max([*self.coverage.ends, *self.coverage.read_at.values()], default=None)
         self.started = bool(self.coverage.times or self.page or self.reports)
         self.filters_changed = bool(self.coverage.times) and stored.row_filter != row_filter
         if self.filters_changed:
@@ -167,7 +172,11 @@ class Bookmark:
         self._set_reports([*self.reports, report])
 
     def remove_report(self, request_id: str) -> None:
-        """Record that a report was read, or is of no use any more."""
+        """Record that a report was read, or is of no use any more, so that it is not adopted either."""
+        removed = [report.requested_at for report in self.reports if report.request_id == request_id]
+        if removed:
+            self.adopt_after = max([*removed, *([self.adopt_after] if self.adopt_after else [])])
+            state_format.write_adopt_after(self._state, self.adopt_after)
         self._set_reports([report for report in self.reports if report.request_id != request_id])
 
     def refuse_report(self, window: TimeWindow, request_id: str, refused_at: datetime) -> None:

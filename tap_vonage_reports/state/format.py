@@ -39,6 +39,7 @@ READ_AT = "read_at"
 QUERY = "query"
 PAGE = "page"
 REPORTS = "reports"
+ADOPT_AFTER = "adopt_after"
 TRACKED = "tracked"
 OPEN = "open"
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
@@ -95,6 +96,7 @@ class PartitionState:
         reports: Reports that were requested and not read.
         report_limit: How long a report may be; None where none was truncated.
         refused_reports: Windows whose report has a file that cannot be read.
+        adopt_after: When the last of the reports was requested that were read or dropped; None where there were none.
         tracked: The time whose non-final rows are all in `pending_ids`.
         pending_ids: Ids of rows to look up again, each with the hour of its row.
     """
@@ -107,6 +109,7 @@ class PartitionState:
     reports: list[PendingReport]
     report_limit: ReportLimit | None
     refused_reports: list[RefusedReport]
+    adopt_after: datetime | None
     tracked: list[TimeWindow]
     pending_ids: dict[str, datetime]
 
@@ -187,6 +190,11 @@ def write_reports(state: dict[str, Any], reports: Iterable[PendingReport]) -> No
         state.pop(REPORTS, None)
 
 
+def write_adopt_after(state: dict[str, Any], time: datetime) -> None:
+    """Write when the last of the reports was requested that were read or dropped."""
+    state[ADOPT_AFTER] = format_timestamp(time)
+
+
 def write_pending_ids(state: dict[str, Any], names: Mapping[datetime, list[str]]) -> None:
     """Write the pending ids of some hours, one step for each hour; an hour without any is removed."""
     written = state.setdefault(OPEN, {})
@@ -265,6 +273,7 @@ class PartitionShape(SdkShape):
     report_rows: limits.Count | None = None
     small_reports: limits.Count = 0
     refused_reports: list[limits.RefusedShape] = []
+    adopt_after: str | None = None
     tracked: list[tuple[str, str]] = []
     open: dict[str, list[_Id]] = {}
 
@@ -297,6 +306,7 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
         reports,
         limits.read_report_limit(shape.report_hours, shape.report_rows, shape.small_reports),
         [_refused(refused, stream) for refused in shape.refused_reports],
+        parse_optional_time(shape.adopt_after, ADOPT_AFTER, stream),
         [_window(start, end, TRACKED, stream) for start, end in shape.tracked],
         {name: hour for hour, names in hours.items() for name in names},
     )

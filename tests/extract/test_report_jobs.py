@@ -21,6 +21,7 @@ from tap_vonage_reports.errors import (
 )
 from tap_vonage_reports.extract.reports import creation, scheduler
 from tap_vonage_reports.extract.reports import job as jobs
+from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
 from tap_vonage_reports.extract.reports.job import MAX_LOOKS, MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.extract.reports.scheduler import MAX_UNREAD, ReportScheduler
@@ -242,7 +243,8 @@ def creator_of(api: Any, events: list[str] | None = None, job: ReportJob | None 
     def checkpoint() -> None:
         events.append(" ".join(["state", *(one.request_id for one in job.sync.bookmark.reports)] if job else ["state"]))
 
-    return ReportCreator(api, budget=5, timeout=TIMEOUT, checkpoint=checkpoint, defer_signals=deferred)
+    finder = ReportFinder(api, enabled=False)
+    return ReportCreator(api, finder, budget=5, timeout=TIMEOUT, checkpoint=checkpoint, defer_signals=deferred)
 
 
 def planned(sync: PartitionSync | None = None) -> ReportJob:

@@ -111,7 +111,18 @@ def test_a_report_leaves_the_state_alone() -> None:
     opened.remove_report("report-1")
     assert reread(state).reports == [report_of(2)]
     opened.remove_report("report-2")
-    assert state == empty_state()
+    assert state == {**empty_state(), "adopt_after": at(50).isoformat()}
+    assert reread(state).adopt_after == at(50)
+
+
+def test_the_latest_report_that_was_read_or_dropped_is_remembered() -> None:
+    opened = bookmark(empty_state())
+    for number, requested_at in ((1, 52), (2, 51), (3, 53)):
+        opened.add_report(PendingReport(f"report-{number}", hours(number, number + 1), "fingerprint", at(requested_at)))
+    opened.remove_report("report-1")
+    opened.remove_report("report-2")
+    opened.remove_report("report-unknown")
+    assert opened.adopt_after == at(52)
 
 
 def test_a_refused_window_is_remembered_until_nothing_of_it_may_be_read_again() -> None:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.api.retry import final_error
-from tap_vonage_reports.errors import ReportLimitError, RetriableApiError
+from tap_vonage_reports.errors import ConnectionFailedError, ReportLimitError, RetriableApiError
 from tap_vonage_reports.extract.reports.job import Failures, ReportJob, ReportStatus
 from tap_vonage_reports.state.format import PendingReport
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.api.retry import RetryPolicy
+    from tap_vonage_reports.extract.reports.adoption import ReportFinder
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,10 @@ class ReportCreator:
         ready_at: When the next one may be requested, on this machine's monotonic clock, in seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the API, limits, and what it needs from the run
         self,
         client: ReportsClient,
+        finder: ReportFinder,
         *,
         budget: int,
         timeout: timedelta,
@@ -43,6 +45,7 @@ class ReportCreator:
         self.budget = budget
         self.ready_at = 0.0
         self._client = client
+        self._finder = finder
         self._timeout = timeout
         self._checkpoint = checkpoint
         self._defer_signals = defer_signals
@@ -68,23 +71,31 @@ class ReportCreator:
             ApiError: The API refuses the report, or all tries failed.
             UnreachableError: There is no connection to the API.
         """
+        if found := self._finder.find_lost(job):
+            self._on_created(job, found.request_id, found.requested_at, "found at the API")
+            return True
+        started = time.monotonic()
         try:
             # A signal between the request and the STATE that names it would lose the report, and its price.
             with self._defer_signals():
                 response = self._client.create_report(job.sync.query.report_body(job.window))
-                self._on_created(job, str(response.body["request_id"]), response.at)
+                job.sync.result.fetched.count_report()
+                self._on_created(job, str(response.body["request_id"]), response.at, "requested")
         except ReportLimitError as error:
             self._lower_limit(job, error, in_flight)
             return False
         except RetriableApiError as error:
+            if not isinstance(error, ConnectionFailedError):  # it was sent, and may have been served
+                job.sync.result.fetched.count_unconfirmed_report()
+                self._finder.note_lost(job, time.monotonic() - started)
             self._retry_later(job, error)
             return False
         return True
 
-    def _on_created(self, job: ReportJob, request_id: str, requested_at: datetime) -> None:
+    def _on_created(self, job: ReportJob, request_id: str, requested_at: datetime, verb: str) -> None:
         self._full_since = None
         self._failures.reset()
-        job.sync.result.fetched.count_report()
+        self._finder.note(request_id)
         job.requests += 1
         for failures in (job.failed_polls, job.missed_status, job.missed_file):
             failures.reset()
@@ -94,7 +105,7 @@ class ReportCreator:
         fingerprint = job.sync.query.report_fingerprint(job.window)
         job.sync.bookmark.add_report(PendingReport(request_id, job.window, fingerprint, requested_at))
         self._checkpoint()
-        logger.info("%s: requested", job)
+        logger.info("%s: %s", job, verb)
 
     def _lower_limit(self, job: ReportJob, error: ReportLimitError, in_flight: int) -> None:
         """Lower the concurrency limit to the reports in flight; fail if none could be created for `report_timeout`."""

@@ -58,6 +58,7 @@ class ReportFetcher:
 
     def prepare(self, syncs: Sequence[PartitionSync]) -> None:
         """Plan the reports of all partitions and request the first ones, so that they are generated meanwhile."""
+        self._scheduler.adopt(syncs, self._planner)
         for sync in syncs:
             plan = self._planner.reports(sync)
             sync.report_windows = plan.windows

@@ -1,9 +1,9 @@
 """Requests and polls the report jobs of a run, within one budget of reports in flight.
 
-A report's id is in a written STATE before anything waits for it, so that a killed run never requests (and pays for) it
-twice. Reports of partitions that come later are requested as soon as there is room, in the order in which they are
-needed. Requests and polls are one try each: what fails is rescheduled, so that nothing here holds up records that are
-ready to be written.
+A report's id is in a STATE handed to the target before anything waits for it, so that a killed run never requests (and
+pays for) it twice; where that STATE got lost, `adoption` finds the report at the API. Reports of partitions that come
+later are requested as soon as there is room, in the order in which they are needed. Requests and polls are one try
+each: what fails is rescheduled, so that nothing here holds up records that are ready to be written.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError
+from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator, retry_seconds
 from tap_vonage_reports.extract.reports.job import MAX_LOOKS, Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.extract.reports.lengths import lengthen, shorten
 from tap_vonage_reports.intervals import to_intervals, to_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.extract.reader import PartitionSync
-    from tap_vonage_reports.planning.planner import ReportPlan
+    from tap_vonage_reports.planning.planner import Planner, ReportPlan
     from tap_vonage_reports.state.format import PendingReport
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ NOT_FOUND = 404
 class ReportScheduler:
     """All report jobs of a run, in the order in which they are needed. Only the main thread uses it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the API, limits, and what it needs from the run
         self,
         client: ReportsClient,
         *,
@@ -48,6 +49,7 @@ class ReportScheduler:
         timeout: timedelta,
         checkpoint: Callable[[], None],
         defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
+        finder: ReportFinder | None = None,
     ) -> None:
         """Set up a scheduler without jobs.
 
@@ -57,14 +59,21 @@ class ReportScheduler:
             timeout: How long a report may take to start, and again to finish.
             checkpoint: Writes STATE.
             defer_signals: Defers signals for the length of a `with` block.
+            finder: Finds reports whose ids were lost; None to find none.
         """
         self._client = client
+        self._finder = finder or ReportFinder(client, enabled=False)
         self._timeout = timeout
         self._checkpoint = checkpoint
         self._creator = ReportCreator(
-            client, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
+            client, self._finder, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
         )
         self._jobs: list[ReportJob] = []
+
+    def adopt(self, syncs: Sequence[PartitionSync], planner: Planner) -> None:
+        """Adopt reports that earlier runs requested and lost; their ids are in the state before anything waits."""
+        if self._finder.adopt(syncs, planner):
+            self._checkpoint()
 
     def add(self, sync: PartitionSync, plan: ReportPlan) -> None:
         """Add the reports of a partition: resume those of earlier runs, and cancel those that are stale."""
