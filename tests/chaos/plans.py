@@ -38,6 +38,8 @@ QUIRKS: dict[Fault, tuple[str | float | None, ...]] = {
     Fault.EMPTY_REPORT_WITHOUT_LINK: (None,),
     Fault.EMPTY_REPORT_BLANK: (0, 1),
     Fault.LINK_ELSEWHERE: (None,),
+    Fault.OFFSETS_WITHOUT_COLON: (None,),
+    Fault.LIST_ABSENT: (None,),
     Fault.SPLIT_ARCHIVE: (1, 7, 100),
     Fault.CSV_CRLF: (None,),
     Fault.CSV_BOM: (None,),
@@ -93,6 +95,9 @@ FAULTS: dict[Fault, tuple[str | float | None, ...]] = {
     Fault.CREATE_TOO_MANY_REQUESTS: (0, 1, "none"),
     Fault.CREATE_LOST: (None,),
     Fault.CREATED: (201, 202),
+    Fault.CREATE_GATEWAY_TIMEOUT: (None,),
+    Fault.LIST_ODD: (None,),
+    Fault.LIST_WITHOUT_FILTERS: (None,),
     Fault.FILE_VANISHED: (None,),
     Fault.FILE_FORBIDDEN: (None,),
     Fault.DOWNLOAD_CUT: (None,),
@@ -121,6 +126,7 @@ LEFT_BEHIND = frozenset(
         Fault.REPORT_VANISHED,
         Fault.UNKNOWN_REPORT_STATUS,
         Fault.CREATE_LOST,
+        Fault.CREATE_GATEWAY_TIMEOUT,
         Fault.CUT_BODY,
         Fault.NOT_JSON,
         Fault.JSON_CUT,
@@ -154,6 +160,7 @@ class RunPlan:
         share: How much of its output comes before that, roughly.
         pause: How much later than the run before it begins.
         debug: Whether it logs at the level DEBUG.
+        loses_state: Whether nobody keeps what it says of its state.
     """
 
     disturbances: tuple[Disturbance, ...] = ()
@@ -161,6 +168,7 @@ class RunPlan:
     share: float = 1
     pause: timedelta = timedelta()
     debug: bool = False
+    loses_state: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,6 +270,7 @@ def _run(chance: random.Random, streams: tuple[str, ...]) -> RunPlan:
         chance.random() ** 2,
         _pause(chance),
         debug=chance.random() < 0.3,
+        loses_state=chance.random() < 0.1,
     )
 
 

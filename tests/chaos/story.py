@@ -141,6 +141,8 @@ class Story:
         ]
         self.listed: dict[Part, list[dict[str, Row]]] = {part: [] for part in self.parts}
         self._begun: dict[Part, dict[portion.Interval, int]] = {part: {} for part in self.parts}
+        self._kept = self.target.state, self._begun
+        self._is_lost = False
 
     @property
     def start(self) -> datetime:
@@ -164,6 +166,7 @@ class Story:
         for part in self.parts:
             self.listed[part].append(self._rows_of(part))
         sandbox.requests.reset()
+        self._lose_or_keep(plan)
         unfinished = sum(sandbox.app.reports.unfinished(account.key) for account in sandbox.accounts)
         before = {part: self.covered(part) for part in self.parts}
         for each in plan.disturbances:
@@ -182,6 +185,13 @@ class Story:
         self.tally.pulled += sandbox.requests.rows
         self.tally.written += len(came)
         return Happened(number, plan, ended, came, before, begun, unfinished)
+
+    def _lose_or_keep(self, plan: RunPlan) -> None:
+        """Go back to the state that was kept before the last run, if nobody has kept what that one has said."""
+        if self._is_lost:
+            self.target.state, begun = self._kept
+            self._begun = {part: {**self._begun[part], **begun[part]} for part in self.parts}
+        self._kept, self._is_lost = (self.target.state, self._begun), plan.loses_state
 
     def covered(self, part: Part) -> portion.Interval:
         """What of a partition was read, as the state says."""
@@ -238,10 +248,23 @@ class Story:
         found = {}
         for part in self.parts:
             state = self.target.partition(part.product.stream, part.context)
-            windows = [*state.get("reports", []), *([state["page"]] if state.get("page") else [])]
+            windows = [
+                *state.get("reports", []),
+                *([state["page"]] if state.get("page") else []),
+                *self._requested(part),
+            ]
             still = [portion.closedopen(moment(each["date_start"]), moment(each["date_end"])) for each in windows]
             found[part] = {window: self._begun[part].get(window, number) for window in still}
         return found
+
+    def _requested(self, part: Part) -> list[dict[str, str]]:
+        """The reports that the API lists of a partition: a later run may adopt each of them."""
+        return [
+            {name: str(report.plan.given[name]) for name in ("date_start", "date_end")}
+            for report in self.sandbox.app.reports
+            if (report.plan.product, report.plan.account) == (part.product, part.account)
+            and report.plan.given.get("direction") == part.direction
+        ]
 
 
 def moment(text: str) -> datetime:
