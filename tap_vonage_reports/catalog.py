@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.singerlib import Catalog
 
 from tap_vonage_reports.config.schema import KEEP
+from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.errors import CatalogError
 from tap_vonage_reports.products import PRODUCTS, personal_kinds
 from tap_vonage_reports.records.parser import KEY_FIELD
 from tap_vonage_reports.records.personal_data import PersonalData
+from tap_vonage_reports.redaction import name_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tap_vonage_reports.products import Product
+
+MAX_NAMES = 10
+"""Unknown streams that an error names."""
 
 
 def published_schema(product: Product, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,10 +100,9 @@ def read_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -
         msg = "The catalog file is not a Singer catalog. Make a new one with --discover."
         raise CatalogError(msg) from None
     if unknown := sorted(set(content) - set(PRODUCTS)):
-        msg = (
-            f"The catalog names streams that this tap does not have: {', '.join(unknown)}. "
-            "Make a new one with --discover."
-        )
+        secrets, shown = secrets_of(config), unknown[:MAX_NAMES]
+        names = ", ".join([*(name_for_log(name, secrets) for name in shown), *(["..."] if shown != unknown else [])])
+        msg = f"The catalog names streams that this tap does not have: {names}. Make a new one with --discover."
         raise CatalogError(msg)
     for name, entry in content.items():
         entry.key_properties = [KEY_FIELD]

@@ -12,7 +12,7 @@ from singer_sdk.exceptions import ConfigValidationError
 from tap_vonage_reports.errors import OutputError, SettingsError, TapError
 from tap_vonage_reports.output.messages import output_errors
 from tap_vonage_reports.output.signals import Interrupted
-from tap_vonage_reports.redaction import traceback_without_text
+from tap_vonage_reports.redaction import redact_logs, traceback_without_text
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def _command(arguments: Sequence[str] | None) -> int:
         why = "it is closed"
         raise OutputError(why)
     try:
-        code = TapVonageReports.cli.main(arguments, prog_name=TapVonageReports.name, standalone_mode=False)
+        command = TapVonageReports.cli  # sets up the log
+        redact_logs(())
+        code = command.main(arguments, prog_name=TapVonageReports.name, standalone_mode=False)
     except SystemExit as done:  # the SDK's way out of --about
         code = done.code
     except OSError as error:

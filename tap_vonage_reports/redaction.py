@@ -8,6 +8,7 @@ import logging
 import re
 import traceback
 from base64 import b64encode
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
@@ -19,10 +20,27 @@ REDACTED = "[redacted]"
 MAX_DIGITS_IN_LOG = 4
 """Digits that a logged name may have. A phone number has more."""
 _PLAIN_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]{0,63}")
+HIDDEN_NAME = "(a name that is not shown)"
+MIN_SECRET_LENGTH = 8
+"""The length from which a name may be a secret that was entered in the wrong place. An API key has 8 characters."""
+
+_TALKATIVE = ("urllib3", "singer_sdk.mapper")
+"""The loggers that repeat URLs with all their parameters, and the expressions in `stream_maps`."""
+
+_WORD = re.compile(r"v\d+|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_LOOKS_SECRET = re.compile(
+    r"[^\w\-.:*?\[\] ]"  # a symbol that no name of a setting, stream or column has
+    r"|[bcdfghjklmnpqrstvwxz]{5}"  # more consonants than a word has
+    r"|^(?=.*\d)[0-9a-f]+$",  # hexadecimal digits
+)
+_MEAN_WORD_LENGTHS = {True: 3, False: 4}
+"""By whether a name has separators, how long its words are at least. Random letters and digits have shorter runs."""
 
 
 class RedactingFormatter(logging.Formatter):
     """A formatter that replaces secrets in the output of another formatter, tracebacks included.
+
+    It also escapes what is not printable in a message: line breaks and escape sequences would forge lines of the log.
 
     Attributes:
         inner: The other formatter.
@@ -35,8 +53,16 @@ class RedactingFormatter(logging.Formatter):
         self.needles = sorted(secrets, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record, with secrets replaced."""
-        text = self.inner.format(record)
+        """Format a record, with secrets replaced, and with its message in one line."""
+        message = record.getMessage()
+        # A secret is found before its characters are escaped.
+        shown = printable(self._redact(message))
+        if shown != message:
+            record = copy(record)
+            record.msg, record.args = shown, None
+        return self._redact(self.inner.format(record))
+
+    def _redact(self, text: str) -> str:
         for needle in self.needles:
             text = text.replace(needle, REDACTED)
         return text
@@ -111,6 +137,37 @@ def is_plain_name(name: str) -> bool:
     return _PLAIN_NAME.fullmatch(name) is not None and sum(map(str.isdigit, name)) <= MAX_DIGITS_IN_LOG
 
 
+def printable(text: str) -> str:
+    r"""Return a text with all characters that are not printable as escapes, such as ``\n`` and ``\u202e``."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def name_for_log(name: object, secrets: Iterable[str] = ()) -> str:
+    """Return a name from outside for a log line or an error, or a placeholder if it may hold something secret.
+
+    Users enter secrets and phone numbers in the wrong place, for example a password as the name of a setting.
+
+    Args:
+        name: The name of a setting, a filter, a stream or a column, as the configuration, the catalog, the state or the
+            API has it.
+        secrets: The secrets of the configuration, which no name may contain.
+    """
+    shown = safe_for_log(name)
+    if not shown or _looks_secret(str(name)) or any(secret and secret in str(name) for secret in secrets):
+        return HIDDEN_NAME
+    return shown
+
+
+def _looks_secret(name: str) -> bool:
+    if len(name) < MIN_SECRET_LENGTH:
+        return False
+    words = _WORD.findall(name)
+    needed = _MEAN_WORD_LENGTHS["_" in name or "-" in name] * len(words)
+    return sum(map(len, words)) < needed or bool(_LOOKS_SECRET.search(name))
+
+
 def basic_token(key: str, secret: str) -> str:
     """Return the HTTP Basic token of a key and a secret, so that a logged header can be redacted."""
     return b64encode(f"{key}:{secret}".encode()).decode()
@@ -125,12 +182,13 @@ def all_handlers() -> set[logging.Handler]:
 def redact_logs(secrets: Iterable[str]) -> None:
     """Redact secrets by value in the handlers of all existing loggers.
 
-    Also silences urllib3 below WARNING, because its lines repeat URLs with all their parameters.
+    Also silences loggers below WARNING whose lines repeat values, see `_TALKATIVE`.
 
     Args:
         secrets: The values to redact. Empty ones are ignored.
     """
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
     needles = encodings(secrets)
     for handler in all_handlers():
         inner, all_needles = handler.formatter or logging.Formatter(), needles

@@ -17,7 +17,7 @@ from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
 from tap_vonage_reports.command import TapCommand
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
-from tap_vonage_reports.config.validation import from_environment
+from tap_vonage_reports.config.validation import from_environment, secrets_of
 from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import (
     ApiError,
@@ -26,7 +26,6 @@ from tap_vonage_reports.errors import (
     OutputError,
     SettingsError,
 )
-from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.extract.session import PACKAGE, SyncSession
 from tap_vonage_reports.output.channel import OutputChannel
 from tap_vonage_reports.output.messages import MessageWriter
@@ -96,10 +95,9 @@ class TapVonageReports(TapCommand):
         if parse_env_config:
             load_dotenv(find_dotenv(usecwd=True))
             given |= from_environment(os.environ, jsonschema)
+        redact_logs(_secrets(given))
         if validate_config:
-            settings = Settings.from_config(given, jsonschema)
-            redact_logs(_secrets(settings, given))
-            self._session = self._new_session(settings)
+            self._session = self._new_session(Settings.from_config(given, jsonschema))
         try:
             without_handlers(
                 partial(
@@ -271,12 +269,7 @@ class TapVonageReports(TapCommand):
         return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
 
 
-def _secrets(settings: Settings, config: Mapping[str, Any]) -> list[str]:
-    """Return every value that no log line may show."""
-    return [
-        settings.api_key,
-        settings.api_secret,
-        basic_token(settings.api_key, settings.api_secret),
-        str(config.get("personal_data_salt") or ""),
-        *texts_of((config.get("batch_config") or {}).get("storage", {}).get("params")),
-    ]
+def _secrets(config: Mapping[str, Any]) -> list[str]:
+    """Return every text that no log line may show."""
+    key, secret = config.get("api_key"), config.get("api_secret")
+    return [*secrets_of(config), *([basic_token(key, secret)] if key and secret else [])]

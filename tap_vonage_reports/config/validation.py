@@ -9,20 +9,34 @@ import ipaddress
 import json
 import math
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import jsonschema
 
-from tap_vonage_reports.config.schema import ASYNC, BOOLEAN_PARAMS, COMPRESSIONS, DIRECTION, ENVIRONMENT_PREFIX, HASH
+from tap_vonage_reports.config.schema import (
+    ASYNC,
+    BOOLEAN_PARAMS,
+    COMPRESSIONS,
+    CONFIG_JSONSCHEMA,
+    DIRECTION,
+    ENVIRONMENT_PREFIX,
+    HASH,
+)
 from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.products import BOTH_DIRECTIONS, PRODUCTS
+from tap_vonage_reports.redaction import name_for_log
 from tap_vonage_reports.timestamps import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import TypeAlias
 
     from tap_vonage_reports.products import Product
+
+    Named: TypeAlias = Callable[[str], str]
 
 MIN_SALT_CHARACTERS = 16
 """Characters of a salt: 64 bits if they are hexadecimal digits."""
@@ -55,6 +69,15 @@ def from_environment(environ: Mapping[str, str], jsonschema_: Mapping[str, Any])
     return config
 
 
+def secrets_of(config: Mapping[str, Any]) -> list[str]:
+    """Return every value of a configuration, valid or not, that no log line and no error may show."""
+    names = [name for name, spec in CONFIG_JSONSCHEMA["properties"].items() if spec.get("secret")]
+    secrets = [config[name] for name in names if isinstance(config.get(name), str)]
+    batch_config = config.get("batch_config")
+    storage = batch_config.get("storage") if isinstance(batch_config, dict) else None
+    return [*secrets, *texts_of(storage.get("params"))] if isinstance(storage, dict) else secrets
+
+
 def validate(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
     """Check a configuration and fill in the defaults.
 
@@ -69,10 +92,11 @@ def validate(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[
         SettingsError: With every problem found.
     """
     given = {name: value for name, value in config.items() if value is not None}
-    if problems := list(_schema_problems(given, jsonschema_)):
+    named = partial(name_for_log, secrets=secrets_of(given))
+    if problems := list(_schema_problems(given, jsonschema_, named)):
         raise SettingsError(problems)
     values = {name: spec["default"] for name, spec in jsonschema_["properties"].items() if "default" in spec} | given
-    if problems := list(_value_problems(values)):
+    if problems := list(_value_problems(values, named)):
         raise SettingsError(problems)
     return values
 
@@ -93,10 +117,10 @@ def _types(kinds: str | list[str]) -> str:
     return kinds if isinstance(kinds, str) else " or ".join(kind for kind in kinds if kind != "null")
 
 
-def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> Iterator[str]:
+def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any], named: Named) -> Iterator[str]:
     """Word the violations of the schema. The library's own words repeat the value."""
     for error in jsonschema.Draft7Validator(jsonschema_).iter_errors(given):
-        path = [str(part) for part in error.absolute_path]
+        path = [named(part) if isinstance(part, str) else str(part) for part in error.absolute_path]
         if error.validator == "required":
             # The library reports one error per name and does not say which, so the first one stands for all.
             missing = [name for name in error.validator_value if name not in error.instance]
@@ -106,7 +130,7 @@ def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -
         elif error.validator == "additionalProperties":
             known = error.schema.get("properties", {})
             for name in sorted(set(error.instance) - set(known)):
-                unknown = ".".join([*path, name])
+                unknown = ".".join([*path, named(name)])
                 yield f"The setting {unknown} is unknown. Correct or remove it. Known: {', '.join(sorted(known))}."
         else:
             yield from _limit_problems(".".join(path) or "configuration", str(error.validator), error.validator_value)
@@ -131,7 +155,7 @@ def _limit_problems(name: str, keyword: str, limit: Any) -> Iterator[str]:  # no
             yield f"The setting {name} is not valid. See --about for what it takes."
 
 
-def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
+def _value_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
     """Find what fits the schema and still cannot work."""
     accounts = values.get("account_ids") or []
     if len(set(accounts)) < len(accounts):
@@ -141,8 +165,8 @@ def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
             yield f"The setting {name} must not be empty."
     if ":" in values["api_key"]:
         yield "The setting api_key contains a colon, which HTTP Basic authentication cannot carry. Check the key."
-    yield from _number_problems(values)
-    yield from _character_problems(values)
+    yield from _number_problems(values, named)
+    yield from _character_problems(values, named)
     yield from _date_problems(values)
     yield from _url_problems(values["api_url"])
     yield from _batch_problems(values)
@@ -150,12 +174,12 @@ def _value_problems(values: Mapping[str, Any]) -> Iterator[str]:
     for stream, options in values.get("stream_options", {}).items():
         if stream not in PRODUCTS:
             yield (
-                f"The setting stream_options names the unknown stream {stream}. Correct or remove it. "
+                f"The setting stream_options names the unknown stream {named(stream)}. Correct or remove it. "
                 f"Known: {', '.join(PRODUCTS)}."
             )
         else:
             mode = options.get("fetch_mode") or values["fetch_mode"]
-            yield from _filter_problems(PRODUCTS[stream], options.get("filters") or {}, mode)
+            yield from _filter_problems(PRODUCTS[stream], options.get("filters") or {}, mode, named)
 
 
 def _salt_problems(values: Mapping[str, Any]) -> Iterator[str]:
@@ -172,12 +196,18 @@ def _salt_problems(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _character_problems(values: Mapping[str, Any]) -> Iterator[str]:
+def _character_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
     """Find control characters, and surrogates, which stand for bytes that are not UTF-8."""
     texts = {name: [values[name]] for name in ("api_key", "api_secret", "api_url")}
     texts["account_ids"] = values.get("account_ids") or []
     for stream, options in values.get("stream_options", {}).items():
-        texts[f"stream_options.{stream}.filters"] = list((options.get("filters") or {}).values())
+        texts[f"stream_options.{named(stream)}.filters"] = list((options.get("filters") or {}).values())
+    if not all(map(str.isprintable, texts["account_ids"])):
+        yield (
+            "The setting account_ids contains a character that is not printable. Log lines name accounts, and no "
+            "account ID has such characters. Remove them."
+        )
+        del texts["account_ids"]
     for name, given in texts.items():
         if any(unicodedata.category(character) in ("Cc", "Cs") for text in given for character in text):
             yield (
@@ -186,11 +216,11 @@ def _character_problems(values: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _number_problems(values: Mapping[str, Any]) -> Iterator[str]:
+def _number_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
     """Find NaN, which Python's JSON parser accepts and no limit excludes."""
     numbers = {name: value for name, value in values.items() if isinstance(value, float)}
     for stream, options in values.get("stream_options", {}).items():
-        numbers[f"stream_options.{stream}.lookback_hours"] = options.get("lookback_hours") or 0
+        numbers[f"stream_options.{named(stream)}.lookback_hours"] = options.get("lookback_hours") or 0
     for name, number in numbers.items():
         if math.isnan(number):
             yield f"The setting {name} must be a number."
@@ -249,7 +279,7 @@ def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _filter_problems(product: Product, filters: Mapping[str, str], mode: str) -> Iterator[str]:
+def _filter_problems(product: Product, filters: Mapping[str, str], mode: str, named: Named) -> Iterator[str]:
     # In mode auto the newest time range is always fetched page by page, so the filter has to work there.
     accepted = product.async_filters if mode == ASYNC else product.sync_filters
     known = [*accepted, *([DIRECTION] if product.directions else [])]
@@ -260,7 +290,7 @@ def _filter_problems(product: Product, filters: Mapping[str, str], mode: str) ->
         else:
             accepts = f"accepts only {', '.join(known)}" if known else "accepts none"
             yield (
-                f"The setting {setting} contains the unknown filter {name}. "
+                f"The setting {setting} contains the unknown filter {named(name)}. "
                 f"For this product the API {accepts} in mode {mode}. Correct or remove it."
             )
     for name, value in filters.items():

@@ -13,6 +13,7 @@ import msgspec
 
 from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.intervals import TimeWindow, bounds
+from tap_vonage_reports.redaction import name_for_log
 from tap_vonage_reports.state import report_limits as limits
 from tap_vonage_reports.state.report_limits import REFUSED_REPORTS, RefusedReport
 from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS, format_timestamp, parse_time
@@ -391,6 +392,6 @@ def malformed(stream: str, place: str) -> StateError:
     """Return the error for a state that is malformed at a place, named by the keys that lead to it."""
     at = f" (at {place})" if place else ""
     return StateError(
-        f"The state of stream {stream} is malformed{at}. Pass the state of this tap as it was written, or none to "
-        "start over."
+        f"The state of stream {name_for_log(stream)} is malformed{at}. Pass the state of this tap as it was written, "
+        "or none to start over."
     )
