@@ -32,6 +32,7 @@
           +-- PaginationError
           +-- PrefetchStorageError
           +-- RecordError
+          +-- StreamMapError
 
 No message holds a secret, a phone number, a body or the value of a setting. Of an error of the API, it holds the title
 and the names of invalid parameters, but no free text, because that may repeat a value.
@@ -293,3 +294,22 @@ class PrefetchStorageError(ApiError):
 
 class RecordError(ApiError):
     """A record has no id, so no target could tell it from another."""
+
+
+class StreamMapError(ApiError):
+    """A stream map, or flattening, cannot change a row. That partition ends, and its rows are read again."""
+
+    def __init__(self, setting: str, stream: str, name: str | None, reason: str) -> None:
+        """Word the error without the expression, which may hold a value.
+
+        Args:
+            setting: The setting that changes records.
+            stream: The stream.
+            name: The property whose expression fails, in a form that is safe to show; None if it is not known.
+            reason: The type of the failure.
+        """
+        where = f", in {name}" if name else ""
+        super().__init__(
+            f"The setting {setting} cannot be applied to a row of {stream}{where} ({reason}). Correct it: every column "
+            "but the key may be null, and prices are decimals. The next run reads the row again."
+        )

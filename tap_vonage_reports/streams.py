@@ -16,10 +16,11 @@ from tap_vonage_reports.config.schema import DIRECTION
 from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.metrics import log_metrics
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
+from tap_vonage_reports.output.stream_maps import write_records
 from tap_vonage_reports.planning.partition import ACCOUNT
 from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
 from tap_vonage_reports.records.report_archive import read_chunks
-from tap_vonage_reports.redaction import is_plain_name
+from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 from tap_vonage_reports.state.validation import adopt_stream_bookmark
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class ReportStream(Stream):
             context: The partition: account, and direction where the product has them.
 
         Yields:
-            Records that the SDK has to change (`stream_maps`, flattening) or only looks at (`--test`), in order of
-            time. All others are written here, many at a time.
+            Records that the SDK only looks at (`--test`) or writes to the writer of another program, in order of time.
+            All others are written here, many at a time.
 
         Raises:
             FatalApiError: The API cannot be used at all.
@@ -101,7 +102,7 @@ class ReportStream(Stream):
         with self._syncing(context or {}) as sync:
             for chunk in self.session.reader.read(sync):
                 for records in self._records(chunk):
-                    if output.write_records(self.name, records):
+                    if write_records(output, self.name, self.stream_maps, records):
                         self._record_counter.increment(len(records))
                     else:
                         yield from records
@@ -176,7 +177,7 @@ class ReportStream(Stream):
         return BatchFiles(
             self.name,
             self.product.schema,
-            self._fields,
+            self.fields,
             self._parser,
             batch_config,
             rows_per_file=self._rows_per_file,
@@ -212,7 +213,7 @@ class ReportStream(Stream):
         return self.session.open(partition, self.get_context_state(context), is_full_table=is_full_table)
 
     @cached_property
-    def _fields(self) -> frozenset[str]:
+    def fields(self) -> frozenset[str]:
         """The names of the selected fields."""
         return frozenset(name for name in self.schema["properties"] if self.mask[("properties", name)])
 
@@ -222,12 +223,12 @@ class ReportStream(Stream):
             self.product.schema,
             self.product.aliases,
             self._warn_of_mismatch,
-            fields=self._fields,
+            fields=self.fields,
             transform=self._personal.transform,
         )
 
     def _warn_of_mismatch(self, field: str, reason: str) -> None:
-        name = field if is_plain_name(field) else "(a name that is not shown)"
+        name = field if is_plain_name(field) else HIDDEN_NAME
         is_dropped = self._personal.drops(field)
         what = "it may hold personal data and is dropped (personal_data)" if is_dropped else "it goes into _extra"
         self.logger.warning("%s: the field %s %s; %s", self.name, name, reason, what)

@@ -10,8 +10,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from dotenv import find_dotenv, load_dotenv
-from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.singerlib import Catalog
 
 from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
 from tap_vonage_reports.command import TapCommand
@@ -30,6 +30,7 @@ from tap_vonage_reports.extract.session import PACKAGE, SyncSession
 from tap_vonage_reports.output.channel import OutputChannel
 from tap_vonage_reports.output.messages import MessageWriter
 from tap_vonage_reports.output.signals import without_handlers
+from tap_vonage_reports.output.stream_maps import guarded_mapper, unknown_names
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.redaction import basic_token, redact_logs
 from tap_vonage_reports.state.validation import check_state, foreign_keys
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
-    from singer_sdk.singerlib import Catalog
+    from singer_sdk.mapper import PluginMapper
 
     from tap_vonage_reports.dry_run import DryRun
     from tap_vonage_reports.extract.reader import PartitionSync
@@ -98,20 +99,16 @@ class TapVonageReports(TapCommand):
         redact_logs(_secrets(given))
         if validate_config:
             self._session = self._new_session(Settings.from_config(given, jsonschema))
-        try:
-            without_handlers(
-                partial(
-                    super().__init__,
-                    # A null setting counts as not set.
-                    config={name: value for name, value in given.items() if value is not None},
-                    catalog=read_catalog(catalog, given) if catalog else None,
-                    validate_config=validate_config,
-                    **kwargs,
-                )
+        without_handlers(
+            partial(
+                super().__init__,
+                # A null setting counts as not set.
+                config={name: value for name, value in given.items() if value is not None},
+                catalog=read_catalog(catalog, given) if catalog else None,
+                validate_config=validate_config,
+                **kwargs,
             )
-        except MappingError as error:
-            # Without the error's own text, which repeats the expression.
-            raise SettingsError([f"The setting stream_maps cannot be used ({type(error).__name__})."]) from None
+        )
         if "SINGER_SDK_LOG_CONFIG" not in os.environ:
             # They would drown the tap's own lines. A logging configuration brings them back.
             self.metrics_logger.setLevel(logging.WARNING)
@@ -119,8 +116,7 @@ class TapVonageReports(TapCommand):
     @cached_property
     def output(self) -> OutputChannel:
         """Where messages go."""
-        changed = self.config.get("stream_maps") or self.config.get("flattening_enabled")
-        return OutputChannel(self.message_writer, sdk_changes_records=bool(changed))
+        return OutputChannel(self.message_writer)
 
     @property
     def session(self) -> SyncSession:
@@ -149,6 +145,26 @@ class TapVonageReports(TapCommand):
         catalog = super().catalog_dict
         add_personal_metadata(catalog)
         return catalog
+
+    def setup_mapper(self) -> None:
+        """Set up the stream maps.
+
+        Raises:
+            SettingsError: A map cannot be used, or names a column or function that does not exist.
+        """
+        streams, catalog = self.streams, self.catalog  # their own errors are no errors of a map
+        selected = Catalog({name: entry for name, entry in catalog.items() if streams[name].selected})
+        # Of a deselected stream, the catalog leaves no column, and no map of it could be set up.
+        others = {name: stream for name, stream in streams.items() if name not in selected}
+
+        def register(mapper: PluginMapper) -> None:
+            mapper.register_raw_streams_from_catalog(selected)
+            for name, stream in others.items():
+                mapper.register_raw_stream_schema(name, stream.schema, stream.primary_keys)
+
+        self.mapper = guarded_mapper(self.config, register, self.logger)
+        if problems := [problem for stream in self.selected_streams for problem in unknown_names(stream, self.config)]:
+            raise SettingsError(problems)
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Load the state of an earlier run.

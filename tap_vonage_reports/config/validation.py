@@ -5,6 +5,7 @@ Every message names the setting, says what is wrong and what to do, and never re
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import json
 import math
@@ -119,7 +120,12 @@ def _types(kinds: str | list[str]) -> str:
 
 def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any], named: Named) -> Iterator[str]:
     """Word the violations of the schema. The library's own words repeat the value."""
-    for error in jsonschema.Draft7Validator(jsonschema_).iter_errors(given):
+    try:
+        errors = list(jsonschema.Draft7Validator(jsonschema_).iter_errors(given))
+    except AttributeError:  # the SDK's schema for it is malformed, which only a wrong value brings to light
+        yield "The setting stream_maps is not valid: __else__ takes only null or __NULL__. Correct or remove it."
+        return
+    for error in errors:
         path = [named(part) if isinstance(part, str) else str(part) for part in error.absolute_path]
         if error.validator == "required":
             # The library reports one error per name and does not say which, so the first one stands for all.
@@ -171,6 +177,7 @@ def _value_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
     yield from _url_problems(values["api_url"])
     yield from _batch_problems(values)
     yield from _salt_problems(values)
+    yield from _map_problems(values, named)
     for stream, options in values.get("stream_options", {}).items():
         if stream not in PRODUCTS:
             yield (
@@ -277,6 +284,19 @@ def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
                 f"The settings batch_config and {name} exclude each other, because the tap writes the files before "
                 "the SDK maps or flattens records. Remove one."
             )
+
+
+def _map_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
+    """Find maps of streams that do not exist, which the SDK ignores. A name may be a pattern, as for the SDK."""
+    for name, definition in (values.get("stream_maps") or {}).items():
+        source = definition.get("__source__", name) if isinstance(definition, dict) else name
+        if name != "__else__" and not fnmatch.filter(PRODUCTS, str(source)):
+            yield (
+                f"The setting stream_maps names the unknown stream {named(source)}. Correct or remove it. "
+                f"Known: {', '.join(PRODUCTS)}."
+            )
+    if values.get("flattening_enabled") and values.get("flattening_max_depth") is None:
+        yield "The setting flattening_max_depth is missing. Set it to the depth to which objects become columns."
 
 
 def _filter_problems(product: Product, filters: Mapping[str, str], mode: str, named: Named) -> Iterator[str]:

@@ -34,15 +34,13 @@ class OutputChannel:
     neither bulk writes nor signals: then the SDK writes every record, and signals stay with the program.
     """
 
-    def __init__(self, writer: object, *, sdk_changes_records: bool) -> None:
+    def __init__(self, writer: object) -> None:
         """Set up the channel. Until `start_records`, the SDK writes all records.
 
         Args:
             writer: The SDK's message writer.
-            sdk_changes_records: True if records pass through stream maps or flattening of the SDK.
         """
         self._writer = writer if isinstance(writer, MessageWriter) else None
-        self._sdk_changes_records = sdk_changes_records
         self._records_started = False
 
     def start_records(self) -> None:
@@ -62,7 +60,7 @@ class OutputChannel:
         Raises:
             TapError: Standard output cannot be written.
         """
-        if self._writer is None or self._sdk_changes_records or not self._records_started:
+        if self._writer is None or not self._records_started:
             return False
         self._writer.write_records(stream, records)
         return True

@@ -58,6 +58,7 @@ class MessageWriter(MsgSpecWriter):
         """Write records as RECORD messages, and flush.
 
         The lines are those that `write_message` writes. The SDK's selection, maps and type conversion do not apply.
+        Without records, only flushes.
 
         Args:
             stream: The stream's name.
