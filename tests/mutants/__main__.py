@@ -1,0 +1,136 @@
+"""`./run mutants`: which small faults in the tap would no test notice."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tests.mutants.operators import Mutant, mutants_of
+from tests.mutants.runner import PACKAGE, PACKAGES, MutantsError, Result, judge, start_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TREE = Path(__file__).resolve().parent.parent.parent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge a sample of mutants.
+
+    Returns:
+        0, or 1 if fewer were killed than asked for.
+    """
+    options = parsed(arguments)
+    chosen = sample(options.tree, options.module, options.sample, options.seed)
+    say(f"{len(chosen)} mutants, seed {options.seed}")
+    results = []
+    # Each worker loads the libraries itself: only then is it free of threads, and may fork.
+    with (
+        TemporaryDirectory(prefix="mutants-") as folder,
+        ProcessPoolExecutor(
+            options.workers,
+            get_context("spawn"),
+            initializer=start_worker,
+            initargs=(options.tree, Path(folder), options.timeout),
+        ) as workers,
+    ):
+        try:
+            for result in workers.map(judge, chosen):
+                results.append(result)
+                if result.outcome == "survived":
+                    say(*told(result, options.tree))
+        except MutantsError as error:
+            say(str(error))
+            return 1
+    share = summarized(results)
+    return int(share < options.at_least)
+
+
+def sample(tree: Path, modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
+    """Return some mutants of modules, those of one package together.
+
+    Args:
+        tree: The tree.
+        modules: Files and folders in it.
+        count: How many; 0: all.
+        seed: Which.
+    """
+    paths = sorted({path for module in modules for path in python_files(tree / module)})
+    found = [
+        mutant
+        for path in paths
+        for mutant in mutants_of(path.relative_to(tree).as_posix(), path.read_text(encoding="utf-8"))
+    ]
+    return sorted(random.Random(seed).sample(found, min(count or len(found), len(found))))
+
+
+def python_files(path: Path) -> list[Path]:
+    """Return the modules at a path."""
+    return [path] if path.is_file() else list(path.rglob("*.py"))
+
+
+def told(result: Result, tree: Path) -> list[str]:
+    """Return the lines on a mutant: where it is, and what it changes."""
+    mutant = result.mutant
+    diff = mutant.diff((tree / mutant.path).read_text(encoding="utf-8"))
+    return [f"{mutant.path}:{mutant.line}: {result.outcome} ({mutant.kind})", *(f"    {line}" for line in diff)]
+
+
+def summarized(results: Sequence[Result]) -> float:
+    """Print the counts of each module, and return the share that is not alive, in percent."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for result in results:
+        counts[result.mutant.path][result.outcome] += 1
+        counts["all"][result.outcome] += 1
+    order = sorted(counts, key=lambda name: (name == "all", name))
+    width = max(map(len, order), default=0)
+    say(f"\n{'':{width}}  killed  timeout  survived")
+    for name in order:
+        count = counts[name]
+        say(f"{name:{width}}  {count['killed']:6}  {count['timeout']:7}  {count['survived']:8}")
+    share = 100 - 100 * counts["all"]["survived"] / max(1, len(results))
+    mean = sum(result.seconds for result in results) / max(1, len(results))
+    say(f"{share:.1f} % noticed, {mean:.1f} s of a processor per mutant")
+    return share
+
+
+def say(*lines: str) -> None:
+    """Tell the user, without delay."""
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    sys.stdout.flush()
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return what the user has asked for."""
+    parser = argparse.ArgumentParser(prog="./run mutants", description=__doc__)
+    parser.add_argument("--sample", type=int, default=100, metavar="N", help="how many mutants; 0: all (default: 100)")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="which ones (default: 1)")
+    parser.add_argument(
+        "--module",
+        action="append",
+        metavar="PATH",
+        help=f"a file or folder to mutate, any number of times (default: {', '.join(PACKAGES)})",
+    )
+    parser.add_argument("--workers", type=int, default=2, metavar="W", help="mutants at the same time (default: 2)")
+    parser.add_argument(
+        "--at-least", type=float, default=0, metavar="PERCENT", help="exit with 1 if fewer mutants are noticed"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=30, metavar="SECONDS", help="how long tests may take at least (default: 30)"
+    )
+    parser.add_argument("--tree", type=Path, default=TREE, help="the tree to copy (default: this one)")
+    options = parser.parse_args(arguments)
+    options.tree = options.tree.resolve()
+    options.module = options.module or [f"{PACKAGE}/{package}" for package in PACKAGES]
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
