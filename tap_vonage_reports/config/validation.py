@@ -123,7 +123,7 @@ def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any], n
     try:
         errors = list(jsonschema.Draft7Validator(jsonschema_).iter_errors(given))
     except AttributeError:  # the SDK's schema for it is malformed, which only a wrong value brings to light
-        yield "The setting stream_maps is not valid: __else__ takes only null or __NULL__. Correct or remove it."
+        yield "The setting stream_maps is not valid: all other streams or properties can only be null. Correct it."
         return
     for error in errors:
         path = [named(part) if isinstance(part, str) else str(part) for part in error.absolute_path]
