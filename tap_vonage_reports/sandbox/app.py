@@ -33,7 +33,7 @@ from tap_vonage_reports.sandbox.answers import (
 )
 from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
 from tap_vonage_reports.sandbox.exchange import Exchange, Options
-from tap_vonage_reports.sandbox.faults import Fault, Faults
+from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
 from tap_vonage_reports.sandbox.journal import Entry, Journal, SlidingSecond
 from tap_vonage_reports.sandbox.problems import InvalidParameter, Refusal
 from tap_vonage_reports.sandbox.query import Position, Query, Rules, moment, parameters, parsed
@@ -75,6 +75,8 @@ _LIMITED = {
 _REMEMBERED_CURSORS = 10_000
 _BEHIND_THE_END = 0
 """The number of the empty page to which a cursor of a last page leads."""
+_CURSOR_REFUSALS = {"401": problems.unauthorized, "500": problems.internal_error}
+"""How cursors are refused, by the value of the fault; with 422 otherwise."""
 
 _GOOD = frozenset({200, 206})
 """The statuses of good answers."""
@@ -305,6 +307,7 @@ class Api:
         position = self._position(given, exchange)
         window = (utc(position.start), utc(position.end)) if position else None
         query = parsed(given, rules, window)
+        exchange.fail_window(query.start, query.end)
         account = self.world.accounts.find(query.account)
         if account is None or exchange.strike(Fault.FORBIDDEN):
             raise problems.forbidden()
@@ -333,22 +336,27 @@ class Api:
         if absent := [name for name, value in (("cursor", cursor), ("iv", iv)) if not value]:
             raise problems.missing(absent)
         refused = problems.unprocessable(InvalidParameter("cursor", "The cursor is not valid for this query"))
-        if self._cursor_refused(str(cursor), exchange):
-            raise refused
+        if rule := self._cursor_refused(str(cursor), exchange):
+            refusal = _CURSOR_REFUSALS.get(str(rule.value))
+            raise refusal() if refusal else refused
         try:
-            return self._cursors.decode(str(cursor), str(iv))
+            position = self._cursors.decode(str(cursor), str(iv))
         except CursorRefusedError:
             raise refused from None
+        rule = self.faults.rule(Fault.CURSOR_EXPIRES)
+        if rule and position.page > float(rule.value) and exchange.strike(Fault.CURSOR_EXPIRES):
+            raise refused
+        return position
 
-    def _cursor_refused(self, cursor: str, exchange: Exchange) -> bool:
-        """Whether the fault that refuses cursors hits."""
+    def _cursor_refused(self, cursor: str, exchange: Exchange) -> Rule | None:
+        """How the fault that refuses cursors is on if it hits."""
         rule = self.faults.rule(Fault.CURSOR_REFUSED)
         if rule is None or (rule.value == "once" and cursor in self._seen_cursors):
-            return False
+            return None
         self._seen_cursors[cursor] = None
         if len(self._seen_cursors) > _REMEMBERED_CURSORS:
             self._seen_cursors.popitem(last=False)
-        return exchange.strike(Fault.CURSOR_REFUSED) is not None
+        return exchange.strike(Fault.CURSOR_REFUSED)
 
     def _by_date(self, exchange: Exchange, query: Query, account: Account, position: Position | None) -> dict[str, Any]:
         """A page of a window."""

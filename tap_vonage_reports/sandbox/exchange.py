@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from tap_vonage_reports.sandbox import problems
 from tap_vonage_reports.sandbox.faults import Fault
 
 if TYPE_CHECKING:
@@ -102,6 +103,19 @@ class Exchange:
             return {name: (at + timedelta(seconds=float(rule.value))).isoformat()}
         except ValueError:
             return {name: str(rule.value)}
+
+    def fail_window(self, start: datetime | None, end: datetime | None) -> None:
+        """Fail a query whose window touches the hour that cannot be read.
+
+        Raises:
+            Refusal: It does.
+        """
+        rule = self.faults.rule(Fault.WINDOW_FAILED)
+        if rule is None or start is None or end is None:
+            return
+        hour = datetime.fromisoformat(str(rule.value).replace("Z", "")).replace(tzinfo=timezone.utc)
+        if start < hour + timedelta(hours=1) and end > hour and self.strike(Fault.WINDOW_FAILED):
+            raise problems.internal_error()
 
     def strike(self, fault: Fault) -> Rule | None:
         """How a fault is on if it hits the request; None if it does not."""

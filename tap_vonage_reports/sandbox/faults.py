@@ -36,6 +36,7 @@ class Fault(str, Enum):
     CURSOR_REFUSED = "cursor-refused"
     SUCCESS_WITH_CURSOR = "success-with-cursor"
     ENDLESS_PAGES = "endless-pages"
+    CURSOR_EXPIRES = "cursor-expires"
     ROWS_REPEATED = "rows-repeated"
     ROWS_SHUFFLED = "rows-shuffled"
     LATE_ROWS = "late-rows"
@@ -57,6 +58,7 @@ class Fault(str, Enum):
 
     TOO_MANY_REQUESTS = "429"
     SERVER_ERROR = "500"
+    WINDOW_FAILED = "window-failed"
     UNAVAILABLE = "503"
     GATEWAY_PAGE = "gateway-page"
     CUT = "cut"
@@ -140,7 +142,9 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CURSOR_ONLY_IN_LINK: About("cursor and iv stand in the next link alone"),
     Fault.CURSOR_MISSING: About("TRUNCATED, but neither a cursor nor a next link"),
     Fault.CURSOR_REPEATED: About("the cursor of the page just read is given out again, for ever"),
-    Fault.CURSOR_REFUSED: About("cursors are refused with 422; the value `once` refuses each cursor once", ""),
+    Fault.CURSOR_REFUSED: About(
+        "cursors are refused with 422; the value `once` refuses each cursor once, 401 or 500 is another status", ""
+    ),
     Fault.SUCCESS_WITH_CURSOR: About(
         "every page says SUCCESS, also with a next one (as in the reference's sample); the last page has a cursor, "
         "too, where the value says to what: `refused`, `empty` or `again`, the same page",
@@ -151,6 +155,7 @@ ABOUT: Mapping[Fault, About] = {
         "value `again` the page has its rows",
         "",
     ),
+    Fault.CURSOR_EXPIRES: About("cursors beyond some pages of a window are refused; the value says how many", 4),
     Fault.ROWS_REPEATED: About("a page begins with the last rows of the page before; the value says how many", 3),
     Fault.ROWS_SHUFFLED: About("the rows of a window come in no order"),
     Fault.LATE_ROWS: About("some rows are listed up to hours late, not only calls after their end"),
@@ -174,6 +179,9 @@ ABOUT: Mapping[Fault, About] = {
     ),
     Fault.TOO_MANY_REQUESTS: About("429; the value is Retry-After in seconds, `none` leaves the header out", 1),
     Fault.SERVER_ERROR: About("500 with a problem body"),
+    Fault.WINDOW_FAILED: About(
+        "500 for records and reports of each window that touches an hour; the value is its start", "2026-11-19T05:00"
+    ),
     Fault.UNAVAILABLE: About(
         "503 with a gateway's page; the value is Retry-After in seconds, `none` leaves it out", "none"
     ),

@@ -98,6 +98,7 @@ class ReportApi:
         if exchange.strike(Fault.UNKNOWN_PRODUCT):
             raise problems.unknown_product()
         query = report_query(content, rules)
+        exchange.fail_window(query.start, query.end)
         account = self._world.accounts.find(query.account)
         if account is None or exchange.strike(Fault.FORBIDDEN):
             raise problems.forbidden()

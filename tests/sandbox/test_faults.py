@@ -16,6 +16,7 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Fault, Faults, Sandbox, answers
 from tap_vonage_reports.sandbox.faults import ABOUT
 from tests.sandbox.reading import SHAPES, Reader, utc
+from tests.sandbox.reporting import post
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,39 @@ def test_a_cursor_can_be_refused_always_or_once(paged: Reader) -> None:
     fresh = first(paged, status="delivered")
     given |= {"cursor": fresh["cursor"], "iv": fresh["iv"], "status": "delivered"}
     assert [paged.get(**paged.ask("sms", "outbound", **given)).status_code for _ in range(3)] == [422, 200, 200]
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_a_cursor_can_be_refused_with_another_status(paged: Reader, status: int) -> None:
+    page = first(paged)
+    paged.sandbox.faults.on("cursor-refused", str(status))
+    given = paged.ask("sms", "outbound", cursor=page["cursor"], iv=page["iv"])
+    assert [paged.get(**given).status_code for _ in range(2)] == [status] * 2
+    assert paged.get(**paged.ask("sms", "outbound")).status_code == 200
+
+
+def test_cursors_can_expire_after_some_pages_of_a_window(paged: Reader) -> None:
+    paged.sandbox.faults.on("cursor-expires", 2)
+    second = paged.get(**paged.ask("sms", "outbound", cursor=first(paged)["cursor"], iv=first(paged)["iv"]))
+    assert second.status_code == 200
+    page = second.json()
+    given = paged.ask("sms", "outbound", cursor=page["cursor"], iv=page["iv"])
+    assert [paged.get(**given).status_code for _ in range(2)] == [422] * 2
+    paged.sandbox.faults.off("cursor-expires")
+    assert paged.get(**given).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "status"), [("04", "05", 200), ("04", "06", 500), ("05", "07", 500), ("06", "07", 200)]
+)
+def test_an_hour_can_make_every_window_fail_that_touches_it(
+    opened: Callable[..., Reader], start: str, end: str, status: int
+) -> None:
+    reader = opened(faults=["window-failed=2026-11-18T05:00"])
+    window = (f"2026-11-18T{start}:00:00Z", f"2026-11-18T{end}:00:00Z")
+    given = reader.ask("sms", "outbound", window)
+    assert reader.get(**given).status_code == status
+    assert post(reader, given).status_code == status
 
 
 def test_rows_can_repeat_over_a_page_boundary(paged: Reader) -> None:
