@@ -15,24 +15,25 @@
      |    +-- CredentialsError
      |    +-- UnreachableError
      |
-     +-- ApiError                         ends the partition, the others go on
-          +-- RequestRejectedError        HTTP 4xx, never retried
-          |    +-- UnexpectedRedirectError
-          |    +-- ProductUnavailableError      skipped if the partition was never read
-          |    +-- AccessDeniedError            concerns the account or the key, never skipped
+     +-- ApiError                         leaves a window out (gap), or ends the partition; the others go on
+          +-- ConsecutiveGapsError        ends the partition
+          +-- RequestRejectedError        gap: HTTP 4xx, never retried
+          |    +-- UnexpectedRedirectError      ends the partition
+          |    +-- ProductUnavailableError      ends the partition; skipped if that was never read
+          |    +-- AccessDeniedError            concerns the account or the key, never skipped; ends the partition
           |    |    +-- CredentialsRevokedError
-          |    +-- WindowInFutureError          retried once, with a shorter window
-          +-- RetriableApiError           retriable: ends the partition after the last try
+          |    +-- WindowInFutureError          retried once, with a shorter window; then ends the partition
+          +-- RetriableApiError           retriable; gap after the last try
           |    +-- RateLimitedError
           |    +-- ForeignAnswerError
           |    +-- ConnectionFailedError        becomes an UnreachableError after the last try
           +-- ReportLimitError            retried for as long as a report may take
-          +-- ReportError
+          +-- ReportError                 gap
           +-- ArchiveError                downloaded again, then pages read the window
-          +-- PaginationError
-          +-- PrefetchStorageError
-          +-- RecordError
-          +-- StreamMapError
+          +-- PaginationError             gap
+          +-- PrefetchStorageError        ends the partition
+          +-- RecordError                 ends the partition
+          +-- StreamMapError              ends the partition
 
 No message holds a secret, a phone number, a body or the value of a setting. Of an error of the API, it holds the title
 and the names of invalid parameters, but no free text, because that may repeat a value.
@@ -118,11 +119,32 @@ class UnreachableError(FatalApiError):
     """There was no connection, also after retries. The cause is the address, the network, a proxy or a certificate."""
 
 
-# The partition's: ends one partition
+# The partition's: leaves a window out, or ends one partition
 
 
 class ApiError(TapError):
-    """The API did not deliver what a partition needs. That partition ends, and the others go on."""
+    """The API did not deliver what a partition needs.
+
+    If only one window is concerned, it is left out and the partition continues behind it. Otherwise, and after three
+    such windows in a row, the partition ends. The other partitions go on in either case.
+    """
+
+    leaves_gap: bool = False
+    """True if the error concerns one window or report, so that others of the partition may still be read."""
+
+
+class ConsecutiveGapsError(ApiError):
+    """Several windows in a row could not be read, so the rest of the partition is not tried in this run."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"{count} windows in a row could not be read, so this run does not try the later ones. The errors above "
+            "say why. The next run tries these windows first."
+        )
+
+
+ACCESS_STATUSES = frozenset({401, 402, 403, 407})
+"""HTTP statuses that refuse the account rather than one window."""
 
 
 class RequestRejectedError(ApiError):
@@ -144,6 +166,8 @@ class RequestRejectedError(ApiError):
         self.title = title
         self.parameters = tuple(parameters)
         self.answered_at = answered_at
+        # Every more specific rejection concerns the account, the product or the address.
+        self.leaves_gap = type(self) is RequestRejectedError and status not in ACCESS_STATUSES
         invalid = f" (invalid parameters: {', '.join(self.parameters)})" if self.parameters else ""
         super().__init__(f"The API rejected the request: HTTP {status} {title}{invalid}. {self.advice}")
 
@@ -191,20 +215,21 @@ class WindowInFutureError(RequestRejectedError):
     advice = "Set end_date to an earlier time. Without end_date, check this machine's clock."
 
 
-# Retriable: ends the partition after the last try
+# Retriable: leaves the window out after the last try
 
 
 class RetriableApiError(ApiError):
     """There was no usable answer: a broken connection, HTTP 408, 429 or 5xx, or a body that is cut, large or not JSON.
 
     The request is tried up to eight times within 15 minutes, with a warning before each retry. After the last try,
-    this error ends the partition.
+    this error leaves the window out.
 
     Attributes:
         reason: What was wrong with the last answer.
         retry_after: Seconds that the API asked to wait (`Retry-After`); 0 if it did not.
     """
 
+    leaves_gap = True
     advice = "The next run tries again. If this persists, contact Vonage support with the time of this message."
 
     def __init__(self, reason: str, *, retry_after: float = 0) -> None:
@@ -270,6 +295,8 @@ class ReportError(ApiError):
     emitted.
     """
 
+    leaves_gap = True
+
 
 class ArchiveError(ApiError):
     """A downloaded file is not the archive that the report announced.
@@ -277,9 +304,13 @@ class ArchiveError(ApiError):
     The tap downloads it again, then reads the window by pages. No other report is requested (and paid) for it.
     """
 
+    leaves_gap = True
+
 
 class PaginationError(ApiError):
     """The pages of a window contradict each other (no cursor, a repeated cursor), so the window is incomplete."""
+
+    leaves_gap = True
 
 
 class PrefetchStorageError(ApiError):

@@ -196,6 +196,8 @@ class PartitionResult:
         seconds: How long that took.
         status: How it ended.
         reason: What went wrong.
+        gaps: Windows that were left out, and lookups that failed, each with what went wrong.
+        gaps_in_a_row: How many of them the last ones were.
     """
 
     partition: Partition
@@ -205,10 +207,18 @@ class PartitionResult:
     seconds: float = 0
     status: SyncStatus = SyncStatus.FAILED
     reason: str = "not finished"
+    gaps: list[str] = field(default_factory=list)
+    gaps_in_a_row: int = 0
 
     def __post_init__(self) -> None:
         """Start counting."""
         self.fetched = FetchMetrics(self.partition.product.date_field)
+
+    def end(self) -> None:
+        """Record that everything was read but the gaps."""
+        self.status, self.reason = SyncStatus.READ, ""
+        if self.gaps:
+            self.status, self.reason = SyncStatus.FAILED, f"{left_out(len(self.gaps))}. {self.gaps[0]}"
 
 
 class RunResults(list[PartitionResult]):
@@ -270,14 +280,23 @@ def summary(results: Sequence[PartitionResult]) -> list[str]:
     costs = f"{total.rows:,} fetched, {total.refetched:,} refetched; {total.requests:,} requests"
     prices = f"; price: {total.price}" if has_prices else ""
     written = sum(result.rows for result in results)
+    gaps = sum(len(result.gaps) for result in results)
     lines = [
         *aligned([head, *rows], right={*counts, "price"}),
+        *([left_out(gaps)] if gaps else []),
         f"{written:,} rows in total ({costs}, {total.reports:,} reports{prices})",
     ]
     if count := total.unconfirmed_reports:
         what = "report may have been charged: it" if count == 1 else "reports may have been charged: each"
         lines.append(f"{count:,} more {what} was requested, but no usable answer came")
     return lines
+
+
+def left_out(gaps: int) -> str:
+    """Return the number of gaps in words."""
+    if gaps == 1:
+        return "1 window left out, the next run tries it first"
+    return f"{gaps:,} windows left out, the next run tries them first"
 
 
 def _cells(result: PartitionResult, *, has_prices: bool) -> tuple[str, ...]:

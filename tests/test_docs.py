@@ -330,7 +330,10 @@ def test_state_example_is_valid(example: dict[str, Any]) -> None:
     check_state(example, PRODUCTS)
     (partition,) = example["bookmarks"]["sms"]["partitions"]
     read = state.read_partition(partition, "sms")
-    assert all((read.until, read.covered, read.read_at, read.page, read.reports, read.tracked, read.pending_ids))
+    assert all(
+        (read.until, read.covered, read.read_at, read.page, read.reports, read.tracked, read.pending_ids, read.gaps)
+    )
+    assert read.max_page_window
 
 
 def test_state_example_has_every_key_that_runs_write(

@@ -93,7 +93,6 @@ LASTING = {
     Fault.ITEMS_COUNT_WRONG: (None, "announced", SyncFailedError),
     Fault.CURSOR_MISSING: (None, "no cursor", SyncFailedError),
     Fault.CURSOR_REPEATED: (None, "same cursor twice", SyncFailedError),
-    Fault.CURSOR_REFUSED: (None, "HTTP 422", SyncFailedError),
     Fault.ENDLESS_PAGES: (None, "without a new row", SyncFailedError),
     Fault.REDIRECT: (None, "HTTP 302", SyncFailedError),
     Fault.REVOKED: (None, "api_key and api_secret", CredentialsError),
@@ -130,8 +129,9 @@ def test_every_fault_of_the_sandbox_is_tried() -> None:
         *test_reports.TOO_SLOW,
     }
     of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/extract/test_status_tracking.py
+    of_windows = {Fault.WINDOW_FAILED, Fault.CURSOR_EXPIRES}  # tests/test_gaps.py
     # Late rows have a test of their own below.
-    assert set(Fault) - {*HARMLESS, *PASSING, *LASTING, *of_reports, *of_refresh} == {Fault.LATE_ROWS}
+    assert set(Fault) - {*HARMLESS, *PASSING, *LASTING, *of_reports, *of_refresh, *of_windows} == {Fault.LATE_ROWS}
 
 
 @pytest.mark.promise("Retried: 429, 5xx, timeouts, broken connections, truncated or non-JSON bodies, failed downloads.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
+from tap_vonage_reports.planning.window_limit import WindowLimit
 from tap_vonage_reports.records.report_archive import verify
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class PartitionSync:
         ids_reliable: False once the API did not find an id that it had listed: rows are not tracked by id any more.
         accept_archive: Reads a report's file to its end, given its announced row count, and returns its row count;
             raises ArchiveError unless it is whole. BATCH writes the rows on the way.
+        window_limit: How long its page windows may be.
     """
 
     partition: Partition
@@ -64,6 +66,7 @@ class PartitionSync:
     max_report_window: timedelta = timedelta.max
     ids_reliable: bool = True
     accept_archive: AcceptArchive = verify
+    window_limit: WindowLimit = field(default_factory=WindowLimit)
 
     def __post_init__(self) -> None:
         """Note when the partition was opened."""
@@ -140,7 +143,7 @@ class PartitionReader:
         """Yield the rows of a partition.
 
         Raises:
-            ApiError: The API refuses the partition, or its answers are unusable.
+            ApiError: The API refuses the partition, or several windows in a row cannot be read.
             FatalApiError: The API cannot be used at all.
         """
         for fetcher in self._fetchers:

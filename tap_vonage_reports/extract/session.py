@@ -28,10 +28,11 @@ from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_tracking import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus
+from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus, left_out
 from tap_vonage_reports.planning.date_range import DateRange
 from tap_vonage_reports.planning.partition import ACCOUNT, Partition, Query
 from tap_vonage_reports.planning.planner import Planner
+from tap_vonage_reports.planning.window_limit import WindowLimit
 from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.checkpoint import Checkpointer
@@ -234,9 +235,17 @@ class SyncSession:
             rule = product.final[partition.direction or ""]
             tracker = StatusTracker(rule, product.date_field, settings.lookback_of(product))
         query = Query.of(settings, partition)
-        longest = settings.report_window
         return PartitionSync(
-            partition, query, bookmark, lookback, tracker, result, until, dates.read_at(), max_report_window=longest
+            partition,
+            query,
+            bookmark,
+            lookback,
+            tracker,
+            result,
+            until,
+            dates.read_at(),
+            window_limit=WindowLimit(bookmark.max_page_window, settings.sync_window),
+            max_report_window=settings.report_window,
         )
 
     def poll(self) -> None:
@@ -258,9 +267,9 @@ class SyncSession:
         with self.checkpointer.active(sync.bookmark):
             try:
                 yield
-                result.status, result.reason = SyncStatus.READ, ""
+                result.end()
             except GeneratorExit:  # --test has seen what it wants
-                result.status, result.reason = SyncStatus.READ, ""
+                result.end()
                 raise
             except ApiError as error:
                 _record_failure(sync, error)
@@ -288,8 +297,9 @@ class SyncSession:
 def _record_failure(sync: PartitionSync, error: ApiError) -> None:
     """Record why a partition ended. A product that was never available is skipped; one that was read before fails."""
     result = sync.result
-    result.reason = str(error)
-    if isinstance(error, ProductUnavailableError) and not sync.bookmark.started:
+    # The first gap says more than that there were several.
+    result.reason = f"{left_out(len(result.gaps))}. {result.gaps[0]}" if result.gaps else str(error)
+    if isinstance(error, ProductUnavailableError) and not (sync.bookmark.started or result.gaps):
         result.status = SyncStatus.SKIPPED
         logger.warning("%s: skipped. %s", sync.partition, error)
     else:

@@ -62,7 +62,7 @@ class LookbackPlan:
     Attributes:
         refetch: Covered time to read again.
         tracked: Covered time whose non-final rows are looked up by their ids instead; None where ids are not used.
-        covered_since: Where the coverage of earlier runs starts; None where there is none.
+        covered_since: Where the coverage of earlier runs starts, or a gap before it; None where there is none.
         kept: What stays covered.
     """
 
@@ -213,7 +213,7 @@ class Planner:
         coverage = bookmark.coverage
         covered = coverage.times
         length = self._settings.lookback_of(partition.product)
-        covered_since = next((part.start for part in to_windows(covered)), None)
+        covered_since = next((part.start for part in to_windows(covered | bookmark.gaps)), None)
         refetch = lookback_intervals(covered, length, until, coverage.read_at)
         tracked = None
         if self.tracks_ids(partition):

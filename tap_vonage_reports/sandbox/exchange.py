@@ -12,7 +12,6 @@ from tap_vonage_reports.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from starlette.requests import Request
 

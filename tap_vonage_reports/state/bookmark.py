@@ -13,7 +13,7 @@ from tap_vonage_reports.state.report_limits import RefusedReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.state.format import PageCursor, PendingReport
@@ -36,6 +36,8 @@ class Bookmark:
         adopt_after: When the last of the reports was requested that were read or dropped: a later one that the state
             does not name was lost with a state. None where there were none.
         last_read_at: When the state that was given was last added to; None where it covers nothing.
+        max_page_window: The longest window that did not outlive its cursors; None where none did.
+        gaps: The time that was left out because it could not be read. It is never covered.
         started: True if the API has ever served the partition, in this run or an earlier one.
         filters_changed: True if the state was written under other filters, so that it counts for nothing.
     """
@@ -64,8 +66,11 @@ class Bookmark:
         if covered is None:
             covered = [TimeWindow(since, until)] if until and until > since else []
         self.coverage = Coverage.of(covered, stored.read_at, stored.tracked)
-        if until:  # set back by hand, it means: read again from there
+        self.gaps = intervals.to_intervals(stored.gaps) - self.coverage.times
+        is_held_back = bool(self.gaps) and until == self.gaps.lower
+        if until and not is_held_back:  # set back by hand, it means: read again from there
             self.coverage = self.coverage.reopen(intervals.since(until))
+        self.gaps &= intervals.since(since)  # nobody reads what is earlier
         self.page = stored.page
         self.reports = stored.reports
         self.pending_ids = stored.pending_ids
@@ -73,6 +78,7 @@ class Bookmark:
         self.refused_reports = stored.refused_reports
         self.adopt_after = stored.adopt_after
         self.last_read_at = max([*self.coverage.ends, *self.coverage.read_at.values()], default=None)
+        self.max_page_window = stored.max_page_window
         self.started = bool(self.coverage.times or self.page or self.reports)
         self.filters_changed = bool(self.coverage.times) and stored.row_filter != row_filter
         if self.filters_changed:
@@ -82,6 +88,7 @@ class Bookmark:
     def reset(self) -> None:
         """Forget everything that was read: the next plan starts over."""
         self.coverage = Coverage()
+        self.gaps = EMPTY
         self.page = None
         self.pending_ids = {}
         state_format.clear_coverage(self._state)
@@ -138,18 +145,26 @@ class Bookmark:
         """
         self.started = True
         self.coverage = self.coverage.add(window, read_at, is_tracked=is_tracked)
+        self.gaps -= self.coverage.times
         if self.coverage.times.empty:
             return
         if self.page and self.page.window.start == window.start:
             self.clear_page()
         if not self.pending_ids:
             state_format.clear_pending_ids(self._state)
-        state_format.write_coverage(self._state, self._replication_key, self.coverage, self._row_filter)
+        state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
+
+    def leave_gap(self, window: TimeWindow) -> None:
+        """Record that a window was left out. The `commit_window` of a later one persists it.
+
+        Without a later one, the bookmark ends before the gap anyway.
+        """
+        self.gaps |= intervals.to_intervals([window]) - self.coverage.times
 
     def refresh(self, times: TimeSet, read_at: datetime, until: datetime) -> None:
         """Record that `times`, and with it all that may have changed, was read again: see `Coverage.refresh`."""
         self.coverage = self.coverage.refresh(times, read_at, until)
-        state_format.write_coverage(self._state, self._replication_key, self.coverage, self._row_filter)
+        state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
 
     def track(self, ids: Mapping[str, datetime]) -> None:
         """Track rows by id, to look them up again. Call it before `commit_page` or `commit_window` moves over them.
@@ -188,6 +203,12 @@ class Bookmark:
         """Record how long a report may be; None for as long as the settings say."""
         self.report_limit = limit
         report_limits.write_report_limit(self._state, limit)
+
+    def cap_page_window(self, length: timedelta | None) -> None:
+        """Record that longer page windows outlive their cursors; None if none does any more."""
+        if length != self.max_page_window:
+            self.max_page_window = length
+            state_format.write_max_page_window(self._state, length)
 
     def start_progress(self) -> None:
         """Tell the SDK that progress is kept, so that it does not warn that it is not."""

@@ -7,12 +7,13 @@ Damaged state is rejected.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
 from tap_vonage_reports.errors import StateError
-from tap_vonage_reports.intervals import TimeWindow, bounds
+from tap_vonage_reports.intervals import TimeWindow, before, bounds, to_intervals, to_windows
 from tap_vonage_reports.redaction import name_for_log
 from tap_vonage_reports.state import report_limits as limits
 from tap_vonage_reports.state.report_limits import REFUSED_REPORTS, RefusedReport
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.state.coverage import Coverage
     from tap_vonage_reports.state.report_limits import ReportLimit
 
@@ -41,6 +43,8 @@ QUERY = "query"
 PAGE = "page"
 REPORTS = "reports"
 ADOPT_AFTER = "adopt_after"
+SYNC_HOURS = "sync_hours"
+GAPS = "gaps"
 TRACKED = "tracked"
 OPEN = "open"
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
@@ -98,6 +102,8 @@ class PartitionState:
         report_limit: How long a report may be; None where none was truncated.
         refused_reports: Windows whose report has a file that cannot be read.
         adopt_after: When the last of the reports was requested that were read or dropped; None where there were none.
+        max_page_window: The longest window that did not outlive its cursors; None where none did.
+        gaps: The time that was left out because it could not be read.
         tracked: The time whose non-final rows are all in `pending_ids`.
         pending_ids: Ids of rows to look up again, each with the hour of its row.
     """
@@ -111,6 +117,8 @@ class PartitionState:
     report_limit: ReportLimit | None
     refused_reports: list[RefusedReport]
     adopt_after: datetime | None
+    max_page_window: timedelta | None
+    gaps: list[TimeWindow]
     tracked: list[TimeWindow]
     pending_ids: dict[str, datetime]
 
@@ -128,12 +136,18 @@ def read_partition(state: Mapping[str, Any], stream: str) -> PartitionState:
     return parse_partition(convert(state, PartitionShape, stream), stream)
 
 
-def write_coverage(state: dict[str, Any], replication_key: str, coverage: Coverage, row_filter: str) -> None:
-    """Write the coverage of a partition, which is not empty, to its state."""
+def write_coverage(
+    state: dict[str, Any], replication_key: str, coverage: Coverage, gaps: TimeSet, row_filter: str
+) -> None:
+    """Write the coverage of a partition, which is not empty, to its state.
+
+    A gap before the end of the coverage holds back `replication_key_value`, which other programs may read alone.
+    """
     ends = coverage.ends
+    inside = list(to_windows(gaps & before(ends[-1])))
     changes: dict[str, Any] = {
         REPLICATION_KEY: replication_key,
-        REPLICATION_VALUE: format_timestamp(ends[-1]),
+        REPLICATION_VALUE: format_timestamp(inside[0].start if inside else ends[-1]),
         COVERED: bounds(coverage.times),
         **({QUERY: row_filter} if row_filter else {}),
     }
@@ -144,6 +158,10 @@ def write_coverage(state: dict[str, Any], replication_key: str, coverage: Covera
         changes[READ_AT] = times[-1]
     else:
         state.pop(READ_AT, None)
+    if inside:
+        changes[GAPS] = bounds(to_intervals(inside))
+    else:
+        state.pop(GAPS, None)
     if coverage.tracked.empty:
         state.pop(TRACKED, None)
     else:
@@ -153,7 +171,7 @@ def write_coverage(state: dict[str, Any], replication_key: str, coverage: Covera
 
 def clear_coverage(state: dict[str, Any]) -> None:
     """Remove from the state of a partition everything that says what was read."""
-    for key in (COVERED, REPLICATION_VALUE, READ_AT, PAGE, QUERY, TRACKED, OPEN):
+    for key in (COVERED, REPLICATION_VALUE, GAPS, READ_AT, PAGE, QUERY, TRACKED, OPEN):
         state.pop(key, None)
 
 
@@ -196,6 +214,14 @@ def write_adopt_after(state: dict[str, Any], time: datetime) -> None:
     state[ADOPT_AFTER] = format_timestamp(time)
 
 
+def write_max_page_window(state: dict[str, Any], length: timedelta | None) -> None:
+    """Write the longest window that did not outlive its cursors, in hours, or remove it."""
+    if length is None:
+        state.pop(SYNC_HOURS, None)
+    else:
+        state[SYNC_HOURS] = length / timedelta(hours=1)
+
+
 def write_pending_ids(state: dict[str, Any], names: Mapping[datetime, list[str]]) -> None:
     """Write the pending ids of some hours, one step for each hour; an hour without any is removed."""
     written = state.setdefault(OPEN, {})
@@ -228,6 +254,7 @@ def clear_progress(state: dict[str, Any]) -> None:
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 _Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=LOOKUP_ID)]
+_PageHours: TypeAlias = Annotated[float, msgspec.Meta(ge=1 / 3600, le=1_000_000)]
 
 
 class SdkShape(msgspec.Struct, kw_only=True):
@@ -275,6 +302,8 @@ class PartitionShape(SdkShape):
     small_reports: limits.Count = 0
     refused_reports: list[limits.RefusedShape] = []
     adopt_after: str | None = None
+    sync_hours: _PageHours | None = None
+    gaps: list[tuple[str, str]] = []
     tracked: list[tuple[str, str]] = []
     open: dict[str, list[_Id]] = {}
 
@@ -308,6 +337,8 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
         limits.read_report_limit(shape.report_hours, shape.report_rows, shape.small_reports),
         [_refused(refused, stream) for refused in shape.refused_reports],
         parse_optional_time(shape.adopt_after, ADOPT_AFTER, stream),
+        None if shape.sync_hours is None else timedelta(seconds=round(shape.sync_hours * 3600)),
+        [_window(start, end, GAPS, stream) for start, end in shape.gaps],
         [_window(start, end, TRACKED, stream) for start, end in shape.tracked],
         {name: hour for hour, names in hours.items() for name in names},
     )

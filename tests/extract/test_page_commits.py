@@ -15,8 +15,10 @@ from tap_vonage_reports.errors import (
     CredentialsRevokedError,
     ProductUnavailableError,
     RequestRejectedError,
+    RetriableApiError,
     WindowInFutureError,
 )
+from tap_vonage_reports.extract.gaps import ReadFailure
 from tap_vonage_reports.extract.pages import commit
 from tap_vonage_reports.extract.pages.commit import PAGES_PER_CHECKPOINT, WindowCommitter
 from tap_vonage_reports.extract.pages.id_lookups import (
@@ -258,7 +260,9 @@ class IdApi:
 
 def looked_up(api: Any, *ids: str) -> list[LookupResult]:
     context = RequestContext(metrics=FetchMetrics())
-    results = list(fetch_by_ids(api, open_partition().query, ids, context))
+    results = [
+        result for result in fetch_by_ids(api, open_partition().query, ids, context) if isinstance(result, LookupResult)
+    ]
     assert context.metrics
     assert context.metrics.rows == sum(len(result.records) for result in results)
     return results
@@ -281,6 +285,14 @@ def test_a_rejected_lookup_finds_nothing(caplog: pytest.LogCaptureFixture) -> No
 def test_a_lookup_without_access_is_an_error_and_not_an_empty_answer(error: type[RequestRejectedError]) -> None:
     with pytest.raises(error):
         looked_up(IdApi(error(401, "Unauthorized")), "a")
+
+
+def test_a_lookup_without_a_usable_answer_is_a_failure_and_not_an_empty_answer() -> None:
+    api: Any = IdApi(RetriableApiError("HTTP 500 Internal Error"))
+    [failure] = fetch_by_ids(api, open_partition().query, ("a", "b"), RequestContext())
+    assert isinstance(failure, ReadFailure)
+    assert (str(failure), failure.window) == ("2 ids", None)
+    assert "HTTP 500" in failure.reason
 
 
 def test_a_row_is_looked_up_until_it_is_final_and_written() -> None:

@@ -480,16 +480,33 @@ def test_a_poll_that_fails_is_sent_again_after_a_pause(stopwatch: Stopwatch) -> 
     assert (job.error, job.failed_polls.count) == (None, 1)
 
 
-def test_nothing_behind_a_failed_report_of_a_partition_is_requested() -> None:
+def test_nothing_behind_a_report_that_fails_for_the_whole_partition_is_requested() -> None:
     api, sync = Api(), open_partition()
     reports = scheduler_of(api, budget=1)
     reports.add(sync, plan_of(3))
     reports.poll()
     job = reports.next_job(sync)
     assert job
-    job.error = OVERLOADED
+    job.error = RequestRejectedError(403, "Forbidden")
     reports.poll()
     assert (len(api.bodies), reports.in_flight()) == (1, 0)
+
+
+@pytest.mark.parametrize(("refusals", "then"), [(2, [2, 3, 4]), (3, [])])
+def test_nothing_behind_three_failed_reports_in_a_row_is_requested(refusals: int, then: list[int]) -> None:
+    sync = open_partition()
+    reports = scheduler_of(Api(*[RequestRejectedError(422, "Invalid")] * refusals))
+    reports.add(sync, plan_of(5))
+    reports.poll()
+    assert requested(sync) == then
+
+
+def test_a_report_that_cannot_be_requested_does_not_hold_up_the_next_one() -> None:
+    sync = open_partition()
+    reports = scheduler_of(Api(RequestRejectedError(422, "Invalid")))
+    reports.add(sync, plan_of(3))
+    reports.poll()
+    assert requested(sync) == [1, 2]
 
 
 def test_a_truncated_report_shortens_the_planned_ones_of_its_partition_and_no_other(stopwatch: Stopwatch) -> None:

@@ -69,8 +69,8 @@ REFUSED = {"date_start": "2026-11-14", "date_end": "2026-11-15", "refused_at": "
 NO_HOURS: list[Any] = [0, -1, 1e-300, 1e300, float("nan"), float("inf"), True, "24", []]
 
 
-def bookmark(state: dict[str, Any], query: str = "") -> Bookmark:
-    return Bookmark(state, stream="sms", replication_key="date_received", row_filter=query, since=ORIGIN)
+def bookmark(state: dict[str, Any], query: str = "", since: datetime = ORIGIN) -> Bookmark:
+    return Bookmark(state, stream="sms", replication_key="date_received", row_filter=query, since=since)
 
 
 spans_of_hours = st.lists(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.intervals import EMPTY, TimeWindow, to_intervals, to_windows
+from tap_vonage_reports.intervals import EMPTY, TimeWindow, before, to_intervals, to_windows
 from tap_vonage_reports.state.format import PageCursor, PendingReport
 from tap_vonage_reports.state.report_limits import RefusedReport, ReportLimit
+from tap_vonage_reports.timestamps import format_timestamp
 from tests.state.test_bookmarks import at, bookmark
 
 if TYPE_CHECKING:
@@ -190,3 +191,93 @@ def test_only_time_before_a_truncation_stays_covered() -> None:
     assert not opened.truncate(at(24))
     assert opened.truncate(at(20))
     assert list(to_windows(opened.coverage.times)) == [hours(0, 20)]
+
+
+# Gaps and the length of windows
+
+
+def test_a_gap_holds_back_the_bookmark_until_it_is_read() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), at(100))
+    opened.leave_gap(hours(24, 48))
+    assert "gaps" not in state  # the bookmark ends before it
+    opened.commit_window(hours(48, 72), at(100))
+    assert state["replication_key_value"] == format_timestamp(at(24))
+    again = reread(state)
+    assert list(to_windows(again.coverage.times)) == [hours(0, 24), hours(48, 72)]
+    assert list(to_windows(again.gaps)) == [hours(24, 48)]
+    again.commit_window(hours(24, 36), at(200))
+    assert list(to_windows(again.gaps)) == [hours(36, 48)]
+    again.commit_window(hours(36, 48), at(200))
+    assert again.gaps.empty
+
+
+def test_a_gap_that_is_read_leaves_no_trace() -> None:
+    state, plain = empty_state(), empty_state()
+    opened, other = bookmark(state), bookmark(plain)
+    opened.leave_gap(hours(0, 24))
+    opened.commit_window(hours(24, 48), at(100))
+    again = bookmark(state)
+    again.commit_window(hours(0, 24), at(100))
+    other.commit_window(hours(0, 48), at(100))
+    assert state == plain
+
+
+def test_a_gap_that_nobody_reads_any_more_does_not_hold_back_the_bookmark() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.leave_gap(hours(0, 24))
+    opened.commit_window(hours(24, 48), at(100))
+    moved = bookmark(state, since=at(24))
+    moved.commit_window(hours(48, 72), at(100))
+    assert state["replication_key_value"] == format_timestamp(at(72))
+    assert "gaps" not in state
+
+
+@pytest.mark.parametrize("value", [12, 30, 60])
+def test_a_bookmark_set_back_by_hand_counts_beside_a_gap(value: float) -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), at(100))
+    opened.leave_gap(hours(24, 48))
+    opened.commit_window(hours(48, 72), at(100))
+    state["replication_key_value"] = format_timestamp(at(value))
+    assert reread(state).coverage.times == to_intervals([hours(0, 24), hours(48, 72)]) & before(at(value))
+
+
+def test_an_older_release_reads_again_from_the_gap_on() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), at(100))
+    opened.leave_gap(hours(24, 48))
+    opened.commit_window(hours(48, 72), at(100))
+    del state["gaps"]  # a key that it does not know
+    assert list(to_windows(reread(state).coverage.times)) == [hours(0, 24)]
+
+
+def test_each_part_beside_a_gap_keeps_when_it_was_read() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), at(50))
+    opened.leave_gap(hours(24, 48))
+    opened.commit_window(hours(48, 72), at(100))
+    assert reread(state).coverage.read_at == {at(24): at(50), at(72): at(100)}
+
+
+def test_a_length_of_windows_is_kept_until_it_is_gone() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.cap_page_window(timedelta(minutes=45))
+    assert state["sync_hours"] == 0.75
+    again = bookmark(state)
+    assert again.max_page_window == timedelta(minutes=45)
+    again.cap_page_window(None)
+    assert "sync_hours" not in state
+
+
+@pytest.mark.parametrize("length", [1, 61, 90, 3599, 12345])
+def test_a_length_of_windows_survives_the_state_to_the_second(length: int) -> None:
+    state = empty_state()
+    bookmark(state).cap_page_window(timedelta(seconds=length))
+    assert reread(state).max_page_window == timedelta(seconds=length)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.extract.pages.pagination import Page
     from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.planning.planner import PagePlan
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class WindowProgress:
     """The progress of one window.
 
     Attributes:
+        window: The window.
         is_tracked: True while all its non-final rows are tracked by id.
         tracked: The ids that it added to those tracked.
         pages: How many pages came.
@@ -41,12 +43,14 @@ class WindowProgress:
         logged: When the log last told of it, on the same clock.
     """
 
-    def __init__(self, *, is_tracked: bool) -> None:
+    def __init__(self, window: TimeWindow, *, is_tracked: bool) -> None:
         """Start with the first page of a window.
 
         Args:
+            window: The window.
             is_tracked: True if its non-final rows are to be tracked by id.
         """
+        self.window = window
         self.is_tracked = is_tracked
         self.tracked: set[str] = set()
         self.pages = 0
@@ -73,22 +77,24 @@ class WindowCommitter:
         """
         self._sync = sync
         self._plan = plan
-        self._windows_left = len(plan.windows)
         self._progress: WindowProgress | None = None
         self._told: set[str] = set()
 
     def chunk(self, page: Page) -> Chunk:
         """Return the rows of a page as a chunk."""
-        progress = self._progress = self._progress or WindowProgress(is_tracked=self._tracks(page))
+        progress = self._progress
+        if progress is None or progress.window != page.window:
+            progress = self._progress = WindowProgress(page.window, is_tracked=self._tracks(page))
         progress.count(page)
         self._log(page, progress)
         commit: Callable[[], None]
         if page.cursor is None:
             self._progress = None
-            self._windows_left -= 1
+            self._sync.result.gaps_in_a_row = 0
             if (resumed := self._plan.cursor_in(page.window)) and not page.is_restarted:
                 self._sync.resumed_reads.append((page.window, resumed.read_at))
-            commit, due = partial(self._commit_window, page, progress, self._windows_left), True
+            windows_left = sum(planned.start > page.window.start for planned in self._plan.windows)
+            commit, due = partial(self._commit_window, page, progress, windows_left), True
         else:
             commit = partial(self._commit_page, page, page.cursor, progress)
             due = progress.pages % PAGES_PER_CHECKPOINT == 0
@@ -114,6 +120,7 @@ class WindowCommitter:
     def _commit_page(self, page: Page, cursor: str, progress: WindowProgress) -> None:
         sync = self._sync
         self._track(page, progress)
+        sync.bookmark.cap_page_window(sync.window_limit.length)
         sync.bookmark.commit_page(
             PageCursor(page.window, cursor, page.iv, sync.query.fingerprint, sync.read_at, progress.is_tracked)
         )
@@ -124,6 +131,8 @@ class WindowCommitter:
         # Rows later than the first page's answer may be missing, whatever bound was requested.
         answered_at = progress.answered_at or page.answered_at
         window = page.window.until((answered_at - END_MARGIN).replace(microsecond=0))
+        sync.window_limit.count_read(window)
+        sync.bookmark.cap_page_window(sync.window_limit.length)
         sync.bookmark.commit_window(window, sync.read_at, is_tracked=progress.is_tracked)
         sync.result.windows += 1
         seconds = time.monotonic() - progress.started

@@ -8,10 +8,11 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tap_vonage_reports.extract.gaps import ReadFailure, leave_gap
 from tap_vonage_reports.extract.pages.commit import WindowCommitter
 from tap_vonage_reports.extract.pages.id_lookups import LookupCommitter, LookupResult, fetch_by_ids
-from tap_vonage_reports.extract.pages.pagination import Page, iter_pages
 from tap_vonage_reports.extract.pages.prefetch import Prefetcher
+from tap_vonage_reports.extract.pages.window_reader import read_window
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.planning.planner import PagePlan, total_unclaimed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.extract.pages.pagination import Page
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.planning.planner import Planner
@@ -55,7 +57,7 @@ class PageFetcher:
         self._is_ready = is_ready
         self._poll_all = poll_all
         self._workers = workers
-        self._prefetcher: Prefetcher[Page | LookupResult] = Prefetcher(workers)
+        self._prefetcher: Prefetcher[Page | LookupResult | ReadFailure] = Prefetcher(workers)
         self._coming: deque[PartitionSync] = deque()
         self._plans: dict[PartitionSync, PagePlan] = {}
 
@@ -80,7 +82,10 @@ class PageFetcher:
         windows, lookups = WindowCommitter(sync, plan), LookupCommitter(sync, len(plan.id_batches))
         with closing(self._prefetcher.consume(sync, self._poll_all)) as items:
             for item in items:
-                yield lookups.chunk(item) if isinstance(item, LookupResult) else windows.chunk(item)
+                if isinstance(item, ReadFailure):
+                    leave_gap(sync, item)
+                else:
+                    yield lookups.chunk(item) if isinstance(item, LookupResult) else windows.chunk(item)
         # A window may have brought some of them meanwhile.
         if missing := lookups.missing & sync.bookmark.pending_ids.keys():
             yield from self._fall_back(sync, missing)
@@ -101,10 +106,9 @@ class PageFetcher:
         sync.until, sync.read_at = plan.until, plan.read_at
         if plan.resume_from is None:
             sync.bookmark.clear_page()
-        client, query, metrics = self._client, sync.query, sync.result.fetched
-        pages = [partial(iter_pages, client, query, window, plan.cursor_in(window)) for window in plan.windows]
-        lookups = [partial(fetch_by_ids, client, query, ids) for ids in plan.id_batches]
-        self._prefetcher.add(sync, [*pages, *lookups], metrics)
+        pages = [partial(read_window, self._client, sync, window, plan.cursor_in(window)) for window in plan.windows]
+        lookups = [partial(fetch_by_ids, self._client, sync.query, ids) for ids in plan.id_batches]
+        self._prefetcher.add(sync, [*pages, *lookups], sync.result.fetched)
 
     def _fall_back(self, sync: PartitionSync, missing: set[str]) -> Iterator[Chunk]:
         """Refetch by windows what could not be looked up by ids."""
@@ -118,8 +122,10 @@ class PageFetcher:
         sync.ids_reliable = False
         sync.result.fetched.refetch |= refetch
         sync.bookmark.reopen(refetch)
+        gaps = len(sync.result.gaps)
         yield from self._read_now(sync, refetch)
-        yield Chunk(partial(sync.bookmark.untrack, missing), checkpoint_due=True, rows=[])
+        if len(sync.result.gaps) == gaps:
+            yield Chunk(partial(sync.bookmark.untrack, missing), checkpoint_due=True, rows=[])
 
     def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
         """Refetch what was read from pages and reports of an earlier run, and may have changed since.
@@ -133,21 +139,27 @@ class PageFetcher:
         text = "%s: refetching rows that may have changed since an earlier run read them on %s"
         logger.info(text, sync.partition, f"{since:%Y-%m-%d %H:%M}")
         sync.result.fetched.refetch |= stale
+        gaps = len(sync.result.gaps)
         yield from self._read_now(sync, stale)
-        refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
-        yield Chunk(refresh, checkpoint_due=True, rows=[])
+        if len(sync.result.gaps) == gaps:
+            refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
+            yield Chunk(refresh, checkpoint_due=True, rows=[])
 
     def _read_now(self, sync: PartitionSync, times: TimeSet) -> Iterator[Chunk]:
         """Read time that no plan has, with workers of its own: the others wait until what comes next is taken."""
         plan = PagePlan(self._planner.sync_windows(times), None, [], sync.until, sync.read_at)
         _log_plan(sync, plan)
         committer = WindowCommitter(sync, plan)
-        prefetcher: Prefetcher[Page] = Prefetcher(self._workers)
-        work = [partial(iter_pages, self._client, sync.query, window, None) for window in plan.windows]
+        prefetcher: Prefetcher[Page | ReadFailure] = Prefetcher(self._workers)
+        work = [partial(read_window, self._client, sync, window, None) for window in plan.windows]
         with closing(prefetcher):
             prefetcher.add(sync, work, sync.result.fetched)
-            with closing(prefetcher.consume(sync, self._poll_all)) as pages:
-                yield from map(committer.chunk, pages)
+            with closing(prefetcher.consume(sync, self._poll_all)) as items:
+                for item in items:
+                    if isinstance(item, ReadFailure):
+                        leave_gap(sync, item)
+                    else:
+                        yield committer.chunk(item)
 
 
 def _log_plan(sync: PartitionSync, plan: PagePlan) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.errors import AccessDeniedError, ProductUnavailableError, RequestRejectedError
+from tap_vonage_reports.errors import ApiError, RequestRejectedError
+from tap_vonage_reports.extract.gaps import ReadFailure
 from tap_vonage_reports.extract.reader import Chunk
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LookupResult:
 
 def fetch_by_ids(
     client: ReportsClient, query: Query, ids: tuple[str, ...], context: RequestContext
-) -> Iterator[LookupResult]:
+) -> Iterator[LookupResult | ReadFailure]:
     """Fetch rows by their ids. They may be of any time, and come on one page [confirmed].
 
     Args:
@@ -54,18 +55,22 @@ def fetch_by_ids(
         context: How urgent the request is, and where it is counted.
 
     Yields:
-        The rows that exist, once.
+        The rows that exist, once. A lookup that the API rejects finds nothing; one without a usable answer is a
+        failure, and its ids stay in the state.
 
     Raises:
-        ApiError: See `ReportsClient.records`. A lookup that the API rejects finds nothing.
+        ApiError: The whole partition cannot be read.
     """
     try:
         response = client.records(query.params_by_id(ids), context)
-    except (AccessDeniedError, ProductUnavailableError):
-        raise
-    except RequestRejectedError as error:
-        logger.warning("The API rejects lookups by id. %s", error)
-        yield LookupResult(ids, [])
+    except ApiError as error:
+        if not error.leaves_gap:
+            raise
+        if isinstance(error, RequestRejectedError):
+            logger.warning("The API rejects lookups by id. %s", error)
+            yield LookupResult(ids, [])
+        else:
+            yield ReadFailure(str(error), id_count=len(ids))
         return
     records = response.body["records"]
     if context.metrics:
@@ -95,6 +100,7 @@ class LookupCommitter:
     def chunk(self, result: LookupResult) -> Chunk:
         """Return the rows of a lookup as a chunk."""
         self.missing |= result.missing
+        self._sync.result.gaps_in_a_row = 0
         self._done += 1
         due = self._done % LOOKUPS_PER_CHECKPOINT == 0 or self._done == self._count
         return Chunk(partial(self._commit, result), due, result.records)

@@ -7,7 +7,6 @@ A link's host is never contacted.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,7 +16,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
-    AccessDeniedError,
     PaginationError,
     ProductUnavailableError,
     RequestRejectedError,
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from tap_vonage_reports.state.format import PageCursor
 
     Fetch: TypeAlias = Callable[[Mapping[str, str]], ApiResponse]
-
-logger = logging.getLogger(__name__)
 
 LAST_PAGE = "SUCCESS"
 MORE_PAGES = "TRUNCATED"
@@ -90,14 +86,16 @@ class Page:
         return self.cursor is None
 
 
-def iter_pages(
+def iter_pages(  # noqa: PLR0913 - a query, and what an earlier walk knows of it
     client: ReportsClient,
     query: Query,
     window: TimeWindow,
     resume: PageCursor | None = None,
     context: RequestContext | None = None,
+    *,
+    known: int = 0,
 ) -> Iterator[Page]:
-    """Read a window page by page.
+    """Walk through the pages of a window, once.
 
     Args:
         client: The API.
@@ -105,8 +103,7 @@ def iter_pages(
         window: What to read.
         resume: The page of this window to resume at.
         context: How urgent the requests are, what cancels them, and where they are counted.
-
-    If the API rejects a cursor, the window is read again from its first page, once.
+        known: How many rows of the window have been fetched by an earlier walk.
 
     Yields:
         Pages in the API's order. The last one has `is_last` set; without it the window is incomplete.
@@ -118,28 +115,9 @@ def iter_pages(
     context = context or RequestContext()
     repeats, metrics = PageDeduplicator(), context.metrics or FetchMetrics()
     fetch = partial(client.records, context=context)
-    fetched = 0
-    try:
-        for page in _iter_from(fetch, repeats, query, window, resume):
-            fetched += metrics.count_page(page.records, window, repeated=page.repeated)
-            yield page
-    except _CursorRejectedError:
-        logger.warning("The API rejected the cursor inside %s; reading the window from its first page", window)
-        repeats.start_over()
-        try:
-            for page in _iter_from(fetch, repeats, query, window):
-                fetched -= metrics.count_page(page.records, window, repeated=page.repeated, known=fetched)
-                yield replace(page, is_restarted=True)
-        except _CursorRejectedError as again:
-            raise again.error from None
-
-
-class _CursorRejectedError(Exception):
-    """The API rejected a cursor that it had returned. How long one lives is not documented [unknown]."""
-
-    def __init__(self, error: RequestRejectedError) -> None:
-        super().__init__()
-        self.error = error
+    for page in _iter_from(fetch, repeats, query, window, resume):
+        known -= metrics.count_page(page.records, window, repeated=page.repeated, known=max(0, known))
+        yield page
 
 
 def _iter_from(
@@ -205,10 +183,9 @@ def _look_behind(
         return last, None
     try:
         following = repeats.without(_fetch_page(fetch, query, page.window, page.cursor, page.iv))
-    except _CursorRejectedError as rejected:
-        error = rejected.error
+    except RequestRejectedError as error:
         if isinstance(error, ProductUnavailableError) or error.status not in REFUSALS_OF_CURSOR:
-            raise error from None
+            raise
         return replace(last, contradiction="that it rejects, so this page is the last"), None
     if following.is_new:
         return replace(page, contradiction="that leads to further rows; following it"), following
@@ -232,14 +209,7 @@ def _first_page(fetch: Fetch, query: Query, window: TimeWindow) -> Page:
 def _fetch_page(
     fetch: Fetch, query: Query, window: TimeWindow, cursor: str | None = None, iv: str | None = None
 ) -> Page:
-    try:
-        return _page(fetch(query.params(window, cursor, iv)), window)
-    except AccessDeniedError:
-        raise
-    except RequestRejectedError as error:
-        if cursor:
-            raise _CursorRejectedError(error) from None
-        raise
+    return _page(fetch(query.params(window, cursor, iv)), window)
 
 
 class PageDeduplicator:
@@ -253,10 +223,6 @@ class PageDeduplicator:
         self._before: deque[dict[str, int]] = deque(maxlen=REMEMBERED_PAGES)
         self._pages: set[int] = set()
         """Hashes of whole pages, to notice a walk that goes in a circle of any length."""
-
-    def start_over(self) -> None:
-        """Expect the pages of the window again, because it is read again from its first page."""
-        self._pages.clear()
 
     def without(self, page: Page) -> Page:
         """Return the page without the rows seen on the pages before."""

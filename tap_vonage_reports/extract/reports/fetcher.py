@@ -10,7 +10,15 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tap_vonage_reports.errors import ArchiveError, RecordError, ReportError, RequestRejectedError, RetriableApiError
+from tap_vonage_reports.errors import (
+    ApiError,
+    ArchiveError,
+    RecordError,
+    ReportError,
+    RequestRejectedError,
+    RetriableApiError,
+)
+from tap_vonage_reports.extract.gaps import ReadFailure, leave_gap
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.intervals import TimeWindow, to_windows
@@ -91,10 +99,17 @@ class ReportFetcher:
         count = self._scheduler.remaining(sync)
         logger.info("%s: syncing %s in %d %s", sync.partition, whole, count, "report" if count == 1 else "reports")
         while job := self._scheduler.next_job(sync):
-            with suppress(ReportReplaced), self._opened(job) as file:
-                yield Chunk(
-                    partial(self._commit, job), checkpoint_due=True, report_file=file, row_count=job.row_count or 0
-                )
+            try:
+                with suppress(ReportReplaced), self._opened(job) as file:
+                    sync.result.gaps_in_a_row = 0
+                    yield Chunk(
+                        partial(self._commit, job), checkpoint_due=True, report_file=file, row_count=job.row_count or 0
+                    )
+            except ApiError as error:
+                if not error.leaves_gap:
+                    raise
+                self._scheduler.skip(job)
+                leave_gap(sync, ReadFailure(str(error), job.window))
 
     def release(self, sync: PartitionSync) -> None:
         """Request no more reports for a partition."""
@@ -230,4 +245,6 @@ def _not_stored(job: ReportJob, error: OSError) -> ReportError:
         "Check that the folder for temporary files (TMPDIR) exists, has room and is writable; the next run resumes the "
         "same report"
     )
-    return job.problem(f"cannot be stored ({error.strerror})", advice)
+    problem = job.problem(f"cannot be stored ({error.strerror})", advice)
+    problem.leaves_gap = False  # the next report could not be stored either
+    return problem

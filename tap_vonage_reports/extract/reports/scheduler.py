@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError
+from tap_vonage_reports.extract.gaps import MAX_GAPS_IN_A_ROW
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator, retry_seconds
 from tap_vonage_reports.extract.reports.job import MAX_LOOKS, Action, ReportJob, ReportStatus, Transition
@@ -129,6 +130,10 @@ class ReportScheduler:
         job.sync.bookmark.remove_report(job.request_id)
         self._jobs = lengthen(self._jobs, job)
 
+    def skip(self, job: ReportJob) -> None:
+        """Remove a job that cannot be read now. Its report stays in the state for the next run, if there is one."""
+        self._jobs.remove(job)
+
     def release(self, sync: PartitionSync) -> None:
         """Request no more reports for a partition. Those in flight stay in the state for the next run."""
         self._jobs = [job for job in self._jobs if job.sync is not sync]
@@ -161,12 +166,16 @@ class ReportScheduler:
         unread = sum(job.status is not ReportStatus.PLANNED and not job.error for job in self._jobs)
         if self.in_flight() >= self._creator.budget or unread >= MAX_UNREAD:
             return None
-        failed: set[PartitionSync] = set()
+        in_a_row = {job.sync: job.sync.result.gaps_in_a_row for job in self._jobs}
         for job in self._jobs:
             if job.error:
-                failed.add(job.sync)  # this run does not read what follows
-            elif job.status is ReportStatus.PLANNED and job.sync not in failed:
+                in_a_row[job.sync] += 1 if job.error.leaves_gap else MAX_GAPS_IN_A_ROW
+            elif in_a_row[job.sync] >= MAX_GAPS_IN_A_ROW:
+                continue  # this run does not read what follows
+            elif job.status is ReportStatus.PLANNED:
                 return job
+            else:
+                in_a_row[job.sync] = 0
         return None
 
     def _request(self, job: ReportJob) -> bool:
@@ -174,7 +183,7 @@ class ReportScheduler:
         try:
             return self._creator.create(job, self.in_flight())
         except ApiError as error:
-            for other in self._jobs:
+            for other in self._jobs if not error.leaves_gap else [job]:
                 if other.sync is job.sync and other.status is ReportStatus.PLANNED:
                     other.error = error
             return True

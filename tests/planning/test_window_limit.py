@@ -1,0 +1,55 @@
+"""The length limit of page windows: halved when cursors do not last, doubled when they do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tap_vonage_reports.planning.window_limit import WINDOWS_PER_GROWTH, WindowLimit
+from tests.planning.test_windows import hours
+
+
+def test_a_limit_splits_windows_and_halves_what_was_read() -> None:
+    limit = WindowLimit(max_length=timedelta(hours=6))
+    assert limit.split(hours(0, 12)) == [hours(0, 6), hours(6, 12)]
+    assert limit.halve(hours(0, 6))
+    assert limit.length == timedelta(hours=3)
+    assert limit.split(hours(0, 6)) == [hours(0, 3), hours(3, 6)]
+
+
+def test_a_longer_window_that_fails_later_does_not_raise_the_limit() -> None:
+    limit = WindowLimit(timedelta(hours=1))
+    assert limit.halve(hours(0, 24))
+    assert limit.length == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(("minutes", "half"), [(3, 90), (2, 60), (119 / 60, 60), (118 / 60, None), (1, None)])
+def test_a_window_is_halved_down_to_a_minute(minutes: float, half: int | None) -> None:
+    limit = WindowLimit()
+    assert limit.halve(hours(0, minutes / 60)) is (half is not None)
+    assert limit.length == (timedelta(seconds=half) if half else None)
+
+
+def test_a_limit_doubles_after_windows_of_its_length_without_trouble_until_it_is_gone() -> None:
+    limit = WindowLimit(timedelta(hours=6))
+    lengths = []
+    for _ in range(2):
+        for _ in range(WINDOWS_PER_GROWTH - 1):
+            limit.count_read(hours(0, 6))
+            limit.count_read(hours(0, 1))  # says nothing of longer ones
+        lengths.append(limit.length)
+        limit.count_read(hours(0, 6))
+        lengths.append(limit.length)
+    assert lengths == [timedelta(hours=6), timedelta(hours=12), timedelta(hours=12), None]
+    limit.count_read(hours(0, 24))
+    assert limit.length is None
+
+
+def test_trouble_starts_the_count_over() -> None:
+    limit = WindowLimit(timedelta(hours=4))
+    for _ in range(WINDOWS_PER_GROWTH - 1):
+        limit.count_read(hours(0, 4))
+    limit.halve(hours(0, 4))
+    limit.count_read(hours(0, 2))
+    assert limit.length == timedelta(hours=2)
