@@ -218,6 +218,7 @@ def test_a_cursor_of_the_state_that_fails_does_not_hold_up_its_window(
     assert "cannot be resumed" in second.log
     assert len(set(first.ids("amd") + second.ids("amd"))) == ROWS
     assert "page" not in second.bookmark("amd")
+    assert "20 refetched" in second.log  # the two pages before
     # The window is planned anew with today's settings.
     ends = {entry.date_end for entry in sandbox.requests.log if not entry.cursor and entry.product == "AMD"}
     assert (f"{(START + timedelta(days=1, hours=6)):%Y-%m-%dT%H:%M:%SZ}" in ends) == (hours == 6)

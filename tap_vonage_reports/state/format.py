@@ -41,6 +41,7 @@ COVERED = "covered"
 READ_AT = "read_at"
 QUERY = "query"
 PAGE = "page"
+ROWS_READ = "rows_read"
 REPORTS = "reports"
 ADOPT_AFTER = "adopt_after"
 SYNC_HOURS = "sync_hours"
@@ -61,6 +62,7 @@ class PageCursor:
         query: Fingerprint of the query that the cursor belongs to.
         read_at: When the pages before were read.
         is_tracked: True if the non-final rows of the pages before are tracked by id.
+        rows_read: How many rows the pages before had. They are refetched if the cursor fails.
     """
 
     window: TimeWindow
@@ -69,6 +71,7 @@ class PageCursor:
     query: str
     read_at: datetime
     is_tracked: bool = False
+    rows_read: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,7 @@ def write_page(state: dict[str, Any], page: PageCursor | None) -> None:
         QUERY: page.query,
         READ_AT: format_timestamp(page.read_at),
         **({TRACKED: True} if page.is_tracked else {}),
+        **({ROWS_READ: page.rows_read} if page.rows_read else {}),
     }
 
 
@@ -277,6 +281,7 @@ class _PageShape(msgspec.Struct):
     query: str = ""
     read_at: str | None = None
     tracked: bool = False
+    rows_read: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class _ReportShape(msgspec.Struct):
@@ -364,7 +369,7 @@ def _page(shape: _PageShape, stream: str) -> PageCursor:
     window = _window(shape.date_start, shape.date_end, PAGE, stream)
     # A page without the time when it was read is at least as old as the end of its window.
     read_at = parse_optional_time(shape.read_at, PAGE, stream) or window.end
-    return PageCursor(window, shape.cursor, shape.iv or None, shape.query, read_at, shape.tracked)
+    return PageCursor(window, shape.cursor, shape.iv or None, shape.query, read_at, shape.tracked, shape.rows_read)
 
 
 def _report(shape: _ReportShape, stream: str) -> PendingReport:

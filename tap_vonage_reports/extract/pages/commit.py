@@ -122,7 +122,15 @@ class WindowCommitter:
         self._track(page, progress)
         sync.bookmark.cap_page_window(sync.window_limit.length)
         sync.bookmark.commit_page(
-            PageCursor(page.window, cursor, page.iv, sync.query.fingerprint, sync.read_at, progress.is_tracked)
+            PageCursor(
+                page.window,
+                cursor,
+                page.iv,
+                sync.query.fingerprint,
+                sync.read_at,
+                progress.is_tracked,
+                page.rows_read,
+            )
         )
 
     def _commit_window(self, page: Page, progress: WindowProgress, windows_left: int) -> None:

@@ -67,6 +67,7 @@ class Page:
         is_new: True if it brought a row that was not on the pages before.
         is_restarted: True if its window is read again from the first page, because the API rejected a cursor.
         contradiction: What became of a cursor that came with SUCCESS, for the log; empty for nothing worth telling.
+        rows_read: How many rows the window had up to the end of this page.
     """
 
     records: list[dict[str, Any]]
@@ -79,6 +80,7 @@ class Page:
     is_new: bool = True
     is_restarted: bool = False
     contradiction: str = ""
+    rows_read: int = 0
 
     @property
     def is_last(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import (
@@ -94,16 +95,16 @@ class _Walks:
         self._context = context
         self._pages = 0
         self._known = 0
-        """Rows fetched by abandoned walks and not refetched yet."""
+        """Rows that abandoned walks have fetched and that are not refetched yet."""
 
     def pages(self, window: TimeWindow, resume: PageCursor | None = None) -> Iterator[Page]:
         """Walk through the pages of a window."""
-        self._pages, rows, done = 0, 0, False
+        self._pages, rows, done = 0, resume.rows_read if resume else 0, False
         try:
             for page in iter_pages(self._client, self._sync.query, window, resume, self._context, known=self._known):
                 self._pages += 1
                 rows += len(page.records) + page.repeated
-                yield page
+                yield replace(page, rows_read=rows, is_restarted=self.has_restarted)
             done = True
         finally:
             self._known = max(0, self._known - rows) if done else max(self._known, rows)
