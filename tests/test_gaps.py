@@ -191,6 +191,23 @@ def test_a_bookmark_that_is_set_back_by_hand_counts_with_gaps_too(sandbox: Sandb
     assert len(read(sandbox, output.state).ids("amd")) == ROWS - ROWS_PER_DAY
 
 
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_run_with_gaps_that_is_killed_anywhere_loses_nothing(sandbox: Sandbox, mode: str) -> None:
+    sandbox.faults.on(Fault.CURSOR_EXPIRES, 3)
+    fail_hour_of(sandbox, 2)
+    whole = read(sandbox, fetch_mode=mode)
+    mend(sandbox)
+    assert whole.code == 1
+    cuts = range(0, len(whole.lines), len(whole.lines) // 12)
+    for cut in cuts:
+        killed = Output(whole.lines[:cut])
+        resumed = read(sandbox, killed.state, fetch_mode=mode)
+        assert resumed.code == 0
+        assert len(set(killed.ids("amd") + resumed.ids("amd"))) == ROWS
+        assert resumed.bookmark("amd")["covered"] == [[day(0), day(DAYS)]]
+        assert not {"gaps", "page", "reports"} & resumed.bookmark("amd").keys()
+
+
 # Cursors
 
 FAILING_CURSORS: list[tuple[Fault, str | None]] = [
