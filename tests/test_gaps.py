@@ -217,6 +217,8 @@ FAILING_CURSORS: list[tuple[Fault, str | None]] = [
     (Fault.CURSOR_REPEATED, None),
     (Fault.CURSOR_MISSING, None),
 ]
+TRIES = {"401": 2, "500": 8}
+"""How often a request is sent that is answered with a status."""
 
 
 @pytest.mark.parametrize("fault", FAILING_CURSORS, ids=lambda fault: "-".join(filter(None, (fault[0].value, fault[1]))))
@@ -228,7 +230,7 @@ def test_a_cursor_of_the_state_that_fails_does_not_hold_up_its_window(
     first = read(sandbox, max_concurrent_requests=1)
     assert first.bookmark("amd")["page"]["date_start"] == day(1)
     mend(sandbox)
-    sandbox.faults.on(fault[0], fault[1], first=8 if fault[1] == "500" else 1)
+    sandbox.faults.on(fault[0], fault[1], first=TRIES.get(fault[1] or "", 1))
     sandbox.requests.reset()
     second = read(sandbox, first.state, max_concurrent_requests=1, sync_window_hours=hours)
     assert second.code == 0, second.log
