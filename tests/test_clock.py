@@ -313,7 +313,9 @@ def test_the_time_zone_of_the_machine_changes_no_byte(
 ) -> None:
     sandbox = make_sandbox(rows={"amd": 30})
     # A date without an offset is in UTC, wherever it is read.
-    settings = settings_for(sandbox, start_date="2026-11-17 05:00", fetch_mode=mode, max_concurrent_requests=1)
+    settings = settings_for(
+        sandbox, start_date="2026-11-17 05:00", fetch_mode=mode, max_concurrent_requests=1, adopt_reports=False
+    )
     (tmp_path / "config.json").write_text(json.dumps(settings))
     (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
     arguments: list[str | Path] = ["--config", tmp_path / "config.json", "--catalog", tmp_path / "catalog.json"]

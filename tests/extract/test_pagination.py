@@ -167,26 +167,6 @@ def test_a_circle_of_old_rows_ends_the_window_as_failed() -> None:
         walk(pages)
 
 
-def test_a_window_that_is_read_again_from_its_first_page_may_bring_the_same_pages() -> None:
-    count = MAX_PAGES_WITHOUT_NEW_ROWS + 5
-    pages: dict[str, Any] = {
-        str(number): body(f"row {number}", cursor=str(number + 1), status="TRUNCATED") for number in range(count)
-    }
-    pages[""] = pages.pop("0")
-    pages[str(count)] = body("last")
-    refused = iter([RequestRejectedError(422, "Gone")])
-
-    class OnceRefused(Pages):
-        def records(self, params: Mapping[str, str], context: object) -> Any:
-            if params.get("cursor") == str(count) and (error := next(refused, None)):
-                raise error
-            return super().records(params, context)
-
-    api: Any = OnceRefused(pages)
-    read = [one["id"] for page in iter_pages(api, open_partition().query, DAY) for one in page.records]
-    assert set(read) == {"last", *(f"row {number}" for number in range(count))}
-
-
 def test_a_long_window_tells_its_progress_each_minute(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
