@@ -100,7 +100,7 @@ def plan_run(session: SyncSession, syncs: Sequence[PartitionSync]) -> DryRun:
     sizer.share(total_unclaimed(planner, syncs))
     partitions = []
     for sync, report_plan in zip(syncs, report_plans, strict=True):
-        page_plan = planner.shared_pages(sync, sizer, is_last=sync is syncs[-1])
+        page_plan = planner.pages(sync, sizer.max_length)
         sync.until = page_plan.until
         partitions.append(_estimate(sync, planner.missing(sync), report_plan, page_plan))
     return DryRun(

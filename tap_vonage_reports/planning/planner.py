@@ -6,7 +6,7 @@ removed from that coverage beforehand. Where `status_refresh: ids` applies, part
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,7 +26,6 @@ from tap_vonage_reports.planning.windows import (
     MAX_SYNC_WINDOW,
     adoptable_reports,
     async_intervals,
-    halve_last,
     is_resumable,
     lookback_intervals,
     plan_windows,
@@ -158,19 +157,16 @@ class WindowSizer:
         workers: How many windows are read at the same time.
         requests_per_second: The rate limit.
         max_length: The longest window.
-        is_shared: True if windows are shorter than they could be, for the workers' sake.
     """
 
     workers: int
     requests_per_second: int
     max_length: timedelta
-    is_shared: bool = field(init=False, default=False)
 
     def share(self, total: timedelta) -> None:
         """Divide `total`, the time that the whole run reads by pages, among the workers."""
         enough = min(WINDOWS_PER_WORKER * self.workers, SECONDS_OF_WINDOWS * self.requests_per_second)
-        length = shared_window_length(total, enough if self.workers > 1 else 1, self.max_length)
-        self.is_shared, self.max_length = length < self.max_length, length
+        self.max_length = shared_window_length(total, enough if self.workers > 1 else 1, self.max_length)
 
 
 class Planner:
@@ -296,20 +292,6 @@ class Planner:
             # Rows of the pages before may have changed since: the next run looks back from when they were read.
             read_at = min(read_at, page.read_at)
         return PagePlan(windows, page, self._id_batches(scope, missing), until, read_at)
-
-    def shared_pages(self, scope: PartitionScope, sizer: WindowSizer, *, is_last: bool) -> PagePlan:
-        """Plan what a partition reads by pages within a run whose windows are shared among workers.
-
-        Args:
-            scope: The partition.
-            sizer: How long windows may be.
-            is_last: True if no other partition follows.
-        """
-        plan = self.pages(scope, sizer.max_length)
-        if not (sizer.is_shared and is_last and plan.resume_from is None):
-            return plan
-        windows = halve_last(plan.windows, sizer.workers)
-        return PagePlan(windows, None, plan.id_batches, plan.until, plan.read_at)
 
     def stale(
         self, scope: PartitionScope, resumed: Iterable[tuple[TimeWindow, datetime]], opened_at: datetime

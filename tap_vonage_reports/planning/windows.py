@@ -132,15 +132,3 @@ def shared_window_length(total: timedelta, count: int, max_length: timedelta) ->
     """
     hours = -(-total // (max(1, count) * MIN_SHARED_WINDOW))
     return min(max_length, max(MIN_SHARED_WINDOW, hours * MIN_SHARED_WINDOW))
-
-
-def halve_last(windows: list[TimeWindow], count: int) -> list[TimeWindow]:
-    """Return the windows with the last `count` of them halved at full minutes, so that no worker ends alone."""
-    early, late = windows[:-count], windows[-count:]
-    halves = []
-    for window in late:
-        half = window.duration / 2
-        middle = (window.start + half).replace(second=0, microsecond=0)
-        too_short = half < MIN_SHARED_WINDOW
-        halves += [window] if too_short else [TimeWindow(window.start, middle), TimeWindow(middle, window.end)]
-    return early + halves

@@ -12,7 +12,6 @@ from tap_vonage_reports.intervals import TimeWindow, between, to_intervals, to_w
 from tap_vonage_reports.planning.planner import (
     IDS_PER_REQUEST,
     REPORT_STATUS_RETENTION,
-    PagePlan,
     WindowSizer,
     batch_ids,
     total_unclaimed,
@@ -191,38 +190,16 @@ def test_a_lookup_takes_as_many_ids_as_the_api_allows() -> None:
 def test_windows_are_shared_among_workers_within_the_rate_limit() -> None:
     sizer = WindowSizer(workers=3, requests_per_second=30, max_length=24 * HOUR)
     sizer.share(12 * HOUR)
-    assert (sizer.max_length, sizer.is_shared) == (HOUR, True)
+    assert sizer.max_length == HOUR
     slow = WindowSizer(workers=3, requests_per_second=2, max_length=24 * HOUR)
     slow.share(12 * HOUR)
-    assert (slow.max_length, slow.is_shared) == (3 * HOUR, True)
+    assert slow.max_length == 3 * HOUR
     alone = WindowSizer(workers=1, requests_per_second=30, max_length=24 * HOUR)
     alone.share(12 * HOUR)
-    assert (alone.max_length, alone.is_shared) == (12 * HOUR, True)
+    assert alone.max_length == 12 * HOUR
     busy = WindowSizer(workers=3, requests_per_second=30, max_length=24 * HOUR)
     busy.share(1000 * HOUR)
-    assert (busy.max_length, busy.is_shared) == (24 * HOUR, False)
-
-
-@pytest.mark.parametrize(("is_shared", "is_last", "halved"), [(True, True, 2), (True, False, 0), (False, True, 0)])
-def test_the_last_windows_of_a_shared_run_are_halved(*, is_shared: bool, is_last: bool, halved: int) -> None:
-    partition = opened(fetch_mode="sync")
-    sizer = WindowSizer(workers=2, requests_per_second=30, max_length=20 * HOUR)
-    sizer.is_shared = is_shared
-    plan = partition.session.planner.shared_pages(partition.sync, sizer, is_last=is_last)
-    assert len(plan.windows) == 5 + halved
-    assert plan.windows[-1] == (hours(90, 100) if halved else hours(80, 100))
-    assert (plan.until, plan.read_at, plan.resume_from) == (at(100), at(100), None)
-
-
-def test_a_window_that_is_resumed_is_not_halved() -> None:
-    partition = opened(fetch_mode="sync")
-    open_page(partition, 80, 100, 100)
-    sizer = WindowSizer(workers=2, requests_per_second=30, max_length=20 * HOUR)
-    sizer.is_shared = True
-    plan = partition.session.planner.shared_pages(partition.sync, sizer, is_last=True)
-    assert isinstance(plan, PagePlan)
-    assert plan.windows[-1] == hours(80, 100)
-    assert plan.resume_from
+    assert busy.max_length == 24 * HOUR
 
 
 def test_tracked_ids_make_their_hours_be_refetched_where_ids_are_not_used() -> None:

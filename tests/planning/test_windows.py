@@ -19,7 +19,6 @@ from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.intervals import TimeWindow, split, to_intervals, to_windows
 from tap_vonage_reports.planning.windows import (
     async_intervals,
-    halve_last,
     is_resumable,
     lookback_intervals,
     plan_windows,
@@ -162,22 +161,6 @@ def test_there_are_enough_windows_to_share_and_none_is_cut_below_an_hour(hours: 
     assert length == longest or length == timedelta(hours=1) or total / length >= pieces / 2
     # What is cut for the workers' sake alone is bounded by what they can use.
     assert length == longest or total / length <= pieces
-
-
-@given(st.lists(st.integers(1, 2000), min_size=1, max_size=12), st.integers(1, 6))
-def test_the_last_windows_are_halved_and_nothing_is_lost_between_them(minutes: list[int], count: int) -> None:
-    windows, start = [], at(0)
-    for length in minutes:
-        windows.append(TimeWindow(start, start + timedelta(minutes=length, seconds=7)))
-        start = windows[-1].end
-    halved = halve_last(windows, count)
-    assert to_intervals(halved) == to_intervals(windows)
-    assert all(one.end == other.start for one, other in pairwise(halved))
-    assert halved[: len(windows[:-count])] == windows[:-count]
-    for window in windows[-count:]:
-        pieces = [piece for piece in halved if window.start <= piece.start < window.end]
-        assert len(pieces) == (2 if window.end - window.start >= timedelta(hours=2) else 1)
-        assert all(piece.end - piece.start >= timedelta(minutes=59) for piece in pieces if len(pieces) == 2)
 
 
 # The whole way from state, settings and clock to what is asked for. Hours are counted from ORIGIN.

@@ -102,7 +102,7 @@ class PageFetcher:
 
     def _start(self, sync: PartitionSync) -> None:
         """Plan a partition and queue its requests."""
-        plan = self._plans[sync] = self._planner.shared_pages(sync, self._sizer, is_last=not self._coming)
+        plan = self._plans[sync] = self._planner.pages(sync, self._sizer.max_length)
         sync.until, sync.read_at = plan.until, plan.read_at
         if plan.resume_from is None:
             sync.bookmark.clear_page()

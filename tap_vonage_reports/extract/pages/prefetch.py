@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import suppress
-from itertools import chain, dropwhile, islice
+from itertools import dropwhile, islice
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from tap_vonage_reports.api.request_context import RequestCancelled, RequestContext
@@ -45,8 +45,6 @@ class FetchTask(Generic[T]):
         """
         self.work = work
         self.context = RequestContext((1, rank), metrics=metrics)
-        self.fetched = 0
-        self.is_among_last = False
         self.items: DiskQueue[T] = DiskQueue()
         self.error: BaseException | None = None
         self.done = False
@@ -182,13 +180,7 @@ class Prefetcher(Generic[T]):
     def _next(self) -> tuple[Hashable, FetchTask[T]] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            entry = self._waiting.popleft() if self._waiting else None
-            if not self._waiting:
-                # No task is left to start: from here on the task with the fewest pages goes first, so that all end
-                # at about the same time.
-                for task in chain.from_iterable(self._groups.values()):
-                    task.is_among_last = True
-            return entry
+            return self._waiting.popleft() if self._waiting else None
 
     def _put(self, task: FetchTask[T], item: T) -> None:
         with self._changed:
@@ -196,9 +188,6 @@ class Prefetcher(Generic[T]):
             task.context.cancel_token.pause(0)
             task.items.append(item, store=not self._is_next(task))
             self._buffered += 1
-            task.fetched += 1
-            if task.is_among_last:
-                task.context.priority = (0, task.fetched)
             self._changed.notify_all()
 
     def _has_room(self, task: FetchTask[T]) -> bool:
