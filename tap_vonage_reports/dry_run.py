@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.session import SyncSession
     from tap_vonage_reports.intervals import TimeSet
-    from tap_vonage_reports.planning.planner import PagePlan, ReportPlan
+    from tap_vonage_reports.planning.plans import PagePlan, ReportPlan
 
 
 class PartitionEstimate(msgspec.Struct, kw_only=True):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.metrics import PartitionResult
     from tap_vonage_reports.planning.partition import Partition, Query
-    from tap_vonage_reports.planning.planner import LookbackPlan
+    from tap_vonage_reports.planning.plans import LookbackPlan
     from tap_vonage_reports.state.bookmark import Bookmark
 
 AcceptArchive: TypeAlias = "Callable[[BinaryIO, int | None], int]"

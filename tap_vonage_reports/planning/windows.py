@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tap_vonage_reports.intervals import TimeSet
-    from tap_vonage_reports.state.format import PendingReport
+    from tap_vonage_reports.state.values import PendingReport
 
 ALWAYS_SYNC = timedelta(hours=24)
 """In `auto`, the time before the end that is always read by pages."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from tap_vonage_reports.intervals import TimeSet
-    from tap_vonage_reports.state.format import PageCursor, PendingReport
     from tap_vonage_reports.state.report_limits import ReportLimit
+    from tap_vonage_reports.state.values import PageCursor, PendingReport
 
 
 class Bookmark:

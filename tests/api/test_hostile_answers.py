@@ -42,7 +42,7 @@ from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.output.jsonl import JsonLines
 from tap_vonage_reports.output.parquet import Parquet
 from tap_vonage_reports.planning.partition import Query
-from tap_vonage_reports.planning.planner import ReportPlan
+from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.records.parser import RecordParser
 from tests.harness import Collector, Output, run_tap
 from tests.hostile import (

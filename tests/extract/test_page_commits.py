@@ -32,9 +32,9 @@ from tap_vonage_reports.extract.status_tracking import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow, to_windows
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.planning.date_range import END_MARGIN
-from tap_vonage_reports.planning.planner import PagePlan
+from tap_vonage_reports.planning.plans import PagePlan
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.state.format import PageCursor
+from tap_vonage_reports.state.values import PageCursor
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tap_vonage_reports.errors import PaginationError, ProductUnavailableError, 
 from tap_vonage_reports.extract.pages import commit
 from tap_vonage_reports.extract.pages.commit import WindowCommitter
 from tap_vonage_reports.extract.pages.pagination import MAX_PAGES_WITHOUT_NEW_ROWS, iter_pages
-from tap_vonage_reports.planning.planner import PagePlan
+from tap_vonage_reports.planning.plans import PagePlan
 from tap_vonage_reports.sandbox import Fault, Sandbox
 from tests.extract.test_page_commits import DAY, open_partition, page_of, row
 from tests.harness import Output, run_tap, settings_for

@@ -25,7 +25,7 @@ from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
 from tap_vonage_reports.extract.reports.job import MAX_LOOKS, MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.extract.reports.scheduler import MAX_UNREAD, ReportScheduler
-from tap_vonage_reports.planning.planner import ReportPlan
+from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.state.report_limits import ReportLimit
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
 

@@ -18,8 +18,8 @@ from tap_vonage_reports.planning.planner import (
 )
 from tap_vonage_reports.planning.windows import is_resumable, lookback_intervals
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.state.format import PageCursor
 from tap_vonage_reports.state.report_limits import ReportLimit
+from tap_vonage_reports.state.values import PageCursor
 from tests.planning.test_windows import ACCOUNT, AMD, HOUR, OpenSync, at, dated, hours, open_sync, request
 
 

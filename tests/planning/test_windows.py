@@ -25,7 +25,7 @@ from tap_vonage_reports.planning.windows import (
     shared_window_length,
 )
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.state.format import PageCursor, PendingReport
+from tap_vonage_reports.state.values import PageCursor, PendingReport
 from tap_vonage_reports.timestamps import format_timestamp
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.intervals import TimeSet
-    from tap_vonage_reports.planning.planner import PagePlan, ReportPlan
+    from tap_vonage_reports.planning.plans import PagePlan, ReportPlan
 
 ORIGIN = datetime(2026, 10, 1, tzinfo=timezone.utc)
 

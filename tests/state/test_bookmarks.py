@@ -16,8 +16,8 @@ from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.intervals import TimeWindow, to_intervals, to_windows
 from tap_vonage_reports.sandbox import Sandbox, Within
 from tap_vonage_reports.state.bookmark import Bookmark
-from tap_vonage_reports.state.format import PageCursor
 from tap_vonage_reports.state.validation import check_state
+from tap_vonage_reports.state.values import PageCursor
 from tap_vonage_reports.timestamps import format_timestamp, parse_time
 from tests.harness import Output, catalog_of, run_tap, settings_for
 from tests.planning.test_windows import dated, open_sync

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.intervals import EMPTY, TimeWindow, before, to_intervals, to_windows
-from tap_vonage_reports.state.format import PageCursor, PendingReport
 from tap_vonage_reports.state.report_limits import RefusedReport, ReportLimit
+from tap_vonage_reports.state.values import PageCursor, PendingReport
 from tap_vonage_reports.timestamps import format_timestamp
 from tests.state.test_bookmarks import at, bookmark
 

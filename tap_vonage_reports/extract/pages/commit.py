@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.status_tracking import MAX_PENDING_IDS
 from tap_vonage_reports.planning.date_range import END_MARGIN
-from tap_vonage_reports.state.format import PageCursor
+from tap_vonage_reports.state.values import PageCursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.pages.pagination import Page
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.intervals import TimeWindow
-    from tap_vonage_reports.planning.planner import PagePlan
+    from tap_vonage_reports.planning.plans import PagePlan
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from tap_vonage_reports.extract.pages.prefetch import Prefetcher
 from tap_vonage_reports.extract.pages.window_reader import read_window
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.planning.planner import PagePlan, total_unclaimed
+from tap_vonage_reports.planning.planner import total_unclaimed
+from tap_vonage_reports.planning.plans import PagePlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.api.responses import ApiResponse
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.planning.partition import Query
-    from tap_vonage_reports.state.format import PageCursor
+    from tap_vonage_reports.state.values import PageCursor
 
     Fetch: TypeAlias = Callable[[Mapping[str, str]], ApiResponse]
 

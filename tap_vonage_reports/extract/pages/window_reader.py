@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.pages.pagination import Page
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.intervals import TimeWindow
-    from tap_vonage_reports.state.format import PageCursor
+    from tap_vonage_reports.state.values import PageCursor
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from tap_vonage_reports.config.schema import BOOLEAN_PARAMS
 from tap_vonage_reports.errors import ApiError, FatalApiError
 from tap_vonage_reports.extract.reports.job import ReportStatus
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.state.format import PendingReport
+from tap_vonage_reports.state.values import PendingReport
 from tap_vonage_reports.timestamps import normalize_timestamp, parse_time
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.reports.job import ReportJob
     from tap_vonage_reports.planning.partition import Query
-    from tap_vonage_reports.planning.planner import Planner, ReportPlan
+    from tap_vonage_reports.planning.planner import Planner
+    from tap_vonage_reports.planning.plans import ReportPlan
 
 logger = logging.getLogger(__name__)
 

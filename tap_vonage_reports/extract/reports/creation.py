@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tap_vonage_reports.api.retry import final_error
 from tap_vonage_reports.errors import ConnectionFailedError, ReportLimitError, RetriableApiError
 from tap_vonage_reports.extract.reports.job import Failures, ReportJob, ReportStatus
-from tap_vonage_reports.state.format import PendingReport
+from tap_vonage_reports.state.values import PendingReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

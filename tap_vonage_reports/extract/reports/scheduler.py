@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.extract.reader import PartitionSync
-    from tap_vonage_reports.planning.planner import Planner, ReportPlan
-    from tap_vonage_reports.state.format import PendingReport
+    from tap_vonage_reports.planning.planner import Planner
+    from tap_vonage_reports.planning.plans import ReportPlan
+    from tap_vonage_reports.state.values import PendingReport
 
 logger = logging.getLogger(__name__)
 
