@@ -1,7 +1,7 @@
 """Ways in which the rows themselves can differ from the documented ones, as faults switch them on.
 
-Each alteration takes a row and gives another one. None of them touches the key or the date that the
-window selects on, so that a client can be asked for every row in spite of them.
+Each alteration takes a row and gives another one. None of them touches the date that the window selects on, and only
+one the key, so that a client can be asked for every row in spite of them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec import Raw
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox.catalogue import REDACTED_FIELDS
 from tap_vonage_reports.sandbox.faults import Fault
+from tap_vonage_reports.sandbox.odd_bytes import LONG_NUMBER, ODD_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,9 +108,52 @@ def _redacted(row: Row, stream: str, direction: str, value: str | float, /) -> R
     return row | {name: value for name in fields if name in row}
 
 
+@cache
+def _column(stream: str, kind: str) -> str:
+    """A column of a kind that alterations may touch: one for free text of the customer's, if there is one."""
+    columns = {
+        name: spec
+        for name, spec in PRODUCTS[stream].schema["properties"].items()
+        if name not in _protected(stream) and "format" not in spec and kind in spec["type"]
+    }
+    return max(columns, key=lambda name: columns[name].get("personal") == "possible", default="")
+
+
+def _with(row: Row, stream: str, kind: str, change: Callable[[str], str]) -> Row:
+    """A row with a change in its first column of a kind, if it has one."""
+    name = _column(stream, kind)
+    return {**row, name: change(str(row[name] or ""))} if name in row else row
+
+
+def _odd_text(row: Row, stream: str, _direction: str, value: str | float, /) -> Row:
+    return _with(row, stream, "string", lambda text: text + ODD_TEXT[str(value)].stand_in)
+
+
+def _nul_in_text(row: Row, stream: str, _direction: str, _value: str | float, /) -> Row:
+    return _with(row, stream, "string", lambda text: f"{text[:2]}\0{text[2:]}")
+
+
+def _long_number(row: Row, stream: str, _direction: str, _value: str | float, /) -> Row:
+    return _with(row, stream, "number", lambda _: LONG_NUMBER.stand_in)
+
+
+def _long_cell(row: Row, stream: str, _direction: str, value: str | float, /) -> Row:
+    return _with(row, stream, "string", lambda text: text.ljust(int(value), "x"))
+
+
+def _without_id(row: Row, _stream: str, _direction: str, value: str | float, /) -> Row:
+    rest = {name: cell for name, cell in row.items() if name != "id"}
+    return rest if value == "absent" else {**rest, "id": None if value == "null" else ""}
+
+
 ALTERATIONS: Mapping[Fault, Callable[[Row, str, str, Any], Row]] = {
     Fault.REDACTED: _redacted,
     Fault.UNFIT_VALUES: _unfit_values,
+    Fault.LONG_CELL: _long_cell,
+    Fault.ODD_TEXT: _odd_text,
+    Fault.NUL_IN_TEXT: _nul_in_text,
+    Fault.LONG_NUMBER: _long_number,
+    Fault.ROWS_WITHOUT_ID: _without_id,
     Fault.MISSING_COLUMNS: _missing_columns,
     Fault.PARAMS_AS_TEXT: _params_as_text,
     Fault.EXTRA_COLUMNS: _extra_columns,

@@ -35,6 +35,7 @@ from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
 from tap_vonage_reports.sandbox.exchange import Exchange, Options
 from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
 from tap_vonage_reports.sandbox.journal import Entry, Journal, SlidingSecond
+from tap_vonage_reports.sandbox.odd_bytes import as_json
 from tap_vonage_reports.sandbox.problems import InvalidParameter, Refusal
 from tap_vonage_reports.sandbox.query import Position, Query, Rules, moment, parameters, parsed
 from tap_vonage_reports.sandbox.report_api import MEDIA_PATH, REPORTS_PATH, ReportApi
@@ -403,7 +404,7 @@ class Api:
         body = self._head(exchange, query, rows, "TRUNCATED" if following and not success else "SUCCESS")
         if following is not None and not lost:
             self._add_next(exchange, query, following, body)
-        body["records"] = msgspec.Raw(b"[" + b",".join(rows) + b"]")
+        body["records"] = self._records_of(exchange, rows)
         return body
 
     def _by_ids(self, exchange: Exchange, query: Query, account: Account) -> dict[str, Any]:
@@ -417,8 +418,15 @@ class Api:
         body = self._head(exchange, query, rows, "SUCCESS")
         if unknown:
             body["ids_not_found"] = ",".join(unknown)
-        body["records"] = msgspec.Raw(b"[" + b",".join(rows) + b"]")
+        body["records"] = self._records_of(exchange, rows)
         return body
+
+    def _records_of(self, exchange: Exchange, rows: list[bytes]) -> msgspec.Raw:
+        """The rows of a page, as faults spoil them on their way into JSON."""
+        if rule := self.faults.rule(Fault.ROWS_NO_OBJECTS):
+            rows = [str(rule.value).encode() if exchange.strike(Fault.ROWS_NO_OBJECTS) else row for row in rows]
+        content = b"[" + b",".join(rows) + b"]"
+        return msgspec.Raw(as_json(content) if self.world.is_odd else content)
 
     def _wanted(self, query: Query, account: Account) -> Wanted:
         """The rows that a query asks for."""

@@ -121,6 +121,12 @@ class Fault(str, Enum):
     ODD_COLUMNS = "odd-columns"
     PARAMS_AS_TEXT = "params-as-text"
     UNFIT_VALUES = "unfit-values"
+    ODD_TEXT = "odd-text"
+    NUL_IN_TEXT = "nul-in-text"
+    LONG_NUMBER = "long-number"
+    LONG_CELL = "long-cell"
+    ROWS_WITHOUT_ID = "rows-without-id"
+    ROWS_NO_OBJECTS = "rows-no-objects"
     REDACTED = "redacted"
 
 
@@ -259,6 +265,15 @@ ABOUT: Mapping[Fault, About] = {
         "request_params of REPORTS-USAGE is text that is not JSON, and is_charged is lower case (seen in production)"
     ),
     Fault.UNFIT_VALUES: About("numbers, dates and booleans hold other text"),
+    Fault.ODD_TEXT: About(
+        "a text ends in what cannot be decoded; the value is `half-pair` (of surrogates) or `byte` (not UTF-8)",
+        "half-pair",
+    ),
+    Fault.NUL_IN_TEXT: About("a text has U+0000 in it"),
+    Fault.LONG_NUMBER: About("a number has 4,400 digits"),
+    Fault.LONG_CELL: About("a text is long; the value is its number of characters", 200_000),
+    Fault.ROWS_WITHOUT_ID: About("rows have no id; the value is `empty`, `null` or `absent`", "empty"),
+    Fault.ROWS_NO_OBJECTS: About("rows of a page are no objects; the value is their JSON", "null"),
     Fault.REDACTED: About("bodies and handset numbers are overwritten; the value is the marker", "REDACTED"),
 }
 

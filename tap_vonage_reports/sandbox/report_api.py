@@ -233,7 +233,7 @@ class ReportApi:
             given=query.given,
             columns=names,
             rows=rows,
-            makeup=Makeup(**makeup),
+            makeup=Makeup(**makeup, odd=self._world.is_odd),
             forced=next((state for fault, state in _FORCED.items() if fault in strikes), None),
             prefixed=Fault.PREFIXED_REQUEST_IDS in strikes,
             linked_if_empty=Fault.EMPTY_REPORT_WITHOUT_LINK not in strikes,

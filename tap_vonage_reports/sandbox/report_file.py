@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.sandbox.archive import END_SIZE, Archive
+from tap_vonage_reports.sandbox.odd_bytes import as_csv
 from tap_vonage_reports.sandbox.table import line
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Makeup:
         blank_lines: Whether a blank line follows each row.
         blank: What a file without rows holds in place of the header; None for the header.
         csv: Whether there is a CSV file at all.
+        odd: Whether rows hold stand-ins for odd bytes.
     """
 
     most_rows: int = MOST_ROWS
@@ -45,6 +47,7 @@ class Makeup:
     blank_lines: bool = False
     blank: bytes | None = None
     csv: bool = True
+    odd: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,8 @@ class _Writer:
             row_end = self._makeup.line_break * (1 + self._makeup.blank_lines)
             for part in self._parts(batch):
                 self._put_head()
-                self.archive.write(row_end.join((*part, b"")))
+                content = row_end.join((*part, b""))
+                self.archive.write(as_csv(content) if self._makeup.odd else content)
         return not self.truncated
 
     def _parts(self, batch: list[bytes]) -> Iterator[list[bytes]]:

@@ -132,6 +132,11 @@ class World:
         skew = self.faults.rule(Fault.CLOCK_SKEW)
         return now if skew is None else now + pendulum.duration(seconds=float(skew.value))
 
+    @property
+    def is_odd(self) -> bool:
+        """Whether rows may hold stand-ins for odd bytes (see `odd_bytes`)."""
+        return any(self.faults.rule(fault) for fault in (Fault.ODD_TEXT, Fault.LONG_NUMBER))
+
     def look(
         self,
         *,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import time
 from decimal import Decimal
@@ -543,3 +544,34 @@ def test_the_clocks_of_an_answer_can_be_off_one_by_one(paged: Reader) -> None:
     for value, expected in (("-3600", "2026-11-20T11:00:00+00:00"), ("soon", "soon"), ("none", None)):
         faults.on("received-at", value)
         assert paged.get(**given).json().get("received_at") == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "raw", "number"),
+    [
+        ("odd-text", rb'\ud83d"', 30),
+        ("odd-text=byte", b'\xe9"', 30),
+        ("nul-in-text", rb"\u0000", 30),
+        ("long-number", b'_price":' + b"9" * 4400 + b",", 30),
+        ("long-cell", b"x" * 199_000, 30),
+        ("rows-without-id", b'"id":""', 30),
+        ("rows-without-id=null", b'"id":null', 30),
+        ("rows-no-objects=[7],every=3", b"[7]", 10),
+    ],
+)
+def test_rows_can_be_odd(opened: Callable[..., Reader], fault: str, raw: bytes, number: int) -> None:
+    reader = opened(rows={"*": 30})
+    plain = reader.get(**reader.ask("sms", "outbound")).content
+    reader.sandbox.faults.on_text(fault)
+    content = reader.get(**reader.ask("sms", "outbound")).content
+    assert content.count(raw) == number
+    assert raw not in plain
+    reader.sandbox.faults.clear()
+    assert reader.get(**reader.ask("sms", "outbound")).json()["records"] == json.loads(plain)["records"]
+
+
+def test_rows_can_lack_the_id(paged: Reader) -> None:
+    paged.sandbox.faults.on("rows-without-id", "absent", every=2)
+    rows = paged.rows(**paged.ask("sms", "outbound"))
+    assert {"id" in row for row in rows} == {True, False}
+    assert all("date_received" in row for row in rows)

@@ -426,3 +426,25 @@ def test_dates_of_reports_can_have_another_form(faulty: Callable[..., Reader]) -
     (seen,) = listed(reader)["reports"]
     for body in (asked, seen):
         assert all(body[name].endswith("+0000") for name in ("date_start", "date_end", "receive_time"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "raw"),
+    [
+        ("odd-text", b'\xed\xa0\xbd"'),
+        ("odd-text=byte", b'\xe9"'),
+        ("nul-in-text", b"\0"),
+        ("long-number", b'"' + b"9" * 4400 + b'"'),
+        ("long-cell=150000", b"x" * 149_000),
+    ],
+)
+def test_cells_can_be_odd(faulty: Callable[..., Reader], fault: str, raw: bytes) -> None:
+    reader = faulty(fault)
+    (text,) = members(download(reader, created(reader)).content).values()
+    assert text.count(raw) == ROWS
+
+
+def test_cells_of_ids_can_be_empty(faulty: Callable[..., Reader]) -> None:
+    header, lines = table(download(reader := faulty("rows-without-id,every=2"), created(reader)).content)
+    assert "id" in header
+    assert {bool(line["id"]) for line in lines} == {True, False}
