@@ -26,13 +26,13 @@
           +-- RetriableApiError           retriable; gap after the last try
           |    +-- RateLimitedError
           |    +-- ForeignAnswerError
+          |    +-- UndecodableBodyError         retried once
           |    +-- ConnectionFailedError        becomes an UnreachableError after the last try
           +-- ReportLimitError            retried for as long as a report may take
           +-- ReportError                 gap
           +-- ArchiveError                downloaded again, then pages read the window
           +-- PaginationError             gap
           +-- PrefetchStorageError        ends the partition
-          +-- RecordError                 ends the partition
           +-- StreamMapError              ends the partition
 
 No message holds a secret, a phone number, a body or the value of a setting. Of an error of the API, it holds the title
@@ -264,6 +264,15 @@ class ForeignAnswerError(RetriableApiError):
         self.status = status
 
 
+class UndecodableBodyError(RetriableApiError):
+    """A body arrived whole, and is not JSON even if it is read leniently, or is nested too deeply.
+
+    The request is tried once more, because the body may have been damaged on the way.
+    """
+
+    advice = "The same answer came twice. If it persists in the next run, contact Vonage support with the time range."
+
+
 class ConnectionFailedError(RetriableApiError):
     """A connection or its TLS handshake was refused, cut, or timed out before it was established."""
 
@@ -321,10 +330,6 @@ class PrefetchStorageError(ApiError):
             f"Prefetched pages cannot be stored ({reason}). Check that the folder for temporary files (TMPDIR) exists, "
             "is writable and has space, or set max_concurrent_requests to 1. The next run resumes from the last state."
         )
-
-
-class RecordError(ApiError):
-    """A record has no id, so no target could tell it from another."""
 
 
 class StreamMapError(ApiError):

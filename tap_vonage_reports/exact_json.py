@@ -31,6 +31,10 @@ class TooManyValuesError(ValueError):
     """A text has more than `MAX_VALUES` values."""
 
 
+class TooDeepError(ValueError):
+    """A value has more than `MAX_DEPTH` levels."""
+
+
 class ExactNumber(Decimal):
     """A number that `Decimal` writes differently, such as 4.0E-4.
 
@@ -67,24 +71,42 @@ def read_json(text: bytes | bytearray | str) -> Any:  # noqa: ANN401 - any JSON
         ValueError: The text is not JSON, has half a surrogate pair, an integer of more than 4300 digits, or more than
             `MAX_DEPTH` levels.
     """
-    if has_too_many_values(text):
-        msg = f"more than {MAX_VALUES:,} values"
-        raise TooManyValuesError(msg)
+    check_size(text)
     try:
         value = _decoder.decode(text)
     except RecursionError:
-        raise _too_deep() from None
+        raise TooDeepError from None
+    return check_depth(value)
+
+
+def check_depth(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return a value as it is.
+
+    Raises:
+        TooDeepError: It has more than `MAX_DEPTH` levels.
+    """
     level = _nested([value])
     for _ in range(MAX_DEPTH + 1):
         if not level:
             return value
         level = [part for whole in level for part in _nested(whole.values() if isinstance(whole, dict) else whole)]
-    raise _too_deep()
+    raise TooDeepError
 
 
 def encode_json(value: object) -> bytes:
     """Encode what `read_json` returned, in compact form and with every digit."""
     return _encoder.encode(value)
+
+
+def check_size(text: bytes | bytearray | str) -> None:
+    """Reject a JSON text without decoding it.
+
+    Raises:
+        TooManyValuesError: It has more than `MAX_VALUES` values.
+    """
+    if has_too_many_values(text):
+        msg = f"more than {MAX_VALUES:,} values"
+        raise TooManyValuesError(msg)
 
 
 def has_too_many_values(text: bytes | bytearray | str) -> bool:
@@ -106,7 +128,7 @@ def _nested(values: Collection[Any]) -> list[Any]:
     return [value for value in values if type(value) in _NESTING]
 
 
-def _number(text: str) -> Decimal | str:
+def exact_number(text: str) -> Decimal | str:
     """Return a number exactly, or as text if its exponent is too large for a Decimal."""
     with suppress(InvalidOperation):
         number = Decimal(text)
@@ -121,11 +143,7 @@ def _raw(value: object) -> msgspec.Raw:
     raise TypeError
 
 
-def _too_deep() -> ValueError:
-    return ValueError("nested too deeply")
-
-
-_decoder = msgspec.json.Decoder(float_hook=_number)
+_decoder = msgspec.json.Decoder(float_hook=exact_number)
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_raw)
 
 

@@ -192,6 +192,8 @@ class PartitionResult:
         partition: The partition.
         fetched: What it fetched.
         rows: Rows that were written.
+        odd_rows: Rows with characters that are not valid (see `odd_text`).
+        rows_without_id: Rows whose key is made of their content.
         windows: Windows that were read to their end, by pages or by report.
         seconds: How long that took.
         status: How it ended.
@@ -203,6 +205,8 @@ class PartitionResult:
     partition: Partition
     fetched: FetchMetrics = field(init=False)
     rows: int = 0
+    odd_rows: int = 0
+    rows_without_id: int = 0
     windows: int = 0
     seconds: float = 0
     status: SyncStatus = SyncStatus.FAILED
@@ -280,11 +284,16 @@ def summary(results: Sequence[PartitionResult]) -> list[str]:
     costs = f"{total.rows:,} fetched, {total.refetched:,} refetched; {total.requests:,} requests"
     prices = f"; price: {total.price}" if has_prices else ""
     written = sum(result.rows for result in results)
+    odd = {
+        "with invalid characters": sum(result.odd_rows for result in results),
+        "without an id": sum(result.rows_without_id for result in results),
+    }
+    oddities = "".join(f"; {count:,} {_rows(count)} {what}" for what, count in odd.items() if count)
     gaps = sum(len(result.gaps) for result in results)
     lines = [
         *aligned([head, *rows], right={*counts, "price"}),
         *([left_out(gaps)] if gaps else []),
-        f"{written:,} rows in total ({costs}, {total.reports:,} reports{prices})",
+        f"{written:,} rows in total ({costs}, {total.reports:,} reports{prices}{oddities})",
     ]
     if count := total.unconfirmed_reports:
         what = "report may have been charged: it" if count == 1 else "reports may have been charged: each"
@@ -297,6 +306,10 @@ def left_out(gaps: int) -> str:
     if gaps == 1:
         return "1 window left out, the next run tries it first"
     return f"{gaps:,} windows left out, the next run tries them first"
+
+
+def _rows(count: int) -> str:
+    return "row" if count == 1 else "rows"
 
 
 def _cells(result: PartitionResult, *, has_prices: bool) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from tap_vonage_reports.metrics import log_metrics
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.output.stream_maps import write_records
 from tap_vonage_reports.planning.partition import ACCOUNT
-from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
+from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, KEY_FIELD, RecordParser
 from tap_vonage_reports.records.report_archive import read_chunks
 from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 from tap_vonage_reports.state.validation import adopt_stream_bookmark
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from tap_vonage_reports.output.channel import StreamOutput
     from tap_vonage_reports.products import Product
     from tap_vonage_reports.tap import TapVonageReports
+
+
+_CONSEQUENCES = {
+    IS_ODD: "the original goes into _extra",
+    IS_MISSING: "such rows get a key that is made of their content",
+}
 
 
 class ReportStream(Stream):
@@ -201,10 +207,14 @@ class ReportStream(Stream):
     def _syncing(self, context: Mapping[str, Any]) -> Generator[PartitionSync, None, None]:
         """Read a partition in a `with` block; how that ends is recorded for the summary."""
         sync = self._opened.pop(_key(context), None) or self._open(context)
+        parser = self._parser
+        odd_rows, rows_without_id = parser.odd_rows, parser.rows_without_id
         try:
             with self.session.reading(sync):
                 yield sync
         finally:
+            sync.result.odd_rows += parser.odd_rows - odd_rows
+            sync.result.rows_without_id += parser.rows_without_id - rows_without_id
             log_metrics(self.tap.metrics_logger, self.name, sync.partition, sync.result.fetched)
 
     def _open(self, context: Mapping[str, Any]) -> PartitionSync:
@@ -225,12 +235,17 @@ class ReportStream(Stream):
             self._warn_of_mismatch,
             fields=self.fields,
             transform=self._personal.transform,
+            make_key=self._personal.content_key,
         )
 
     def _warn_of_mismatch(self, field: str, reason: str) -> None:
         name = field if is_plain_name(field) else HIDDEN_NAME
         is_dropped = self._personal.drops(field)
-        what = "it may hold personal data and is dropped (personal_data)" if is_dropped else "it goes into _extra"
+        what = (
+            "it may hold personal data and is dropped (personal_data)"
+            if is_dropped
+            else _CONSEQUENCES.get(reason, "it goes into _extra")
+        )
         self.logger.warning("%s: the field %s %s; %s", self.name, name, reason, what)
 
 

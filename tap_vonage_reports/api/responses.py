@@ -7,8 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from tap_vonage_reports.errors import ApiError, RetriableApiError
+from tap_vonage_reports.errors import ApiError, RetriableApiError, UndecodableBodyError
 from tap_vonage_reports.exact_json import TooManyValuesError, read_json
+from tap_vonage_reports.odd_json import read_odd_json
+from tap_vonage_reports.odd_text import mend_value
+from tap_vonage_reports.records.odd_rows import mend_row
 from tap_vonage_reports.redaction import is_plain_name
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ PROBLEM_FIELDS = ("type", "title", "detail")
 
 # What can stand in a path and in a log line unchanged. "." and ".." would lead to another path.
 _ID = re.compile(r"(?!\.{1,2}\Z)[!-~]{1,200}")
+_ONLY_OBJECTS = frozenset((dict,))
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -47,19 +51,31 @@ class ApiResponse:
 
 
 def read_answer(body: bytearray, status: int) -> dict[str, Any]:
-    """Read the body of a successful answer (HTTP 2xx).
+    """Read the body of a successful answer (HTTP 2xx): strictly, or leniently if that fails (see `odd_json`).
+
+    Returns:
+        The object. Rows (`records`) are objects, whatever came.
 
     Raises:
-        RetriableApiError: The body is not a JSON object, or breaks the limits of `exact_json.read_json`.
+        UndecodableBodyError: The body has the form of an object, and cannot be decoded leniently either.
+        RetriableApiError: The body is not a JSON object (it is cut, empty, or a gateway's page), or has too many values.
     """
+    msg = f"The API answered HTTP {status} with a body that is not a JSON object"
     try:
-        answer = _read_object(body)
+        answer, is_odd = _decode(body)
     except TooManyValuesError as error:
         msg = f"The API sent a body of {error}"
         raise RetriableApiError(msg) from None
-    if answer is None:
-        msg = f"The API answered HTTP {status} with a body that is not a JSON object"
+    except ValueError:
+        is_whole = body.lstrip().startswith(b"{") and body.rstrip().endswith(b"}")
+        raise (UndecodableBodyError if is_whole else RetriableApiError)(msg) from None
+    if not isinstance(answer, dict):
         raise RetriableApiError(msg)
+    rows = answer.get("records")
+    if is_odd:
+        answer = {mend_value(name): part if part is rows else mend_value(part) for name, part in answer.items()}
+    if isinstance(rows, list) and (is_odd or not _ONLY_OBJECTS.issuperset(map(type, rows))):
+        answer["records"] = [*map(mend_row, rows)]
     return answer
 
 
@@ -69,9 +85,9 @@ def read_problem(body: bytearray) -> dict[str, Any]:
     Returns:
         The problem; empty for anything else, such as the page or the JSON of a gateway.
     """
-    with suppress(TooManyValuesError):
-        problem = _read_object(body) or {}
-        if any(isinstance(problem.get(name), str) for name in PROBLEM_FIELDS):
+    with suppress(ValueError):
+        problem = mend_value(_decode(body)[0])
+        if isinstance(problem, dict) and any(isinstance(problem.get(name), str) for name in PROBLEM_FIELDS):
             return problem
     return {}
 
@@ -94,7 +110,7 @@ def check_records(body: dict[str, Any]) -> None:
     if body.get("records") is None and rows_announced(body) == 0 and body.get("request_status") == SUCCESS:
         body["records"] = []
     records = body.get("records")
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+    if not isinstance(records, list):
         msg = "The API answered without a list of records"
         raise RetriableApiError(msg)
     if len(records) > MAX_PAGE_ROWS:
@@ -152,11 +168,17 @@ def is_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
-def _read_object(body: bytearray) -> dict[str, Any] | None:
+def _decode(body: bytearray) -> tuple[Any, bool]:
+    """Return the value of a body, and True if something in it may have to be mended.
+
+    Raises:
+        TooManyValuesError: As `exact_json.read_json`.
+        ValueError: As `odd_json.read_odd_json`.
+    """
     try:
-        value = read_json(body)
+        # The first test is much faster, and almost always false.
+        return read_json(body), b"\\" in body and b"\\u0000" in body
     except TooManyValuesError:
         raise
     except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+        return read_odd_json(body), True

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import backoff
 
-from tap_vonage_reports.errors import ConnectionFailedError, RetriableApiError, UnreachableError
+from tap_vonage_reports.errors import (
+    ConnectionFailedError,
+    RetriableApiError,
+    UndecodableBodyError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +60,12 @@ class RetryPolicy:
             TapError: An attempt failed with an error that is not retried.
             RequestCancelled: The token was cancelled.
         """
+        undecodable = 0
+
+        def is_final(error: Exception) -> bool:
+            nonlocal undecodable
+            undecodable = undecodable + 1 if isinstance(error, UndecodableBodyError) else 0
+            return undecodable > 1 or (isinstance(error, RetriableApiError) and self._asks_too_long(error))
 
         def pause(details: Mapping[str, Any]) -> None:
             tries, error = details["tries"], details["exception"]
@@ -70,7 +81,7 @@ class RetryPolicy:
             jitter=None,
             max_tries=self.max_tries,
             max_time=self.budget_seconds,
-            giveup=lambda error: isinstance(error, RetriableApiError) and self._asks_too_long(error),
+            giveup=is_final,
             on_backoff=pause,
             logger=None,
         )(attempt)

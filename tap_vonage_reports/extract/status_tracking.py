@@ -66,7 +66,7 @@ class StatusTracker:
         hours: dict[str, datetime | None] = {}  # None: final. Of a row that comes twice, the last counts.
         is_complete = True
         for row in records:
-            name = str(row.get("id"))
+            name = str(row.get("id") or "")
             if self.rule.fits(row) or self._is_old(hour := self._hour(row, window), read_at):
                 hours[name] = None
             elif _LOOKUP_ID.match(name):

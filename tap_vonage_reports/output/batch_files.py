@@ -168,7 +168,6 @@ class BatchFiles:
 
         Raises:
             TapError: A file cannot be written.
-            RecordError: A row has no ``id``.
             ArchiveError: As `report_archive.verify`.
         """
         rows = 0

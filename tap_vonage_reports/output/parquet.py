@@ -110,7 +110,6 @@ class Parquet:
             The records of some thousand rows at a time, as `RecordParser` makes them.
 
         Raises:
-            RecordError: A row has no ``id``.
             ArchiveError: As `report_archive.read_chunks`.
         """
         rows_done = 0
@@ -134,7 +133,11 @@ class Parquet:
     def _convert_cells(self, cells: pa.RecordBatch) -> pa.RecordBatch:
         """Convert text cells to the types of their columns, with the parser's help for unusual rows."""
         columns: dict[str, pa.Array] = {}
-        unusual = [pc.is_null(cells[KEY_FIELD])]
+        keys = cells[KEY_FIELD]
+        if keys.null_count or pc.any(pc.utf8_is_space(keys)).as_py():
+            msg = "a row has no id, and its key is made of all columns"
+            raise pa.ArrowInvalid(msg)
+        unusual = [pc.is_null(keys)]
         for name in cells.schema.names:
             kind = self._kinds.get(name)
             if name not in self._known:

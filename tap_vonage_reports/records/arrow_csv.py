@@ -39,6 +39,7 @@ MAX_BUFFERED_BYTES = MAX_ROW_CHARACTERS - BLOCK_BYTES
 """Bytes without the end of a row to which another block is added, so that no row exceeds the limit of a row."""
 
 _SENTINEL = "end"
+_ODD = "a cell has U+0000, which the CSV reader marks"
 
 
 def read_cells(
@@ -87,6 +88,8 @@ def _read_batches(
             msg = "the first line is blank"
             raise pa.ArrowInvalid(msg)
         check_header(header)
+        if b"\0" in text:
+            raise pa.ArrowInvalid(_ODD)
         if has_more:
             yield from _read_rows(text, member, _BlockParser(header, choose_columns(header)))
 
@@ -94,7 +97,10 @@ def _read_batches(
 def _read_header(text: bytes) -> tuple[list[str], bool]:
     """Return the cells of the first row, and True if text follows it."""
     # Incrementally, because a block may end inside a character.
-    lines = io.StringIO(codecs.getincrementaldecoder("utf-8-sig")().decode(text), newline="")
+    try:
+        lines = io.StringIO(codecs.getincrementaldecoder("utf-8-sig")().decode(text), newline="")
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid(error.reason) from None
     return next(csv.reader(lines), []), bool(lines.read(1))
 
 
@@ -116,6 +122,8 @@ def _read_rows(text: bytes, member: BinaryIO, parser: _BlockParser) -> Iterator[
         block = member.read(BLOCK_BYTES)
         if not block:
             break
+        if b"\0" in block:
+            raise pa.ArrowInvalid(_ODD)
         text += block
     if text:
         yield parser.parse_last_rows(text)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tap_vonage_reports.exact_json import ExactNumber, encode_json, read_json
+from tap_vonage_reports.exact_json import ExactNumber, encode_json
+from tap_vonage_reports.odd_json import encode_odd_json, read_cell
 
 _WORDS = {True: "true", False: "false"}
 _BRACKETS = ("{", "[")
@@ -41,7 +42,7 @@ def extra_text(text: str) -> str:
     if not holds_object(text):
         return text
     try:
-        return encode_json(read_json(text)).decode()
+        return encode_odd_json(read_cell(text))
     except ValueError:
         return text
 

@@ -12,6 +12,7 @@ import io
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from tap_vonage_reports.errors import ArchiveError
+from tap_vonage_reports.odd_text import ERRORS, MARK, mark_nulls, write_out
 from tap_vonage_reports.records.parser import KEY_FIELD
 
 if TYPE_CHECKING:
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     Columns: TypeAlias = Sequence[Sequence[str]]
 
 MAX_ROW_CHARACTERS = 1 << 22
-"""Characters of one row, which is in memory as a whole: 128 times the limit for the average row of an archive."""
+"""Characters of one row, which is in memory as a whole: 128 times the limit for the average row of an archive. A cell
+may fill it."""
 MAX_COLUMNS = 1000
 """Columns of a table: twenty times as many as any product has."""
 CHUNK_CHARACTERS = 1 << 17
 """Characters that are turned into rows at a time: some 360 rows of SMS."""
+
+csv.field_size_limit(max(MAX_ROW_CHARACTERS, csv.field_size_limit()))  # else 128 KiB, for unquoted cells only
 
 _GAPS_INSIDE_ROW = frozenset(("", ","))
 """Text between two quoted parts of a row: nothing inside a cell with an escaped quote, else a comma."""
@@ -58,7 +62,8 @@ class CsvTable:
     same length. A missing value is an empty string.
 
     Attributes:
-        header: The names of the columns, in the file's order; empty for a file without any text.
+        header: The names of the columns, in the file's order; empty for a file without any text. Odd characters in them
+            are written out.
     """
 
     def __init__(self, member: BinaryIO) -> None:
@@ -69,15 +74,19 @@ class CsvTable:
 
         Raises:
             ArchiveError: The header is unusable (see `check_header`), or longer than `MAX_ROW_CHARACTERS`.
-            UnicodeDecodeError: The file is not UTF-8. Iterating may raise it, too.
             csv.Error: The file is not CSV. Iterating may raise it, too.
         """
         # The CSV reader needs line breaks as they are, because cells contain them.
-        self._text = io.TextIOWrapper(member, encoding="utf-8-sig", newline="")
+        self._text = MarkedText(member, encoding="utf-8-sig", errors=ERRORS, newline="")
         lines = csv.reader(BoundedLines(self._text), strict=True)
-        self.header = next(filter(None, lines), [])
+        self.header = [write_out(name) for name in next(filter(None, lines), [])]
         if self.header:
             check_header(self.header)
+
+    @property
+    def is_odd(self) -> bool:
+        """True if cells so far may have something odd, for `odd_text` to mend."""
+        return self._text.is_marked
 
     def __iter__(self) -> Iterator[Columns]:
         """Split rows at their quotes as long as every cell is quoted, then use the CSV reader for the rest.
@@ -90,8 +99,9 @@ class CsvTable:
         """
         row_gaps = [*[","] * (len(self.header) - 1), "\n"]
         rows_done, rest = 0, ""
-        # Read twice as much each time a row does not end, so that a long row costs linear time.
-        while text := self._text.read(max(CHUNK_CHARACTERS, min(len(rest), MAX_ROW_CHARACTERS - len(rest)))):
+        # Read twice as much each time a row does not end, so that a long row costs linear time. The CSV reader rejects
+        # those that are too long.
+        while text := self._text.read(min(max(CHUNK_CHARACTERS, len(rest)), max(0, MAX_ROW_CHARACTERS - len(rest)))):
             text = rest + text
             parts = text.split('"')
             end = _last_row_end(parts)
@@ -172,6 +182,29 @@ def _join_cells(quoted: list[str], gaps: list[str], row_gaps: list[str]) -> list
             copied = end
         start = end
     return cells + quoted[copied:]
+
+
+class MarkedText(io.TextIOWrapper):
+    """Text in which everything odd is marked. The CSV reader of Python 3.10 rejects U+0000.
+
+    Attributes:
+        is_marked: True once something was.
+    """
+
+    is_marked = False
+
+    def read(self, size: int | None = -1, /) -> str:
+        """Return up to `size` characters, and some more if some of them are marked."""
+        return self._mark(super().read(size))
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        """Return a line, or its first `size` characters."""
+        return self._mark(super().readline(size))
+
+    def _mark(self, text: str) -> str:
+        text = mark_nulls(text)
+        self.is_marked |= MARK in text
+        return text
 
 
 class BoundedLines:

@@ -13,7 +13,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from tap_vonage_reports.exact_json import read_json
+from tap_vonage_reports.odd_json import read_cell
+from tap_vonage_reports.odd_text import mend_value
 from tap_vonage_reports.records.cell_text import cell_text
 from tap_vonage_reports.timestamps import normalize_timestamp
 
@@ -40,6 +41,10 @@ _JAVA_DATE = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) (\d{2}) (\d{2}:\d{2}:\d{
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+class MendedObject(dict[str, str]):
+    """An object whose JSON had something odd in it (see `odd_text`)."""
+
+
 def read_object(text: str) -> dict[str, str] | None:
     """Read an object whose values are texts.
 
@@ -49,17 +54,22 @@ def read_object(text: str) -> dict[str, str] | None:
 
     Returns:
         The values by name, sorted by name. A value that is not text becomes the text of a CSV cell, null is left out,
-        and a date as Java prints it gets the form of other dates. None if the text is not such an object.
+        and a date as Java prints it gets the form of other dates. A `MendedObject` if something in it was odd. None if
+        the text is not such an object.
     """
-    value: Any = None
+    sent: Any = None
     with suppress(ValueError):
-        value = read_json(text)
-    if value is None:
-        value = _read_map(text.strip())
-    if not isinstance(value, dict):
+        sent = read_cell(text)
+    if sent is None:
+        sent = _read_map(text.strip())
+    if not isinstance(sent, dict):
         return None
+    value = mend_value(sent)
     texts = {name: cell_text(value[name]) for name in sorted(value)}
-    return {name: _date(part) if name.startswith("date_") else part for name, part in texts.items() if part is not None}
+    found = {
+        name: _date(part) if name.startswith("date_") else part for name, part in texts.items() if part is not None
+    }
+    return found if value is sent else MendedObject(found)
 
 
 def _read_map(text: str) -> dict[str, str | None] | None:

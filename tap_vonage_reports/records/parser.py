@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import asdict
 
-from tap_vonage_reports.errors import RecordError
 from tap_vonage_reports.records.cell_text import cell_text, extra_text
-from tap_vonage_reports.records.parameters import read_object
+from tap_vonage_reports.records.content_key import content_key, content_text
+from tap_vonage_reports.records.odd_rows import ORIGINALS
+from tap_vonage_reports.records.parameters import MendedObject, read_object
 from tap_vonage_reports.timestamps import normalize_timestamp, normalize_timestamps
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ MAX_COLUMNS = 1000
 whose size is the square of their number."""
 MAX_REPORTED_FIELDS = 100
 """Fields that `on_mismatch` is called for. An answer can invent any number of names."""
+IS_ODD = "has characters that are not valid and become U+FFFD"
+IS_MISSING = "is missing"
+"""Reasons that `on_mismatch` is called with, the latter for the key only."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 # Two digits of exponent at most, so that no number is long when it is written out.
@@ -61,15 +65,19 @@ class RecordParser:
 
     Attributes:
         transform: By field, the function that hides personal data in a value (see `personal_data`).
+        odd_rows: How many rows had text that is not valid (see `odd_text`).
+        rows_without_id: How many rows got a key that is made of their content.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a record is made of
         self,
         schema: Mapping[str, Any],
         aliases: Mapping[str, str] | None = None,
         on_mismatch: Callable[[str, str], None] = lambda _field, _why: None,
         fields: Collection[str] | None = None,
         transform: Mapping[str, Callable[[Any], Any]] | None = None,
+        *,
+        make_key: Callable[[Mapping[str, str]], str] = content_key,
     ) -> None:
         """Prepare a parser.
 
@@ -80,11 +88,15 @@ class RecordParser:
                 its values does not fit its type. Never gets the value.
             fields: The fields of the records; None for all. The key is always among them.
             transform: By field, `_extra` included, a function from a value (not null) to the value in the record.
+            make_key: Makes the key of a row without an ``id`` from the texts of its other fields by name.
         """
         self.transform = dict(transform or {})
+        self.odd_rows = self.rows_without_id = 0
+        self._make_key = make_key
         specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA_FIELD}
         chosen = specs.keys() if fields is None else {KEY_FIELD, *fields}
-        self._fields = {name: ColumnConverter(spec) for name, spec in specs.items() if name in chosen}
+        self._converters = {name: ColumnConverter(spec) for name, spec in specs.items()}
+        self._fields = {name: converter for name, converter in self._converters.items() if name in chosen}
         self._with_extra = fields is None or EXTRA_FIELD in fields
         names = [*self._fields, EXTRA_FIELD] if self._with_extra else list(self._fields)
         # Converting a struct to a dict is faster than building the dict.
@@ -102,9 +114,6 @@ class RecordParser:
 
         Returns:
             The record, as in `parse_rows`.
-
-        Raises:
-            RecordError: The row has no ``id``.
         """
         return self.parse_rows((raw,))[0]
 
@@ -116,10 +125,8 @@ class RecordParser:
 
         Returns:
             One record for each row, with all fields in the order of the schema. Unknown fields and values that do not
-            fit their type are in `_extra`, as the text that a CSV cell would hold. It is None if there are none.
-
-        Raises:
-            RecordError: A row has no ``id``.
+            fit their type are in `_extra`, as the text that a CSV cell would hold. It is None if there are none. A row
+            without an ``id`` has a key that is made of its content.
         """
         absent: dict[str, Any] = dict.fromkeys(set().union(*raws))
         if len(absent) > MAX_COLUMNS and len(raws) > 1:
@@ -136,30 +143,33 @@ class RecordParser:
 
         Returns:
             One record for each row, as in `parse_rows`.
-
-        Raises:
-            RecordError: A row has no ``id``.
         """
         return self._records(dict(zip(header, columns, strict=True)), len(columns[0]), only_texts=True)
 
     def _records(self, raw: dict[str, Sequence[Any]], count: int, *, only_texts: bool) -> list[dict[str, Any]]:
         """Build records from columns by field name, known and unknown ones, in any order."""
         extras: defaultdict[int, dict[str, str]] = defaultdict(dict)
+        originals = {row: of_row for row, of_row in enumerate(raw.pop(ORIGINALS, ())) if of_row}
         for name in sorted(raw.keys() - self._known):
             self._apply_alias(raw, name, extras)
         nothing = [None] * count
         columns: dict[str, Sequence[Any]] = {
-            name: self._convert_column(name, field, raw[name], extras, only_texts=only_texts)
+            name: self._convert_column(name, field, raw[name], extras, originals, only_texts=only_texts)
             if name in raw
             else nothing
             for name, field in self._fields.items()
         }
-        if not all(columns[KEY_FIELD]):
-            msg = (
-                "A record has no id, so targets cannot tell it from others. The window stays open and the next run "
-                "retries it. If this persists, contact Vonage support or deselect the stream."
-            )
-            raise RecordError(msg)
+        self._keep_originals(originals, columns, extras)
+        keys = columns[KEY_FIELD]
+        if not all(keys) or any(map(str.isspace, keys)):
+            columns[KEY_FIELD] = [
+                key
+                if key and not key.isspace()
+                else self._key_of_content(
+                    {name: values[row] for name, values in raw.items()}, originals.get(row, {}), extras.get(row, {})
+                )
+                for row, key in enumerate(keys)
+            ]
         if self._with_extra:
             # Sorted, so that records do not depend on the order of columns.
             columns[EXTRA_FIELD] = [
@@ -184,12 +194,42 @@ class RecordParser:
                 extras[row][name] = extra_text(text)
                 self._report(name, "is unknown")
 
-    def _convert_column(
+    def _keep_originals(
+        self,
+        originals: Mapping[int, Mapping[str, str]],
+        columns: dict[str, Sequence[Any]],
+        extras: Mapping[int, dict[str, str]],
+    ) -> None:
+        """Put into `_extra` what odd values were before they were mended. A key stays what it was, written out."""
+        self.odd_rows += len(originals)
+        for row, of_row in originals.items():
+            for name, original in of_row.items():
+                if name == KEY_FIELD:
+                    columns[name] = [*columns[name][:row], original, *columns[name][row + 1 :]]
+                elif self._aliases.get(name, name) not in self._known - self._fields.keys():
+                    extras[row][name] = original
+                self._report(name, IS_ODD)
+
+    def _key_of_content(self, row: Mapping[str, Any], originals: Mapping[str, str], extra: Mapping[str, str]) -> str:
+        """Return the key of a row without an ``id``, whatever fields are selected."""
+        self.rows_without_id += 1
+        self._report(KEY_FIELD, IS_MISSING)
+        content = {name: text for name, text in extra.items() if name not in self._known}
+        for name, value in row.items():
+            if text := cell_text(value):
+                converted = self._converters[name].convert(text)
+                is_as_sent = converted is _MISFIT or type(converted) is MendedObject
+                content[name] = extra_text(text) if is_as_sent else content_text(converted)
+        content.update({self._aliases.get(name, name): original for name, original in originals.items()})
+        return self._make_key(content)
+
+    def _convert_column(  # noqa: PLR0913 - a column, and where what does not fit goes
         self,
         name: str,
         field: ColumnConverter,
         raw: Sequence[Any],
         extras: Mapping[int, dict[str, str]],
+        originals: dict[int, dict[str, str]],
         *,
         only_texts: bool,
     ) -> Sequence[Any]:
@@ -204,6 +244,9 @@ class RecordParser:
                 values[row] = None
                 extras[row][name] = extra_text(texts[row] or "")
                 self._report(name, "has a value that does not fit its type")
+            elif type(value) is MendedObject:
+                values[row] = dict(value)
+                originals.setdefault(row, {}).setdefault(name, extra_text(texts[row] or ""))
         return values
 
     def _report(self, name: str, why: str) -> None:

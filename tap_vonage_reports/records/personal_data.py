@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.config.schema import DROP, HASH, KEEP
 from tap_vonage_reports.records.cell_text import holds_object
+from tap_vonage_reports.records.content_key import content_key
 from tap_vonage_reports.redaction import is_plain_name
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class PersonalData:
         """
         self.mode = mode
         self._salted = sha256(salt.encode())
+        self._has_salt = bool(salt.strip())
         specs = schema["properties"]
         self._kinds = {**(kinds or {}), **{name: spec.get("personal") for name, spec in specs.items()}}
         personal = {} if mode == KEEP else {name: spec for name, spec in specs.items() if "personal" in spec}
@@ -81,6 +83,17 @@ class PersonalData:
         digest = self._salted.copy()
         digest.update(normalize(value, kind).encode(errors="surrogatepass"))
         return digest.hexdigest()
+
+    def content_key(self, content: Mapping[str, str]) -> str:
+        """Return the key of a row without an ``id`` (see `content_key`), by which no personal datum can be guessed.
+
+        It is salted like a hash. Where personal data are dropped and there is no salt, they are left out of it.
+        """
+        if self.mode == KEEP:
+            return content_key(content)
+        if not self._has_salt:
+            content = {name: text for name, text in content.items() if not self.drops(name)}
+        return content_key(content, self._salted.copy())
 
     def _transform_object(self, value: Mapping[str, str]) -> dict[str, str] | None:
         """Return an object of texts without personal data, or None if nothing is left."""

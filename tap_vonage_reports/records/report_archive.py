@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from tap_vonage_reports.errors import ArchiveError
 from tap_vonage_reports.records.csv_rows import CsvTable
+from tap_vonage_reports.records.odd_rows import mend_columns
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -28,8 +29,8 @@ MAX_BYTES_PER_ROW = 1 << 15
 """Inflated bytes that an average row may have: 32 KiB, some 90 times those of an SMS."""
 MAX_INFLATION_RATIO = 200
 """Inflated bytes per byte of an archive whose number of rows is not announced. CSV inflates about tenfold."""
-MIN_INFLATED_LIMIT_BYTES = 1 << 20
-"""A limit is never lower than this, whatever the number of rows."""
+MIN_INFLATED_LIMIT_BYTES = 1 << 23
+"""A limit is never lower than this, whatever the number of rows: 8 MiB, twice the longest row."""
 MAX_READ_BYTES = 1 << 21
 """Bytes read from an archive at a time. Its directory is read as a whole: less than 100 bytes for each member."""
 CHUNK_BYTES = 1 << 17
@@ -38,7 +39,6 @@ _CORRUPTIONS = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
-    UnicodeDecodeError,
     csv.Error,
     NotImplementedError,
     RuntimeError,
@@ -68,7 +68,7 @@ def verify(file: BinaryIO, count: int | None) -> int:
 
 @contextmanager
 def archive_errors() -> Generator[None, None, None]:
-    """Raise errors of the zip, zlib, UTF-8 and CSV readers as `ArchiveError`, without their text.
+    """Raise errors of the zip, zlib and CSV readers as `ArchiveError`, without their text.
 
     Raises:
         ArchiveError: One of them was raised.
@@ -99,7 +99,8 @@ def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], 
         count: The announced number of rows, or None. It only limits the inflated size: see `check_count`.
 
     Yields:
-        The names of the columns, and for each column the cells of some rows. A missing value is an empty string.
+        The names of the columns, and for each column the cells of some rows. A missing value is an empty string. Where
+        cells were odd, there is a column `odd_rows.ORIGINALS` behind them.
 
     Raises:
         ArchiveError: As `verify`. Errors of the zip and CSV readers pass as they are: see `archive_errors`.
@@ -110,7 +111,11 @@ def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], 
             msg = "the CSV file is empty, and the API did not announce zero rows"
             raise ArchiveError(msg)
         for columns in table:
-            yield table.header, columns
+            if table.is_odd:
+                mended = mend_columns(dict(zip(table.header, columns, strict=True)))
+                yield list(mended), list(mended.values())
+            else:
+                yield table.header, columns
 
 
 def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:

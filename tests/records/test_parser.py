@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.errors import RecordError
 from tap_vonage_reports.exact_json import read_json
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import parser as parsers
@@ -259,12 +258,6 @@ def test_an_alias_fills_its_field() -> None:
     assert (both["requested_product"], both["_extra"]) == ("ASR", {"request_product": "SMS"})
 
 
-@pytest.mark.parametrize("row", [{}, {"id": ""}, {"id": None}])
-def test_a_row_without_an_id_is_an_error(row: dict[str, Any]) -> None:
-    with pytest.raises(RecordError):
-        RecordParser(SCHEMA).parse({**row, "text": "447700900000"})
-
-
 @given(
     st.dictionaries(
         st.text(max_size=8), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists), max_size=8
@@ -368,17 +361,6 @@ def test_the_cache_of_converted_values_is_bounded() -> None:
             assert max(traced(first) for first in range(11_000, 21_000, 1000)) < before + 50_000
         finally:
             tracemalloc.stop()
-
-
-@pytest.mark.parametrize("missing", ["", None, ["1"]])
-def test_one_row_without_an_id_among_many_is_an_error(missing: object) -> None:
-    parser = RecordParser(SCHEMA)
-    with pytest.raises(RecordError):
-        parser.parse_rows([{"id": "1"}, {"id": missing}, {"id": "3"}])
-    with pytest.raises(RecordError):
-        parser.parse_cells(["id", "text"], [["1", "", "3"], ["a", "b", "c"]])
-    with pytest.raises(RecordError):
-        parser.parse_cells(["text"], [["a"]])
 
 
 def test_no_rows_give_no_records() -> None:

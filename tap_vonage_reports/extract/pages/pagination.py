@@ -19,6 +19,7 @@ from tap_vonage_reports.errors import (
     PaginationError,
     ProductUnavailableError,
     RequestRejectedError,
+    UndecodableBodyError,
     WindowInFutureError,
 )
 from tap_vonage_reports.exact_json import encode_json
@@ -117,9 +118,13 @@ def iter_pages(  # noqa: PLR0913 - a query, and what an earlier walk knows of it
     context = context or RequestContext()
     repeats, metrics = PageDeduplicator(), context.metrics or FetchMetrics()
     fetch = partial(client.records, context=context)
-    for page in _iter_from(fetch, repeats, query, window, resume):
-        known -= metrics.count_page(page.records, window, repeated=page.repeated, known=max(0, known))
-        yield page
+    try:
+        for page in _iter_from(fetch, repeats, query, window, resume):
+            known -= metrics.count_page(page.records, window, repeated=page.repeated, known=max(0, known))
+            yield page
+    except UndecodableBodyError as error:
+        reason = f"A page of {window} cannot be read: {error.reason}"
+        raise UndecodableBodyError(reason) from None
 
 
 def _iter_from(

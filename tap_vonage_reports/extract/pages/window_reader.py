@@ -16,6 +16,7 @@ from tap_vonage_reports.errors import (
     RateLimitedError,
     RequestRejectedError,
     RetriableApiError,
+    UndecodableBodyError,
     WindowInFutureError,
 )
 from tap_vonage_reports.extract.gaps import ReadFailure
@@ -138,6 +139,6 @@ class _Walks:
             return ""
         if isinstance(error, RequestRejectedError) and (error.leaves_gap or isinstance(error, WindowInFutureError)):
             return f"HTTP {error.status} {error.title}"
-        if isinstance(error, RetriableApiError) and not isinstance(error, RateLimitedError):
+        if isinstance(error, RetriableApiError) and not isinstance(error, (RateLimitedError, UndecodableBodyError)):
             return error.reason
         return ""

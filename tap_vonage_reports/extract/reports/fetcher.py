@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from tap_vonage_reports.errors import (
     ApiError,
     ArchiveError,
-    RecordError,
     ReportError,
     RequestRejectedError,
     RetriableApiError,
@@ -188,7 +187,7 @@ class ReportFetcher:
             except RetriableApiError as error:
                 what = f"could not be downloaded ({error.reason})"
                 raise job.problem(what, RESUME_HINT) from None
-            except (ArchiveError, RecordError) as error:
+            except ArchiveError as error:
                 refusals.append(str(error))
                 logger.warning("%s: %s (download %d of %d)", job, error, len(refusals), MAX_DOWNLOADS)
                 if len(set(refusals)) < len(refusals):
