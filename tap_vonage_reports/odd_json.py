@@ -25,6 +25,10 @@ ROW_LEVELS = 3
 _TEXT_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 
+class CutJsonError(ValueError):
+    """The text ends before the value does."""
+
+
 def read_odd_json(body: bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON
     """Decode a body that `exact_json.read_json` rejects, as far as it can be understood.
 
@@ -35,13 +39,19 @@ def read_odd_json(body: bytes | bytearray) -> Any:  # noqa: ANN401 - any JSON
 
     Raises:
         TooManyValuesError: The body has more than `exact_json.MAX_VALUES` values. It is not decoded.
+        CutJsonError: The body is the beginning of JSON.
         ValueError: The body is not JSON even so.
     """
     text = decode_text(body)
     check_size(text)
-    with suppress(TooDeepError):
-        return _decode(text)
-    return _decode(_flatten(text))
+    try:
+        with suppress(TooDeepError):
+            return _decode(text)
+        return _decode(_flatten(text))
+    except json.JSONDecodeError as error:
+        if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
+            raise CutJsonError from None
+        raise
 
 
 def read_cell(text: str) -> Any:  # noqa: ANN401 - any JSON

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from tap_vonage_reports.errors import ApiError, RetriableApiError, UndecodableBodyError
 from tap_vonage_reports.exact_json import TooManyValuesError, read_json
-from tap_vonage_reports.odd_json import read_odd_json
+from tap_vonage_reports.odd_json import CutJsonError, read_odd_json
 from tap_vonage_reports.odd_text import mend_value
 from tap_vonage_reports.records.odd_rows import mend_row
 from tap_vonage_reports.redaction import is_plain_name
@@ -65,6 +65,8 @@ def read_answer(body: bytearray, status: int) -> dict[str, Any]:
         answer, is_odd = _decode(body)
     except TooManyValuesError as error:
         msg = f"The API sent a body of {error}"
+        raise RetriableApiError(msg) from None
+    except CutJsonError:
         raise RetriableApiError(msg) from None
     except ValueError:
         is_whole = body.lstrip().startswith(b"{") and body.rstrip().endswith(b"}")
@@ -173,7 +175,8 @@ def _decode(body: bytearray) -> tuple[Any, bool]:
 
     Raises:
         TooManyValuesError: As `exact_json.read_json`.
-        ValueError: As `odd_json.read_odd_json`.
+        CutJsonError: As `odd_json.read_odd_json`.
+        ValueError: The same.
     """
     try:
         # The first test is much faster, and almost always false.

@@ -168,6 +168,13 @@ def test_what_is_odd_is_written_out_so_that_nothing_is_lost(text: str) -> None:
         assert json.loads(f'"{written}"'.replace("\n", r"\n"), strict=False) == text or '"' in text
 
 
+def test_the_body_of_an_error_is_read_leniently_too() -> None:
+    assert read_problem(bytearray(b'{"title":"Not \xe9 provisioned","type":"\\ud83d"}')) == {
+        "title": "Not \ufffd provisioned",
+        "type": "\ufffd",
+    }
+
+
 def test_a_byte_order_mark_before_json_does_not_count() -> None:
     body = b'{"request_status":"SUCCESS","records":[{"id":"1"}]}'
     assert read_answer(bytearray(b"\xef\xbb\xbf" + body), 200) == json.loads(body)
@@ -252,7 +259,8 @@ def test_a_row_that_is_no_object_is_a_record_of_its_text(row: bytes, text: str) 
 def test_json_that_is_whole_and_wrong_is_told_from_a_body_that_was_cut(body: bytes) -> None:
     with pytest.raises(UndecodableBodyError):
         read_answer(bytearray(body), 200)
-    for damaged in (body[: len(body) // 2], b"", b"<html></html>", b"[]"):
+    whole = b'{"a":{"b":"}"},"c":[{"d":1},{"e":null}]}'
+    for damaged in (*(whole[:end] for end in range(len(whole))), b"<html></html>", b"[]", b"null"):
         with pytest.raises(RetriableApiError) as caught:
             read_answer(bytearray(damaged), 200)
         assert not isinstance(caught.value, UndecodableBodyError)
