@@ -75,6 +75,16 @@ def test_odd_rows_are_told_of_once_and_counted_in_the_summary(make_sandbox: Call
     assert f"; {odd:,} rows with invalid characters; {keyless:,} rows without an id)" in output.log
 
 
+def test_rows_that_are_no_objects_hold_up_nothing(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"*": ROWS}, faults=["rows-no-objects=[1],every=4"], page_size=10)
+    output = run(sandbox, "sync")
+    assert output.code == 0
+    assert len(output.records["sms"]) == 2 * ROWS
+    odd = [row for row in output.records["sms"] if row["_extra"]]
+    assert [row["_extra"] for row in odd] == [{"_row": "[1]"}] * (2 * ROWS // 4)
+    assert "the field _row is unknown; it goes into _extra" in output.log
+
+
 def test_no_row_without_an_id_is_looked_up_by_id(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"*": 24}, faults=["rows-without-id=absent"])
     settings = settings_for(sandbox, start_date=START, status_refresh="ids")

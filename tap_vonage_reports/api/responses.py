@@ -58,7 +58,7 @@ def read_answer(body: bytearray, status: int) -> dict[str, Any]:
 
     Raises:
         UndecodableBodyError: The body has the form of an object, and cannot be decoded leniently either.
-        RetriableApiError: The body is not a JSON object (it is cut, empty, or a gateway's page), or has too many values.
+        RetriableApiError: The body is not a JSON object (cut, empty, or a gateway's page), or has too many values.
     """
     msg = f"The API answered HTTP {status} with a body that is not a JSON object"
     try:
