@@ -179,8 +179,8 @@ def _decode(body: bytearray) -> tuple[Any, bool]:
         ValueError: The same.
     """
     try:
-        # The first test is much faster, and almost always false.
-        return read_json(body), b"\\" in body and b"\\u0000" in body
+        # Looking from the end takes half the time of looking from the start.
+        return read_json(body), b"\\" in body and body.rfind(b"\\u0000") >= 0
     except TooManyValuesError:
         raise
     except ValueError:
