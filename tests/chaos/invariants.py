@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import portion
 
-from tap_vonage_reports.config.schema import HASH, KEEP
+from tap_vonage_reports.config.schema import KEEP
 from tap_vonage_reports.odd_text import MARK
 from tap_vonage_reports.products import PRODUCTS, Product, personal_kinds
 from tap_vonage_reports.records.odd_rows import mend_row
