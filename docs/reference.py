@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
+from docs.install import install_lines
 from docs.messages import error_texts, error_types, log_texts
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
@@ -49,6 +50,7 @@ GENERATED = ("generated", "streams")
 def pages() -> dict[str, str]:
     """Return the pages and parts of pages as Markdown, by path."""
     return {
+        "generated/install.md": _text(install_lines()),
         "generated/settings.md": _text(_settings()),
         "generated/errors.md": _text(_errors()),
         "generated/log.md": _text(_log_lines()),

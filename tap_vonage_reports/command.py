@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from abc import abstractmethod
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -11,11 +13,14 @@ from singer_sdk import Tap
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError
+from tap_vonage_reports.redaction import safe_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tap_vonage_reports.dry_run import DryRun
+
+logger = logging.getLogger(__name__)
 
 PLAN_AS_TABLE, PLAN_AS_JSON = "table", "json"
 
@@ -57,8 +62,8 @@ class TapCommand(Tap):
         tap = cls(
             config=config.config,
             parse_env_config=config.parse_env,
-            state=_read_json(state, StateError, "state"),
-            catalog=_read_json(catalog, CatalogError, "catalog"),
+            state=_read_state(state),
+            catalog=_read_catalog(catalog),
         )
         if plan:
             planned = tap.plan()
@@ -90,12 +95,12 @@ class TapCommand(Tap):
         """
         try:
             return super().cb_config(ctx, param, value)
-        except OSError as error:
-            raise SettingsError(
-                [f"The configuration file cannot be read: {error.strerror or type(error).__name__}."]
-            ) from None
-        except (ValueError, TypeError):
-            raise SettingsError(["The configuration file is not a JSON object."]) from None
+        except (OSError, ValueError, TypeError, RecursionError):
+            # The SDK's error may lack the name of the file.
+            for path in map(Path, value):
+                if path.name != "ENV":
+                    _check_config_file(path)
+            raise SettingsError(["The configuration cannot be read. Check the files given with --config."]) from None
 
     @classmethod
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
@@ -112,15 +117,61 @@ class TapCommand(Tap):
         super().cb_test(ctx, param, value)
 
 
-def _read_json(file: IO[str] | None, error: type[TapError], what: str) -> dict[str, Any] | None:
+def _check_config_file(path: Path) -> None:
+    name = safe_for_log(str(path)) or "given with --config"
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        problem = f"The configuration file {name} cannot be read: {why}. Check the path."
+    except json.JSONDecodeError as error:
+        problem = f"The configuration file {name} is not JSON ({_place(error)}). Correct it."
+    except (ValueError, RecursionError):
+        problem = f"The configuration file {name} is not JSON in UTF-8. Correct it."
+    else:
+        if isinstance(content, dict):
+            return
+        problem = f"The configuration file {name} is not a JSON object. Write the settings as one."
+    raise SettingsError([problem]) from None
+
+
+def _read_state(file: IO[str] | None) -> dict[str, Any] | None:
+    """Read the state. An empty file is no state: a shell makes one before the first run has written anything."""
     if file is None:
         return None
+    text = _read_text(file, StateError, "state")
+    if not text.strip():
+        logger.info("The state file is empty: starting without a state")
+        return None
+    return _parse_object(text, StateError, "state")
+
+
+def _read_catalog(file: IO[str] | None) -> dict[str, Any] | None:
+    return None if file is None else _parse_object(_read_text(file, CatalogError, "catalog"), CatalogError, "catalog")
+
+
+def _read_text(file: IO[str], error_type: type[TapError], what: str) -> str:
     try:
-        content = json.load(file)
-    except ValueError:
-        msg = f"The {what} file is not JSON."
-        raise error(msg) from None
+        return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"The {what} file cannot be read ({type(error).__name__}). Pass a text file in UTF-8."
+        raise error_type(msg) from None
+
+
+def _parse_object(text: str, error_type: type[TapError], what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        msg = f"The {what} file is not JSON ({_place(error)}). Correct it, or pass another file."
+        raise error_type(msg) from None
+    except (ValueError, RecursionError):
+        msg = f"The {what} file is not JSON. Correct it, or pass another file."
+        raise error_type(msg) from None
     if not isinstance(content, dict):
-        msg = f"The {what} file is not a JSON object."
-        raise error(msg)
+        msg = f"The {what} file is not a JSON object. Pass another file."
+        raise error_type(msg)
     return content
+
+
+def _place(error: json.JSONDecodeError) -> str:
+    return f"line {error.lineno}, column {error.colno}"

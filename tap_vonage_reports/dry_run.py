@@ -9,7 +9,7 @@ import msgspec
 
 from tap_vonage_reports.extract.past_usage import PERIOD, PastUsage, past_usage
 from tap_vonage_reports.intervals import bounds, duration
-from tap_vonage_reports.metrics import aligned, money
+from tap_vonage_reports.metrics import aligned, counted, money
 from tap_vonage_reports.planning.planner import total_unclaimed
 from tap_vonage_reports.timestamps import format_timestamp
 
@@ -29,6 +29,7 @@ class PartitionEstimate(msgspec.Struct, kw_only=True):
         stream: The stream.
         account: The account; ``primary`` for the primary one, whose name is the API key.
         direction: The direction, where the product has them.
+        bookmark: Until when the state says that it was read, ISO 8601 in UTC; None without a state.
         path: How it is read: ``page``, ``report``, ``both`` or ``-`` (nothing to read).
         ranges: Start (inclusive) and end (exclusive) of what is read, ISO 8601 in UTC.
         days: How long that is in all.
@@ -45,6 +46,7 @@ class PartitionEstimate(msgspec.Struct, kw_only=True):
     stream: str
     account: str
     direction: str | None
+    bookmark: str | None
     path: str
     ranges: list[list[str]]
     days: float
@@ -63,12 +65,14 @@ class DryRun(msgspec.Struct, kw_only=True):
     Attributes:
         until: Until when it would read: `end_date`, or now on Vonage's clock, held back.
         requests_per_second: The limit of requests.
+        selected_by: What selects the streams: ``catalog``, or ``default`` without one.
         partitions: What it would read of each partition.
         earlier_pulls: What earlier runs fetched and paid; None where that cannot be read.
     """
 
     until: str
     requests_per_second: int
+    selected_by: str
     partitions: list[PartitionEstimate]
     earlier_pulls: list[PastUsage] | None
 
@@ -81,12 +85,13 @@ class DryRun(msgspec.Struct, kw_only=True):
         return [*_what_is_read(self), "", *_what_it_has_cost(self.earlier_pulls)]
 
 
-def plan_run(session: SyncSession, syncs: Sequence[PartitionSync]) -> DryRun:
+def plan_run(session: SyncSession, syncs: Sequence[PartitionSync], *, has_catalog: bool) -> DryRun:
     """Plan a run.
 
     Args:
         session: The run.
         syncs: Its partitions, in the order in which they would be read.
+        has_catalog: True if a catalog selects the streams.
 
     Raises:
         FatalApiError: The API cannot be used at all.
@@ -106,6 +111,7 @@ def plan_run(session: SyncSession, syncs: Sequence[PartitionSync]) -> DryRun:
     return DryRun(
         until=format_timestamp(session.dates.end()),
         requests_per_second=session.settings.max_requests_per_second,
+        selected_by="catalog" if has_catalog else "default",
         partitions=partitions,
         earlier_pulls=past_usage(session),
     )
@@ -120,6 +126,7 @@ def _estimate(sync: PartitionSync, missing: TimeSet, report_plan: ReportPlan, pa
         stream=partition.product.stream,
         account=partition.account_label,
         direction=partition.direction,
+        bookmark=next((end for _, end in reversed(bounds(sync.lookback.kept | sync.lookback.refetch))), None),
         path="both" if len(paths) > 1 else next(iter(paths), "-"),
         ranges=bounds(missing),
         days=round(duration(missing) / timedelta(days=1), 3),
@@ -146,27 +153,51 @@ def _what_is_read(plan: DryRun) -> Iterable[str]:
     rows = [["stream", *(["account"] if named else []), "from", "days", "path", "requests", "reports", "again"]]
     for part in plan.partitions:
         stream = " ".join(filter(None, (part.stream, part.direction)))
-        start = part.ranges[0][0][:16].replace("T", " ") if part.ranges else "-"
+        start = _minute(part.ranges[0][0]) if part.ranges else "-"
         share = f"{part.again:.0%}"
         counts = [f"{part.days:.1f}", part.path, f"{part.requests:,}", f"{part.reports:,}", share]
         rows.append([stream, *([part.account] if named else []), start, *counts])
-    yield f"A run would read up to {plan.until[:16].replace('T', ' ')} UTC:"
+    yield f"A run would read up to {_minute(plan.until)} UTC:"
     yield ""
     yield from aligned(rows, right=_RIGHT)
     yield ""
+    yield _selection(plan)
+    yield _state(plan)
     yield from _totals(plan)
+
+
+def _selection(plan: DryRun) -> str:
+    streams = list(dict.fromkeys(part.stream for part in plan.partitions))
+    count = counted(len(streams), "stream")
+    if plan.selected_by == "default":
+        return f"Selection: no catalog was given, so {count} selected by default. Pass --catalog to plan a selection."
+    return f"Selection: {count}, as the catalog says."
+
+
+def _state(plan: DryRun) -> str:
+    bookmarks = [part.bookmark for part in plan.partitions if part.bookmark]
+    if not bookmarks:
+        return "State: none, or none of these partitions is in it. Pass --state to plan the next run of a pipeline."
+    first, last = _minute(min(bookmarks)), _minute(max(bookmarks))
+    read = f"{len(bookmarks):,} of {counted(len(plan.partitions), 'partition')} read before"
+    return f"State: {read}, up to {last} UTC" + (f" (the one furthest behind: {first})." if first != last else ".")
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
 
 
 def _totals(plan: DryRun) -> Iterator[str]:
     parts = plan.partitions
     requests, reports = sum(part.requests for part in parts), sum(part.reports for part in parts)
     taken_up, lookups = sum(part.reports_taken_up for part in parts), sum(part.lookups for part in parts)
-    yield f"{len(parts)} partitions, {sum(part.windows for part in parts):,} windows; {reports:,} reports to request."
-    yield f"{requests:,} requests, if no window by pages has more than 1,000 rows, and one more for each further 1,000."
+    windows = counted(sum(part.windows for part in parts), "window")
+    yield f"{counted(len(parts), 'partition')}, {windows}; {counted(reports, 'report')} to request."
+    yield f"{counted(requests, 'request')}, if no window has more than 1,000 rows; one more for each further 1,000."
     if taken_up:
-        yield f"{taken_up:,} reports were requested by an earlier run and are resumed."
+        yield f"{counted(taken_up, 'report')} of an earlier run to resume."
     if lookups:
-        yield f"{lookups:,} rows are looked up by id."
+        yield f"{counted(lookups, 'row')} to look up by ID."
     seconds = requests / plan.requests_per_second
     yield f"At {plan.requests_per_second} requests/s this takes at least {seconds:,.0f} s."
 

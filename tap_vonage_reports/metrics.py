@@ -343,6 +343,11 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[
     ]
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 report" or "2,000 reports"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def money(prices: Mapping[str, Decimal]) -> str:
     """Return amounts by currency, to the last digit; empty where nothing costs anything."""
     return ", ".join(f"{price:f} {currency}".strip() for currency, price in sorted(prices.items()) if price)

@@ -17,7 +17,13 @@ from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
 from tap_vonage_reports.command import TapCommand
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
-from tap_vonage_reports.config.validation import from_environment, secrets_of
+from tap_vonage_reports.config.validation import (
+    check_unread_variables,
+    from_environment,
+    parse_texts,
+    secrets_of,
+    warn_of_quotes,
+)
 from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import (
     ApiError,
@@ -33,7 +39,7 @@ from tap_vonage_reports.output.signals import without_handlers
 from tap_vonage_reports.output.stream_maps import guarded_mapper, unknown_names
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.redaction import basic_token, redact_logs
-from tap_vonage_reports.state.validation import check_state, foreign_keys
+from tap_vonage_reports.state.validation import check_state, foreign_keys, unwrap
 from tap_vonage_reports.streams import ReportStream
 
 if TYPE_CHECKING:
@@ -47,6 +53,19 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync
 
 
+CAPABILITIES: list[CapabilitiesEnum] = [
+    TapCapabilities.CATALOG,
+    TapCapabilities.STATE,
+    TapCapabilities.DISCOVER,
+    PluginCapabilities.ABOUT,
+    PluginCapabilities.STREAM_MAPS,
+    PluginCapabilities.FLATTENING,
+    PluginCapabilities.STRUCTURED_LOGGING,
+    PluginCapabilities.BATCH,
+]
+"""ACTIVATE_VERSION is not among them: it would make targets delete what Vonage has forgotten."""
+
+
 class TapVonageReports(TapCommand):
     """Singer tap for the Vonage Reports API: the call and message records of 19 products."""
 
@@ -54,17 +73,7 @@ class TapVonageReports(TapCommand):
     package_name = PACKAGE
     config_jsonschema: ClassVar[dict[str, Any]] = deepcopy(CONFIG_JSONSCHEMA)
     message_writer_class = MessageWriter
-    # ACTIVATE_VERSION is not among them: it would make targets delete what Vonage has forgotten.
-    capabilities: ClassVar[list[CapabilitiesEnum]] = [
-        TapCapabilities.CATALOG,
-        TapCapabilities.STATE,
-        TapCapabilities.DISCOVER,
-        PluginCapabilities.ABOUT,
-        PluginCapabilities.STREAM_MAPS,
-        PluginCapabilities.FLATTENING,
-        PluginCapabilities.STRUCTURED_LOGGING,
-        PluginCapabilities.BATCH,
-    ]
+    capabilities: ClassVar[list[CapabilitiesEnum]] = CAPABILITIES
 
     def __init__(
         self,
@@ -92,13 +101,10 @@ class TapVonageReports(TapCommand):
         self._session: SyncSession | None = None
         jsonschema = deepcopy(CONFIG_JSONSCHEMA)
         self.append_builtin_config(jsonschema)
-        given = dict(config or {})
-        if parse_env_config:
-            load_dotenv(find_dotenv(usecwd=True))
-            given |= from_environment(os.environ, jsonschema)
-        redact_logs(_secrets(given))
+        given = _configuration(config or {}, jsonschema, parse_env=parse_env_config, check=validate_config)
         if validate_config:
             self._session = self._new_session(Settings.from_config(given, jsonschema))
+        self.logger.addFilter(_is_of_use)
         without_handlers(
             partial(
                 super().__init__,
@@ -109,9 +115,7 @@ class TapVonageReports(TapCommand):
                 **kwargs,
             )
         )
-        if "SINGER_SDK_LOG_CONFIG" not in os.environ:
-            # They would drown the tap's own lines. A logging configuration brings them back.
-            self.metrics_logger.setLevel(logging.WARNING)
+        _quiet(self.metrics_logger)
 
     @cached_property
     def output(self) -> OutputChannel:
@@ -172,6 +176,7 @@ class TapVonageReports(TapCommand):
         Raises:
             StateError: The state was not written by this tap.
         """
+        state = unwrap(state)
         check_state(state, PRODUCTS)
         super().load_state(deepcopy(state))
         cast("dict[str, Any]", self.state).update(deepcopy(foreign_keys(state)))
@@ -260,7 +265,7 @@ class TapVonageReports(TapCommand):
             SettingsError: The API refuses an account in `account_ids`.
         """
         self.session.check_accounts()
-        return plan_run(self.session, self._open_partitions())
+        return plan_run(self.session, self._open_partitions(), has_catalog=self.input_catalog is not None)
 
     def test_connection(self) -> None:
         """Read a record of each stream, once the API has accepted the accounts in `account_ids`.
@@ -283,6 +288,37 @@ class TapVonageReports(TapCommand):
     def selected_streams(self) -> list[ReportStream]:
         """The selected streams, in the order in which they are read."""
         return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
+
+
+def _configuration(
+    config: Mapping[str, Any], jsonschema: Mapping[str, Any], *, parse_env: bool, check: bool
+) -> dict[str, Any]:
+    """Return the configuration, with variables over it if they are read, and keep its secrets out of the log."""
+    given = parse_texts(config, jsonschema)
+    if parse_env:
+        load_dotenv(find_dotenv(usecwd=True))
+        given |= from_environment(os.environ, jsonschema)
+    elif check:
+        check_unread_variables(given, os.environ, jsonschema)
+    redact_logs(_secrets(given))
+    if check:
+        warn_of_quotes(given)
+    return given
+
+
+def _quiet(metrics_logger: logging.Logger) -> None:
+    """Keep the SDK's metrics out of the log: six lines for each partition would drown the tap's own.
+
+    The log level DEBUG brings them back, and so does a logging configuration with a handler for them. Meltano always
+    passes a configuration, without such a handler.
+    """
+    if not (metrics_logger.handlers or logging.getLogger().isEnabledFor(logging.DEBUG)):
+        metrics_logger.setLevel(logging.WARNING)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """Drop lines of the SDK: the environment is read, by the tap; and streams that are not selected are many."""
+    return record.msg not in ("Skipping parse of env var settings...", "Skipping deselected stream '%s'.")
 
 
 def _secrets(config: Mapping[str, Any]) -> list[str]:

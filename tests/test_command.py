@@ -113,6 +113,62 @@ def test_a_run_with_config_state_and_catalog(make_sandbox: Callable[..., Sandbox
     assert second.records == {}
 
 
+@pytest.mark.parametrize("wrap", [lambda state: {"singer_state": state}, lambda state: {"singer_state": state, "x": 1}])
+def test_a_state_may_stand_in_the_wrapper_of_meltano(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, wrap: Callable[[Any], Any]
+) -> None:
+    sandbox = make_sandbox(rows={"*": 5})
+    settings = settings_for(sandbox, **DATES, lookback_hours=0)
+    state = run_tap(settings, ["amd"]).state
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
+    (tmp_path / "state.json").write_text(json.dumps(wrap(state)))
+    arguments: list[str | Path] = ["--catalog", tmp_path / "catalog.json", "--state", tmp_path / "state.json"]
+    second = run_main("--config", config(tmp_path, sandbox, **DATES, lookback_hours=0), *arguments)
+    assert (second.code, second.records) == (0, {})
+    assert second.state == state
+    plan = run_main("--config", config(tmp_path, sandbox, **DATES, lookback_hours=0), *arguments, "--plan=json")
+    assert sum(partition["requests"] for partition in json.loads(b"".join(plan.lines))["partitions"]) == 0
+
+
+@pytest.mark.parametrize("content", ["", "\n", "{}", '{"singer_state": {}}', '{"bookmarks": {}}'])
+def test_an_empty_state_file_is_no_state(make_sandbox: Callable[..., Sandbox], tmp_path: Path, content: str) -> None:
+    sandbox = make_sandbox(rows={"*": 5})
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
+    (tmp_path / "state.json").write_text(content)
+    arguments: list[str | Path] = ["--catalog", tmp_path / "catalog.json", "--state", tmp_path / "state.json"]
+    output = run_main("--config", config(tmp_path, sandbox, **DATES), *arguments)
+    assert output.code == 0
+    assert len(output.ids("amd")) == 10
+    assert ("The state file is empty" in output.log) == (not content.strip())
+
+
+def test_metrics_of_the_sdk_are_logged_only_when_asked_for(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    """Meltano always passes a logging configuration, which is not a wish for six more lines per partition."""
+    sandbox = make_sandbox(rows={"*": 5})
+    (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))
+    arguments: list[str | Path] = [
+        "--config",
+        config(tmp_path, sandbox, **DATES),
+        "--catalog",
+        tmp_path / "catalog.json",
+    ]
+
+    def log(level: str) -> str:
+        handlers = {"console": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}}
+        logging_config: dict[str, Any] = {"version": 1, "disable_existing_loggers": False, "handlers": handlers}
+        logging_config["root"] = {"level": level, "handlers": ["console"]}
+        (tmp_path / "logging.json").write_text(json.dumps(logging_config))
+        output = run_command(*arguments, environment={"SINGER_SDK_LOG_CONFIG": str(tmp_path / "logging.json")})
+        assert output.code == 0
+        return output.log
+
+    assert "METRIC" not in log("INFO")
+    assert "METRIC" in log("DEBUG")
+    assert "Skipping" not in run_main(*arguments).log
+
+
 def test_the_environment_can_configure_a_run(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
     sandbox = make_sandbox(rows={"*": 5})
     (tmp_path / "catalog.json").write_text(json.dumps(catalog_of(["amd"])))

@@ -148,7 +148,7 @@ def test_rows_without_a_time_are_not_known_to_have_come_before() -> None:
 def test_the_costs_are_metrics_of_the_sdk_too(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("SINGER_SDK_LOG_CONFIG", "")
+    monkeypatch.setattr(logging.getLogger(SDK_METRICS), "handlers", [caplog.handler])
     sandbox = make_sandbox(rows={"amd": Within(50, START, END)})
     with caplog.at_level(logging.INFO, SDK_METRICS):
         run_tap(settings_for(sandbox, start_date="2026-11-18", end_date="2026-11-20"), ["amd"])

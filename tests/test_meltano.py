@@ -20,8 +20,8 @@ PLUGINS = {plugin["name"]: plugin for plugins in PROJECT["plugins"].values() for
 ENVIRONMENTS = {environment["name"]: environment for environment in PROJECT["environments"]}
 TAP = PLUGINS["tap-vonage-reports"]
 OFFERED = {setting["name"]: setting for setting in TAP["settings"]}
-# Meltano 4.4 fails on a decimal that comes from the environment, and leaves fractions in meltano.yml as they are.
-KINDS = {"number": "integer"}
+# Meltano 4.4 fails on a decimal that comes from the environment, and on a list that is not JSON. The tap reads both.
+KINDS = {"number": "string", "array": "string"}
 
 
 def _all_settings() -> dict[str, dict[str, Any]]:

@@ -19,9 +19,11 @@ import pytest
 import requests
 import yaml
 
+from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
+from tap_vonage_reports.tap import TapVonageReports
 from tests.conftest import NOW
 from tests.environments import ROOT, environment
 from tests.object_storage import object_storage
@@ -351,3 +353,64 @@ def test_plugins_that_inherit_can_run_at_the_same_time(
             assert latest(project.lines(run)) == truth(api, account)
     # The catalog of `meltano run` is in a folder named by the plugin alone: this is why two runs of one plugin break.
     assert project.catalogs() == [f"{TAP}--{run}/tap.properties.json" for run in ACCOUNTS]
+
+
+# Settings from the environment
+
+FROM_ENVIRONMENT = {
+    "api_key": ("12345678", "12345678"),
+    "api_secret": ("0123", "0123"),
+    "account_ids": ("acct0001, acct0002", ["acct0001", "acct0002"]),
+    "include_subaccounts": ("true", True),
+    "start_date": ("2026-01-01", "2026-01-01"),
+    "end_date": ("2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+    "lookback_hours": ("0.5", 0.5),
+    "status_refresh": ("ids", "ids"),
+    "late_rows_hours": ("1.5", 1.5),
+    "include_message": ("1", True),
+    "show_concatenated": ("no", False),
+    "fetch_mode": ("sync", "sync"),
+    "backfill_days": ("3", 3),
+    "sync_window_hours": ("0.25", 0.25),
+    "report_window_days": ("4", 4),
+    "max_requests_per_second": ("5", 5),
+    "max_concurrent_requests": ("2", 2),
+    "max_concurrent_reports": ("1", 1),
+    "report_timeout_minutes": ("30", 30),
+    "request_timeout_seconds": ("10", 10),
+    "personal_data": ("hash", "hash"),
+    "personal_data_salt": ("0123456789abcdef-pepper", "0123456789abcdef-pepper"),
+    "stream_options": ('{"sms": {"lookback_hours": 0.5}}', {"sms": {"lookback_hours": 0.5}}),
+    "batch_config": (
+        '{"encoding": {"format": "jsonl"}, "storage": {"root": "out"}}',
+        {"encoding": {"format": "jsonl"}, "storage": {"root": "out"}},
+    ),
+    "api_url": ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+}
+"""Of each setting a text as it stands in a variable, and the value that the tap makes of it."""
+SHOW_CONFIG = """#!/usr/bin/env python3
+import shutil, sys
+shutil.copy(sys.argv[sys.argv.index("--config") + 1], "seen.json")
+"""
+
+
+def test_every_setting_comes_through_the_environment_of_meltano(tmp_path: Path) -> None:
+    assert FROM_ENVIRONMENT.keys() == CONFIG_JSONSCHEMA["properties"].keys()
+    project = Project.new(tmp_path / "project", {})
+    path = project.folder / "meltano.yml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (plugin,) = [plugin for plugin in content["plugins"]["extractors"] if plugin["name"] == TAP]
+    del plugin["pip_url"]
+    plugin |= {"executable": "./show-config", "capabilities": []}
+    content["environments"] = [{"name": "sandbox"}]
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    program = project.folder / "show-config"
+    program.write_text(SHOW_CONFIG, encoding="utf-8")
+    program.chmod(0o755)
+    variables = {f"TAP_VONAGE_REPORTS_{name.upper()}": text for name, (text, _) in FROM_ENVIRONMENT.items()}
+    project.run(Command(["invoke", TAP], variables))
+    seen = json.loads((project.folder / "seen.json").read_text(encoding="utf-8"))
+    settings = TapVonageReports(config=seen).config
+    assert {name: settings[name] for name in FROM_ENVIRONMENT} == {
+        name: value for name, (_, value) in FROM_ENVIRONMENT.items()
+    }

@@ -184,13 +184,34 @@ sms inbound   primary   2026-10-01 00:00  49.0  both         3        2     0%
 sms outbound  sub00001  2026-10-01 00:00  49.0  both         3        2     0%
 sms inbound   sub00001  2026-10-01 00:00  49.0  both         6        2     0%
 
+Selection: 2 streams, as the catalog says.
+State: none, or none of these partitions is in it. Pass --state to plan the next run of a pipeline.
 6 partitions, 33 windows; 12 reports to request.
-21 requests, if no window by pages has more than 1,000 rows, and one more for each further 1,000.
+21 requests, if no window has more than 1,000 rows; one more for each further 1,000.
 At 10 requests/s this takes at least 2 s.
 
 REPORTS-USAGE lists no usage in the last 7 days.
 """
     assert [line.decode() for line in output.lines] == expected.strip("\n").splitlines()
+
+
+def test_a_plan_says_by_which_state_and_selection_it_goes(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
+    sandbox = make_sandbox(rows=ROWS)
+    settings = settings_for(sandbox, start_date="2026-11-18", end_date="2026-11-20")
+    state = run_tap({**settings, "end_date": "2026-11-19"}, ["amd", "sms"]).state
+    for name, content in {"config": settings, "state": state, "catalog": catalog_of(["amd", "sms", "asr"])}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    arguments: list[str | Path] = ["--plan", "--config", tmp_path / "config.json"]
+    bare = b"".join(run_main(*arguments).lines).decode()
+    assert "Selection: no catalog was given, so 18 streams selected by default." in bare
+    assert "State: none, or none of these partitions is in it." in bare
+    arguments += ["--catalog", tmp_path / "catalog.json", "--state", tmp_path / "state.json"]
+    given = b"".join(run_main(*arguments).lines).decode()
+    assert "Selection: 3 streams, as the catalog says." in given
+    assert "State: 3 of 5 partitions read before, up to 2026-11-19 00:00 UTC." in given
+    planned = parsed(run_main("--plan=json", *arguments[1:]))
+    assert planned["selected_by"] == "catalog"
+    assert {part["bookmark"] for part in planned["partitions"]} == {None, "2026-11-19T00:00:00+00:00"}
 
 
 def test_a_plan_is_a_table_that_fits_a_terminal(
@@ -217,8 +238,8 @@ def test_the_table_names_what_is_taken_up_and_looked_up(
     begun = next(state for state in whole.states if "reports" in json.dumps(state))
     sandbox.clock.advance(hours=30)
     tables = [b"".join(plan(settings, state, ("sms",), "--plan").lines).decode() for state in (begun, whole.state)]
-    assert "4 reports were requested by an earlier run" in tables[0]
-    assert "rows are looked up by id" in tables[1]
+    assert "4 reports of an earlier run to resume" in tables[0]
+    assert "rows to look up by ID" in tables[1]
     assert "REPORTS-USAGE lists no usage" in tables[1]
 
 

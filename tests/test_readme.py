@@ -1,72 +1,32 @@
-"""The README's tables match the code. Run as a module, this file regenerates them."""
+"""The README is short, and its tables match the code. Run as a module, this file regenerates them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
+from docs.install import install_lines
 from tap_vonage_reports.products import PRODUCTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 README = Path(__file__).parent.parent / "README.md"
-
-
-def settings_rows() -> Iterator[str]:
-    yield "| Setting | Type | Default | Meaning |"
-    yield "|---|---|---|---|"
-    for name, spec in CONFIG_JSONSCHEMA["properties"].items():
-        yield f"| `{name}` | {_type(name, spec)} | {_default(name, spec)} | {_description(spec)} |"
-
-
-def _type(name: str, spec: dict[str, Any]) -> str:
-    kind = str(next(kind for kind in spec["type"] if kind != "null"))
-    if spec.get("secret"):
-        kind = "secret"
-    if name in CONFIG_JSONSCHEMA["required"]:
-        kind += ", required"
-    return kind
-
-
-def _default(name: str, spec: dict[str, Any]) -> str:
-    if name == "account_ids":
-        return "`[api_key]`"
-    if "default" not in spec:
-        return ""
-    value = spec["default"]
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"`{text}`"
-
-
-def _description(spec: dict[str, Any]) -> str:
-    return str(spec["description"])
+MAX_LINES, MAX_COLUMNS = 150, 100
 
 
 def stream_rows() -> Iterator[str]:
-    head = "Product | Stream | Key | Date (bookmark) | Directions | Lookback | Retention | Filters | Open questions"
-    yield f"| {head} |"
-    yield f"|{'---|' * (head.count('|') + 1)}"
+    yield "| Product | Stream | Date (bookmark) | Directions |"
+    yield "|---|---|---|---|"
     for product in PRODUCTS.values():
-        cells = (
-            product.name,
-            f"`{product.stream}`",
-            "`id`",
-            f"`{product.date_field}`",
-            ", ".join(product.directions) or "-",
-            f"{product.lookback_hours:g} h",
-            str(product.retention),
-            ", ".join(f"`{name}`" for name in product.sync_filters) or "-",
-            product.unsure or "-",
-        )
-        yield f"| {' | '.join(cells)} |"
+        directions = ", ".join(product.directions) or "-"
+        yield f"| {product.name} | `{product.stream}` | `{product.date_field}` | {directions} |"
 
 
-TABLES: dict[str, Callable[[], Iterator[str]]] = {"settings": settings_rows, "streams": stream_rows}
+TABLES: dict[str, Callable[[], Iterator[str]]] = {"install": install_lines, "streams": stream_rows}
 
 
 def section(name: str) -> re.Pattern[str]:
@@ -78,6 +38,12 @@ def test_readme_table_matches_the_code(name: str) -> None:
     found = section(name).search(README.read_text(encoding="utf-8"))
     assert found is not None
     assert found[1] == "".join(f"{row}\n" for row in TABLES[name]()), "run: python -m tests.test_readme"
+
+
+def test_readme_is_short() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= MAX_LINES
+    assert [line for line in lines if len(line) > MAX_COLUMNS and not line.startswith(("    ", "|"))] == []
 
 
 if __name__ == "__main__":

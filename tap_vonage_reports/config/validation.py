@@ -8,8 +8,12 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import json
+import logging
 import math
+import re
+import string
 import unicodedata
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,7 +46,10 @@ if TYPE_CHECKING:
 MIN_SALT_CHARACTERS = 16
 """Characters of a salt: 64 bits if they are hexadecimal digits."""
 SALT_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+logger = logging.getLogger(__name__)
 
+# A single letter before the colon is a drive of Windows.
+_URL_WITHOUT_SLASHES = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?!//)")
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
 
 
@@ -79,6 +86,53 @@ def secrets_of(config: Mapping[str, Any]) -> list[str]:
     return [*secrets, *texts_of(storage.get("params"))] if isinstance(storage, dict) else secrets
 
 
+def parse_texts(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse the settings that came as text although they are none, as they do through Meltano's environment.
+
+    Args:
+        config: The configuration as given.
+        jsonschema_: The schema.
+
+    Returns:
+        The configuration, in which a setting of another type is a text only where that cannot be parsed. Lists may be
+        JSON, words separated by commas, or one word.
+    """
+    parsed = dict(config)
+    for name, spec in jsonschema_["properties"].items():
+        if isinstance(text := config.get(name), str):
+            with suppress(ValueError, KeyError):  # the check against the schema finds it
+                parsed[name] = _from_text(text, spec)
+    return parsed
+
+
+def check_unread_variables(
+    config: Mapping[str, Any], environ: Mapping[str, str], jsonschema_: Mapping[str, Any]
+) -> None:
+    """Reject a configuration without a required setting whose variable is set, but not read.
+
+    Raises:
+        SettingsError: Naming the variables.
+    """
+    variables = {name: ENVIRONMENT_PREFIX + name.upper() for name in jsonschema_.get("required", [])}
+    problems = [
+        f"The variable {variable} is set, but variables are read only with --config ENV. Add that option."
+        for name, variable in variables.items()
+        if config.get(name) is None and environ.get(variable)
+    ]
+    if problems:
+        raise SettingsError(problems)
+
+
+def warn_of_quotes(config: Mapping[str, Any]) -> None:
+    """Warn of each credential that begins or ends with a space or a quote, as when a shell kept them."""
+    for name in ("api_key", "api_secret"):
+        value = str(config.get(name) or "")
+        if value != value.strip(f"{string.whitespace}'\"`"):
+            logger.warning(
+                "The setting %s begins or ends with a space or a quote. If the API refuses it, remove that", name
+            )
+
+
 def validate(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
     """Check a configuration and fill in the defaults.
 
@@ -109,7 +163,9 @@ def _from_text(text: str, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any
     if "boolean" in kinds:
         return _BOOLEANS[text.lower()]
     if "array" in kinds and not text.lstrip().startswith("["):
-        return [word.strip() for word in text.split(",")]
+        if words := [word.strip() for word in text.split(",") if word.strip()]:
+            return words
+        raise ValueError
     return json.loads(text)
 
 
@@ -274,6 +330,11 @@ def _is_loopback(host: str) -> bool:
 def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
     if not (config := values.get("batch_config")):
         return
+    if _URL_WITHOUT_SLASHES.match(config["storage"]["root"]):
+        yield (
+            "The setting batch_config.storage.root begins like a URL but has no // behind the colon. Write it like "
+            "s3://bucket/folder, or begin a local folder with ./ or /."
+        )
     kind, compression = config["encoding"]["format"], config["encoding"].get("compression")
     if compression and compression not in COMPRESSIONS[kind]:
         known = ", ".join(COMPRESSIONS[kind])

@@ -62,8 +62,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _fault_lines() -> str:
+    width = max(len(fault.value) for fault in ABOUT) + 2
     return "\n".join(
-        f"  {fault.value:26}{about.text}" + (f" (value, default {about.value})" if about.value != "" else "")
+        f"  {fault.value:{width}}{about.text}" + (f" (value, default {about.value})" if about.value != "" else "")
         for fault, about in ABOUT.items()
     )
 

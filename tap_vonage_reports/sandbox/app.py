@@ -9,6 +9,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from datetime import timedelta
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -34,6 +35,7 @@ from tap_vonage_reports.sandbox.answers import (
 from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
 from tap_vonage_reports.sandbox.exchange import Exchange, Options
 from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
+from tap_vonage_reports.sandbox.index import page
 from tap_vonage_reports.sandbox.journal import Entry, Journal, SlidingSecond
 from tap_vonage_reports.sandbox.odd_bytes import as_json
 from tap_vonage_reports.sandbox.problems import InvalidParameter, Refusal
@@ -115,8 +117,10 @@ class Api:
             ("media", "GET", MEDIA_PATH + "/{file_id}", self._report_api.media),
             ("subaccounts", "GET", "/accounts/{api_key}/subaccounts", self._subaccounts),
         ]
+        self._index = partial(page, world, endpoints=[(method, path) for _, method, path, _ in endpoints])
         self.app = Starlette(
             routes=[
+                Route("/", self._home, methods=["GET"]),
                 *(Route(path, self._endpoint(name, run), methods=[method]) for name, method, path, run in endpoints),
                 Route("/__sandbox/requests", self._requests, methods=["GET", "DELETE"]),
                 Route("/__sandbox/summary", self._summary, methods=["GET"]),
@@ -525,6 +529,10 @@ class Api:
         return Response(msgspec.json.encode(body), 200, media_type="application/json")
 
     # The sandbox's own endpoints
+
+    async def _home(self, request: Request) -> Response:
+        """The page for a browser."""
+        return Response(self._index(str(request.base_url)), 200, media_type="text/html")
 
     async def _requests(self, request: Request) -> Response:
         """What was asked so far; DELETE forgets it."""

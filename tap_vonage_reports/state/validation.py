@@ -24,6 +24,15 @@ from tap_vonage_reports.state.format import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MELTANO_WRAPPER = "singer_state"
+"""The key under which Meltano keeps a Singer state."""
+
+
+def unwrap(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state without the wrapper in which `meltano state get` prints it."""
+    inner = state.get(MELTANO_WRAPPER)
+    return inner if isinstance(inner, dict) and BOOKMARKS not in state else state
+
 
 def check_state(state: object, streams: Mapping[str, object]) -> None:
     """Reject a state that this tap cannot have written.

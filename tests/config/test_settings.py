@@ -9,7 +9,7 @@ import pytest
 
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
-from tap_vonage_reports.config.validation import from_environment
+from tap_vonage_reports.config.validation import from_environment, parse_texts
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.tap import TapVonageReports
@@ -24,7 +24,7 @@ LEAK = "LEAKED-VALUE"
 
 def problems(**settings: Any) -> list[str]:
     try:
-        Settings.from_config({**GOOD, **settings}, CONFIG_JSONSCHEMA)
+        Settings.from_config(parse_texts({**GOOD, **settings}, CONFIG_JSONSCHEMA), CONFIG_JSONSCHEMA)
     except SettingsError as error:
         return list(error.problems)
     return []
@@ -45,7 +45,12 @@ def test_only_credentials_are_required() -> None:
         ({"end_date": "2026-13-01"}, "end_date"),
         ({"start_date": "2026-02-01", "end_date": "2026-01-01"}, "start_date is after end_date"),
         ({"account_ids": ["a", "b", "a"]}, "account_ids"),
-        ({"account_ids": LEAK}, "account_ids"),
+        ({"account_ids": 5}, "account_ids"),
+        ({"account_ids": "a, b,a"}, "account_ids lists an account twice"),
+        ({"account_ids": " , "}, "account_ids must be of type array"),
+        ({"batch_config": LEAK}, "batch_config must be of type object"),
+        ({"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": f"s3:/{LEAK}/x"}}}, "s3://"),
+        ({"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": f"gs:{LEAK}"}}}, "storage.root"),
         ({"api_url": f"http://{LEAK}.example.com"}, "plain http"),
         ({"api_url": LEAK}, "api_url"),
         ({"api_url": f"https://user:{LEAK}@example.com"}, "api_url"),
@@ -178,6 +183,43 @@ def test_environment_variables_set_every_type_of_setting() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "setting", "value"),
+    [
+        ("a", "account_ids", ["a"]),
+        ("a,b", "account_ids", ["a", "b"]),
+        (" a , b, ", "account_ids", ["a", "b"]),
+        ('["a", "b"]', "account_ids", ["a", "b"]),
+        ("0.5", "lookback_hours", 0.5),
+        ("12", "backfill_days", 12),
+        ("yes", "include_message", True),
+        ('{"sms": {"lookback_hours": 1}}', "stream_options", {"sms": {"lookback_hours": 1}}),
+    ],
+)
+def test_settings_may_come_as_text_as_they_do_through_the_environment(text: str, setting: str, value: Any) -> None:
+    assert parse_texts({setting: text}, CONFIG_JSONSCHEMA) == {setting: value}
+    assert TapVonageReports(config={**GOOD, setting: text}).config[setting] == value
+
+
+def test_variables_that_are_set_but_not_read_are_named(tmp_path: Path) -> None:
+    output = run_main("--config", file_with(tmp_path, {}), environment={"TAP_VONAGE_REPORTS_API_KEY": LEAK})
+    (error,) = [line for line in output.log.splitlines() if "ERROR" in line]
+    assert output.code == 1
+    assert "The variable TAP_VONAGE_REPORTS_API_KEY is set" in error
+    assert "--config ENV" in error
+    assert LEAK not in output.log
+
+
+@pytest.mark.parametrize(("secret", "warned"), [("S3cr3t ", True), ("'S3cr3t'", True), ("S3 cr3t", False)])
+def test_a_credential_in_quotes_or_spaces_is_warned_of(
+    secret: str, caplog: pytest.LogCaptureFixture, *, warned: bool
+) -> None:
+    TapVonageReports(config={**GOOD, "api_secret": secret})
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("The setting api_secret begins or ends with a space or a quote" in text for text in warnings) == warned
+    assert "S3cr3t" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["LOOKBACK_HOURS", "INCLUDE_MESSAGE", "STREAM_OPTIONS", "REQUEST_TIMEOUT_SECONDS"])
 def test_variable_of_the_wrong_type_is_named_without_its_value(name: str) -> None:
     with pytest.raises(SettingsError, match=f"TAP_VONAGE_REPORTS_{name}") as caught:
@@ -205,18 +247,23 @@ def file_with(folder: Path, content: object) -> Path:
         (["--config", {}], "api_key is missing"),
         (["--config", {**GOOD, "foo": LEAK}], "The setting foo is unknown"),
         (["--config", {**GOOD, "start_date": LEAK}], "start_date"),
-        (["--config", "not json"], "not a JSON object"),
+        (["--config", '{\n"api_key": x}'], "file.json is not JSON (line 2, column 12)"),
+        (["--config", ""], "file.json is not JSON"),
+        (["--config", "[" * 100_000], "not"),
         (["--config", [1]], "not a JSON object"),
-        (["--config", "/no/such/file"], "cannot be read"),
+        (["--config", "/no/such/file"], "The configuration file /no/such/file cannot be read"),
+        (["--config", "/"], "The configuration file / cannot be read"),
         (["--no-such-option"], "--no-such-option"),
         (["--state", "/no/such/file"], "/no/such/file"),
-        (["--state", "not json"], "The state file is not JSON"),
+        (["--state", '{\n"bookmarks": }'], "The state file is not JSON (line 2, column 14)"),
+        (["--state", {"singer_state": {"type": "STATE"}}], "no object 'bookmarks'"),
         (["--state", []], "not a JSON object"),
         (["--state", {"type": "STATE", "value": {}}], "no object 'bookmarks'"),
         (["--state", {"bookmarks": {"issues": {"since": LEAK}}}], "no stream of this tap"),
         (["--state", {"bookmarks": {"sms": {"partitions": "x"}}}], "malformed"),
         (["--state", {"bookmarks": {"sms": {"partitions": [{"context": {}, "covered": [[LEAK]]}]}}}], "malformed"),
-        (["--catalog", "not json"], "The catalog file is not JSON"),
+        (["--catalog", "not json"], "The catalog file is not JSON (line 1, column 1)"),
+        (["--catalog", ""], "The catalog file is not JSON"),
         (["--catalog", {"streams": [{"tap_stream_id": "issues", "schema": {}, "metadata": []}]}], "issues"),
         (["--catalog", {"strange": []}], "catalog"),
     ],

@@ -27,6 +27,21 @@ def test_it_starts_and_leaves_nothing_behind() -> None:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+def test_a_browser_finds_accounts_endpoints_faults_and_how_to_point_a_tool_at_it() -> None:
+    with Sandbox(subaccount_keys=["sub<1>"], faults=["late-rows"]) as sandbox:
+        answer = requests.get(sandbox.url, timeout=60)
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert f"export TAP_VONAGE_REPORTS_API_URL={sandbox_url(answer)}" in answer.text
+    for text in ("abcd1234", "sub&lt;1&gt;", "/v2/reports/records", "VOICE-CALL", "late-rows"):
+        assert text in answer.text
+    assert answer.text.count("<td>on\n") == 1
+    assert "sub<1>" not in answer.text
+
+
+def sandbox_url(answer: requests.Response) -> str:
+    return answer.url.rstrip("/")
+
+
 def test_it_can_be_started_again_on_another_port() -> None:
     sandbox = Sandbox()
     for _ in range(3):

@@ -1,0 +1,78 @@
+"""The sandbox's page for a browser: its accounts, what it serves, its faults, and how to point a tool at it."""
+
+from __future__ import annotations
+
+from html import escape
+from string import Template
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox.faults import ABOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tap_vonage_reports.sandbox.world import World
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Vonage Reports sandbox</title>
+<style>
+  :root { color-scheme: light dark; }
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 56rem; padding: 0 1rem; }
+  table { border-collapse: collapse; display: block; overflow-x: auto; }
+  th, td { border-bottom: 1px solid color-mix(in srgb, currentcolor 25%, transparent); padding: .3rem .8rem .3rem 0;
+           text-align: left; vertical-align: top; }
+  pre { background: color-mix(in srgb, currentcolor 8%, transparent); overflow-x: auto; padding: .8rem; }
+</style>
+<h1>Vonage Reports sandbox</h1>
+<p>The Vonage Reports API on this machine, with invented traffic. The time here is $now.</p>
+<h2>Point a tool at it</h2>
+<pre>$variables</pre>
+<p>Any client of the Reports API works: HTTP Basic with the key and the secret above, at this address.</p>
+<h2>Accounts</h2>
+<table><tr><th>Key<th>Name<th>Currency<th>State$accounts</table>
+<h2>What it serves</h2>
+<table><tr><th>Method<th>Path$endpoints</table>
+<p>Products: $products.</p>
+<p>About itself: <a href="/__sandbox/requests">the requests so far</a>. Rows and prices of a window:
+<code>/__sandbox/summary?date_start=...&amp;date_end=...</code></p>
+<h2>Faults</h2>
+<p>Switch faults on with <code>--fault NAME</code> when you start the sandbox.</p>
+<table><tr><th>Name<th>What it does<th>Now$faults</table>
+</html>
+""")
+
+
+def page(world: World, address: str, endpoints: Iterable[tuple[str, str]]) -> str:
+    """Return the page as HTML.
+
+    Args:
+        world: The accounts, the clock and the faults.
+        address: Where the sandbox listens.
+        endpoints: Method and path of each endpoint.
+    """
+    accounts = world.accounts
+    variables = {"API_URL": address.rstrip("/"), "API_KEY": accounts.primary.key, "API_SECRET": accounts.secret}
+    return _PAGE.substitute(
+        now=escape(f"{world.now():%Y-%m-%d %H:%M:%S} UTC"),
+        variables=escape(
+            "\n".join(f"export TAP_VONAGE_REPORTS_{name}={value}" for name, value in variables.items())
+            + "\ntap-vonage-reports --config ENV --plan"
+        ),
+        accounts=_rows(
+            (account.key, account.name, account.currency, "suspended" if account.suspended else "active")
+            for account in accounts
+        ),
+        endpoints=_rows(dict.fromkeys(endpoints)),
+        products=escape(", ".join(product.name for product in PRODUCTS.values())),
+        faults=_rows(
+            (fault.value, about.text, "on" if world.faults.rule(fault) else "") for fault, about in ABOUT.items()
+        ),
+    )
+
+
+def _rows(rows: Iterable[Iterable[str]]) -> str:
+    return "".join(f"\n<tr>{''.join(f'<td>{escape(cell)}' for cell in row)}" for row in rows)

@@ -1,0 +1,180 @@
+"""The guide's own lines, from an empty folder to a table: the commands are taken from the page and run as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.records.parser import RecordParser
+from tap_vonage_reports.sandbox import Fault, Sandbox
+from tests.conftest import NOW
+from tests.environments import ROOT, environment
+from tests.test_meltano_runs import MELTANO, TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the guide's lines are for a POSIX shell")
+
+START = datetime.fromisoformat("2026-10-01T00:00:00+00:00")
+CLOCK = datetime.fromisoformat(NOW.replace("Z", "+00:00"))
+CHOSEN = ("sms", "voice_call")
+STATE_ID = "dev:tap-vonage-reports-to-target-jsonl"
+
+Row = dict[str, Any]
+
+
+def lines_of(page: str, name: str) -> list[str]:
+    """The commands in the block of a page that follows a mark, continued lines joined."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {name} -->\n```sh\n(.*?)```", text, re.DOTALL)
+    assert found, name
+    return found[1].replace("\\\n", "").strip().splitlines()
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """Somebody who follows the guide.
+
+    Attributes:
+        folder: Their Meltano project.
+        variables: Their environment.
+    """
+
+    folder: Path
+    variables: dict[str, str]
+
+    def start(self, line: str) -> subprocess.Popen[str]:
+        """Start a command as it stands on the page, in a process group of its own."""
+        return subprocess.Popen(  # noqa: S603 - from the guide
+            ["bash", "-c", line.replace("/path/to/clone", shlex.quote(str(ROOT)))],  # noqa: S607 - the user's shell
+            cwd=self.folder,
+            env=self.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *lines: str) -> str:
+        """Run commands one after the other; what the last one printed."""
+        output = ""
+        for line in lines:
+            process = self.start(line)
+            output = process.communicate()[0]
+            assert process.returncode == 0, f"{line}\n{output[-3000:]}"
+        return output
+
+    def plan(self) -> dict[str, Any]:
+        """The plan, by the lines of the page on costs; also with the state before the first run, which is empty."""
+        *prepare, plan = lines_of("cost.md", "meltano-plan")
+        self.run(*prepare)
+        self.run(f"{plan}=json > plan.json".replace("--plan --catalog", "--catalog").replace("=json", " --plan=json"))
+        content: dict[str, Any] = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
+        return content
+
+    def rows(self, stream: str) -> dict[str, Row]:
+        """The rows of a stream's file: of several with one id the last."""
+        path = self.folder / "output" / f"{stream}.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return {row["id"]: row for row in (json.loads(line, parse_float=Decimal) for line in lines)}
+
+
+def truth(sandbox: Sandbox, stream: str) -> dict[str, Row]:
+    """The records of a stream as the sandbox has them now."""
+    product, end = PRODUCTS[stream], sandbox.clock.now() - timedelta(seconds=60)
+    rows = [
+        row
+        for direction in product.directions or (None,)
+        for row in sandbox.expected(product.name, sandbox.api_key, direction, START, end)
+    ]
+    return {record["id"]: record for record in RecordParser(product.schema, product.aliases).parse_rows(rows)}
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    rows = {"*": 0, "sms": 20, "voice_call": 10}
+    with Sandbox(rows=rows, clock=NOW, faults=["no-rate-limit"]) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def newcomer(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    """A project made from nothing, with the tap by the guide's lines, and a loader (Meltano's hub is not asked)."""
+    programs = environment("meltano", [MELTANO])
+    others = ("MELTANO_", "TAP_VONAGE_REPORTS_", "TARGET_JSONL_")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    mine = {
+        "PATH": f"{programs}{os.pathsep}{own['PATH']}",
+        "LD_PRELOAD": "",  # downloads need the real date (./run --date)
+        "MELTANO_CLI_LOG_FORMAT": "uncolored",
+        "MELTANO_CLI_DISABLE_VERSION_CHECK": "true",
+        "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "NO_COLOR": "1",
+    }
+    folder = tmp_path_factory.mktemp("newcomer")
+    someone = Newcomer(folder, {**own, **mine, **sandbox.environment})
+    someone.run("meltano init .")
+    add, point, install = lines_of("guide.md", "meltano-add")
+    someone.run(add, point)
+    path = folder / "meltano.yml"
+    project = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert project["plugins"].keys() == {"extractors"}
+    loaders = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]["loaders"]
+    project["plugins"]["loaders"] = [loader for loader in loaders if loader["name"] == TARGET]
+    path.write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
+    someone.run(install, *lines_of("guide.md", "meltano-select"))
+    return someone
+
+
+def test_the_guide_leads_from_nothing_to_the_rows_of_the_chosen_streams(sandbox: Sandbox, newcomer: Newcomer) -> None:
+    dump, plan, run = lines_of("guide.md", "meltano-run")
+    table = newcomer.run(dump, plan)
+    assert f"Selection: {len(CHOSEN)} streams, as the catalog says." in table
+    assert "State: none" in table
+    newcomer.run(run)
+    assert {path.stem for path in (newcomer.folder / "output").glob("*.jsonl")} == set(CHOSEN)
+    assert {stream: newcomer.rows(stream) for stream in CHOSEN} == {stream: truth(sandbox, stream) for stream in CHOSEN}
+
+
+def test_the_plan_of_the_next_run_goes_by_the_state_and_the_selection(sandbox: Sandbox, newcomer: Newcomer) -> None:
+    before = sandbox.clock.now()
+    sandbox.clock.advance(days=1)
+    planned = newcomer.plan()
+    assert {part["stream"] for part in planned["partitions"]} == set(CHOSEN)
+    assert len(planned["partitions"]) == sum(len(PRODUCTS[stream].directions) for stream in CHOSEN)
+    bookmarks = {datetime.fromisoformat(part["bookmark"]) for part in planned["partitions"]}
+    assert all(before - timedelta(minutes=5) < bookmark <= before for bookmark in bookmarks)
+
+
+def test_an_interrupted_run_is_completed_by_the_next_one(sandbox: Sandbox, newcomer: Newcomer) -> None:
+    run = lines_of("guide.md", "meltano-run")[-1]
+    sandbox.faults.on(Fault.UNAVAILABLE, 600, endpoints=["records"], products=["voice_call"])
+    try:
+        sandbox.requests.reset()
+        process = newcomer.start(run)
+        while not sandbox.faults.hits(Fault.UNAVAILABLE) and process.poll() is None:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate()[0]
+    finally:
+        sandbox.faults.off(Fault.UNAVAILABLE)
+    assert process.returncode != 0, output[-3000:]
+    newcomer.run(run)
+    assert {stream: newcomer.rows(stream) for stream in CHOSEN} == {stream: truth(sandbox, stream) for stream in CHOSEN}
