@@ -430,7 +430,7 @@ BOMBS = {"lists": b"[],", "objects": b"{},", "pairs": b'{"":0},', "numbers": b"0
 
 
 @pytest.mark.parametrize("part", BOMBS.values(), ids=BOMBS)
-@pytest.mark.parametrize("endpoint", ENDPOINTS.keys() - {"download"})
+@pytest.mark.parametrize("endpoint", sorted(ENDPOINTS.keys() - {"download"}))
 def test_a_small_body_of_many_values_is_an_error_and_is_not_decoded(endpoint: str, part: bytes) -> None:
     body = b'{"records":[' + part * 10_000 + b"0]}"
     with (
