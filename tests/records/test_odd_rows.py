@@ -117,9 +117,9 @@ def test_text_that_cannot_be_decoded_is_replaced_and_its_original_is_in_extra(
     assert [record["_extra"] for record in records] == [{"client_ref": f"a{original}b"}, None]
 
 
-@every_odd_text
-def test_so_is_text_in_unknown_fields_in_names_in_objects_and_in_values_that_do_not_fit(
-    in_json: bytes, in_csv: bytes, value: str, original: str
+@pytest.mark.parametrize(("in_json", "in_csv", "original"), [(one, two, last) for one, two, _, last in ODD.values()])
+def test_so_is_text_in_unknown_fields_in_names_and_in_values_that_do_not_fit(
+    in_json: bytes, in_csv: bytes, original: str
 ) -> None:
     (record,) = by_page(b'{"id":"1","new":"%b","n%b":"x","count":"1%b"}' % (in_json, in_json, in_json))
     assert [record] == by_report(b'"id","new","n%b","count"\n"1","%b","x","1%b"\n' % (in_csv, in_csv, in_csv))
@@ -166,7 +166,8 @@ def test_what_is_odd_is_written_out_so_that_nothing_is_lost(text: str) -> None:
     written.encode()
     assert "\0" not in mended + written
     if MARK not in text and written != text:
-        assert json.loads(f'"{written}"'.replace("\n", r"\n"), strict=False) == text or '"' in text
+        read: str = json.loads('"{}"'.format(written.replace('"', r"\"")), strict=False)
+        assert read.encode("utf-16", "surrogatepass") == text.encode("utf-16", "surrogatepass")
 
 
 def test_the_body_of_an_error_is_read_leniently_too() -> None:
@@ -226,7 +227,9 @@ def test_the_number_of_values_is_bounded_beside_odd_text_too(odd: bytes, monkeyp
     body = bytearray(b'{"title":"x","records":[{"id":%b,"a":[%b]}]}' % (odd, b"1," * 5000 + b"1"))
     assert read_answer(body, 200).keys() == read_problem(body).keys() == {"title", "records"}
     monkeypatch.setattr("tap_vonage_reports.exact_json.MAX_VALUES", 5000)
-    for answer in (body, bytearray(body.decode("latin-1").encode("utf-16"))):
+    # In UTF-16, U+2200 has the byte of a quote, so the commas behind it seem to be in a text.
+    hidden = b'{"\xe2\x88\x80":[%b1],"b":1}' % (b"1," * 5000)
+    for answer in (body, bytearray(hidden.decode().encode("utf-16"))):
         with pytest.raises(RetriableApiError, match="more than 5,000 values") as caught:
             read_answer(answer, 200)
         assert not isinstance(caught.value, UndecodableBodyError)
@@ -301,7 +304,7 @@ def test_the_key_is_the_same_by_every_path_and_whatever_is_selected() -> None:
         (b'"new":4.0E-4', b'"new"\n"","4.0E-4"'),
         (b'"new":[1, 2.50]', b'"new"\n"","[1, 2.50]"'),
         (b'"price":1E+1', b'"price"\n"","1E+1"'),
-        (b'"count":[true, 4.0E-4]', b'"count"\n"","[true,4.0E-4]"'),
+        (b'"count":[true, 4.0E-4]', b'"count"\n"","[true, 4.0E-4]"'),
         (b'"thing":{"b":4.0E-4,"a":null}', b'"thing"\n"","{""b"": 4.0E-4}"'),
         (rb'"thing":{"b":"\ud83d"}', rb'"thing"' + b'\n"","{""b"": ""' + rb'\ud83d""}"'),
         (rb'"client_ref":"\ud83d"', b'"client_ref"\n"","\xed\xa0\xbd"'),
