@@ -28,6 +28,7 @@
           |    +-- ForeignAnswerError
           |    +-- UndecodableBodyError         retried once
           |    +-- ConnectionFailedError        becomes an UnreachableError after the last try
+          |         +-- ConnectionRefusedByHostError
           +-- ReportLimitError            retried for as long as a report may take
           +-- ReportError                 gap
           +-- ArchiveError                downloaded again, then pages read the window
@@ -275,6 +276,10 @@ class UndecodableBodyError(RetriableApiError):
 
 class ConnectionFailedError(RetriableApiError):
     """A connection or its TLS handshake was refused, cut, or timed out before it was established."""
+
+
+class ConnectionRefusedByHostError(ConnectionFailedError):
+    """A connection was refused before the API has answered once. The address is probably wrong, so tries are few."""
 
 
 # The partition's: reports, pages and records

@@ -176,6 +176,10 @@ def log_metrics(logger: logging.Logger, stream: str, partition: Partition, fetch
         sdk_metrics.log(logger, sdk_metrics.Point("counter", cast("sdk_metrics.Metric", metric), count, tags))
 
 
+MAX_REASONS = 3
+"""Different reasons that the last error names; the log has them all."""
+
+
 class SyncStatus(Enum):
     """The outcome of a partition's sync."""
 
@@ -256,14 +260,13 @@ class RunResults(list[PartitionResult]):
         problems = []
         failed = [result for result in self if result.status is SyncStatus.FAILED]
         if failed:
-            reasons = "; ".join(f"{result.partition}: {result.reason}" for result in failed)
-            problems.append(f"{len(failed)} of {len(self)} partitions could not be read. {reasons}")
+            problems.append(f"{len(failed)} of {len(self)} partitions could not be read. {_reasons(failed)}")
         named = {result.partition.account_id: result.partition.account for result in self}
         refused = ", ".join(named[account] for account in self.refused_accounts)
         if self.all_skipped():
             problems.append(
                 f"The API refused every selected stream, so nothing was read{refused and f' ({refused})'}. Check that "
-                "the account has these products, and that the key may read the accounts in account_ids."
+                "the account has these products, that the key may read the accounts in account_ids, and api_url."
             )
         elif refused:
             problems.append(
@@ -272,6 +275,20 @@ class RunResults(list[PartitionResult]):
             )
         if problems:
             raise SyncFailedError(" ".join(problems))
+
+
+def _reasons(failed: Sequence[PartitionResult]) -> str:
+    """Return why partitions failed, the same reason once. A run may have thousands of them."""
+    by_reason: dict[str, list[PartitionResult]] = {}
+    for result in failed:
+        by_reason.setdefault(result.reason, []).append(result)
+    told = list(by_reason.items())[:MAX_REASONS]
+    texts = [
+        f"{first.partition}{f' and {len(others):,} more' if others else ''}: {reason}"
+        for reason, (first, *others) in told
+    ]
+    left = len(failed) - sum(len(results) for _, results in told)
+    return "; ".join([*texts, *([f"and {left:,} more, see the log"] if left else [])])
 
 
 def summary(results: Sequence[PartitionResult]) -> list[str]:

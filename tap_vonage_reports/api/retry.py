@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ import backoff
 
 from tap_vonage_reports.errors import (
     ConnectionFailedError,
+    ConnectionRefusedByHostError,
     RetriableApiError,
     UndecodableBodyError,
     UnreachableError,
@@ -60,17 +62,18 @@ class RetryPolicy:
             TapError: An attempt failed with an error that is not retried.
             RequestCancelled: The token was cancelled.
         """
-        undecodable = 0
+        failures: Counter[type[Exception]] = Counter()
 
         def is_final(error: Exception) -> bool:
-            nonlocal undecodable
-            undecodable = undecodable + 1 if isinstance(error, UndecodableBodyError) else 0
-            return undecodable > 1 or (isinstance(error, RetriableApiError) and self._asks_too_long(error))
+            failures[type(error)] += 1
+            return failures[type(error)] >= self._tries_of(error) or (
+                isinstance(error, RetriableApiError) and self._asks_too_long(error)
+            )
 
         def pause(details: Mapping[str, Any]) -> None:
             tries, error = details["tries"], details["exception"]
             seconds = self.delay_seconds(tries, error)
-            logger.warning("%s. Try %d of %d in %.1f s", error.reason, tries + 1, self.max_tries, seconds)
+            logger.warning("%s. Try %d of %d in %.1f s", error.reason, tries + 1, self._tries_of(error), seconds)
             cancel_token.pause(seconds)
 
         retried = backoff.on_exception(
@@ -107,10 +110,16 @@ class RetryPolicy:
         """
         return failures >= self.max_tries or elapsed_seconds >= self.budget_seconds or self._asks_too_long(error)
 
+    def _tries_of(self, error: Exception) -> int:
+        """Return how often a request is tried that fails with the same kind of error each time."""
+        return min(self.max_tries, FEW_TRIES.get(type(error), self.max_tries))
+
     def _asks_too_long(self, error: RetriableApiError) -> bool:
         return error.retry_after > self.budget_seconds
 
 
+FEW_TRIES: Mapping[type[Exception], int] = {UndecodableBodyError: 2, ConnectionRefusedByHostError: 4}
+"""Tries of a request that fails in a way that will hardly pass: the same body again, or a wrong address."""
 ONE_TRY = RetryPolicy(max_tries=1)
 """No retry: the caller tries again by itself, later."""
 

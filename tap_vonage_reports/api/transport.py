@@ -32,6 +32,7 @@ from tap_vonage_reports.api.problems import to_error
 from tap_vonage_reports.api.responses import ApiResponse, read_answer
 from tap_vonage_reports.errors import (
     ConnectionFailedError,
+    ConnectionRefusedByHostError,
     RequestRejectedError,
     RetriableApiError,
     UnexpectedRedirectError,
@@ -54,6 +55,16 @@ READ_BYTES = 1 << 18
 MAX_BODY_BYTES = 1 << 25
 """Bytes of a JSON body, inflated: 32 KiB for each of the 1,000 rows of a page [confirmed], where real rows take one or
 two."""
+MAX_HOST_CHARACTERS = 100
+REFUSED = "refused"
+REASONS: Mapping[type[BaseException], str] = {
+    ConnectionRefusedError: REFUSED,
+    urllib3.exceptions.NameResolutionError: "its name does not resolve",
+    urllib3.exceptions.ProxyError: "the proxy does not work",
+    urllib3.exceptions.NewConnectionError: "the network does not lead there",
+    urllib3.exceptions.ConnectTimeoutError: "no answer in time",
+}
+"""Why there is no connection, by the type of a cause."""
 TOO_SLOW = "The answer arrived too slowly"
 HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
@@ -181,22 +192,41 @@ class Transport:
         try:
             with (
                 deadline(self._timeout),
-                self._session.request(
-                    request.method,
-                    self.api_url + request.path,
-                    params=request.params,
-                    json=request.json,
-                    headers=request.headers,
-                    timeout=self._timeout,
-                    allow_redirects=False,
-                    stream=True,
-                ) as response,
+                self._exchange(request) as response,
             ):
                 if response.status_code != HTTPStatus.UNAUTHORIZED:
                     self._denied.discard(request.key)
                 yield response
         except HTTP_ERRORS as error:
-            raise _connection_error(error) from None  # its text repeats the address with all parameters
+            # Its own text repeats the address with all parameters.
+            raise _connection_error(error, self._host, has_worked=self._credentials_accepted) from None
+
+    def _exchange(self, request: ApiRequest) -> requests.Response:
+        try:
+            return self._session.request(
+                request.method,
+                self.api_url + request.path,
+                params=request.params,
+                json=request.json,
+                headers=request.headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            )
+        except HTTP_ERRORS:
+            raise
+        except OSError:
+            # requests looks for the file before it connects.
+            msg = (
+                "The file with CA certificates cannot be read. Correct or unset the variables REQUESTS_CA_BUNDLE and "
+                "CURL_CA_BUNDLE."
+            )
+            raise UnreachableError(msg) from None
+
+    @property
+    def _host(self) -> str:
+        """Where `api_url` leads, for a log line. The settings were checked: no credentials stand in it."""
+        return "".join(filter(str.isprintable, urlsplit(self.api_url).netloc))[:MAX_HOST_CHARACTERS]
 
     def error_for(
         self, request: ApiRequest, response: requests.Response, body: bytearray, answered_at: datetime
@@ -282,24 +312,35 @@ class Transport:
         return Session(self._user_agent, adapter, trust_env=not self.plain_http)
 
 
-def _connection_error(error: Exception) -> TapError:
-    """Return our error for one of `HTTP_ERRORS`, with the name of its type only."""
+def _connection_error(error: Exception, host: str, *, has_worked: bool) -> TapError:
+    """Return our error for one of `HTTP_ERRORS`.
+
+    Args:
+        error: The error. Of its text, nothing is repeated.
+        host: Where the connection was to lead.
+        has_worked: True if the API has answered before.
+    """
     name = type(error).__name__
     if isinstance(error, (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError)) or any(
         isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)
     ):
-        return UnreachableError(f"No connection to api_url ({name}). Check the address and its certificate.")
+        return UnreachableError(f"No connection to {host} ({name}). Check api_url and the server's certificate.")
     if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
-        return ConnectionFailedError(f"The connection failed ({name})")
+        causes = list(_causes(error))
+        found = (text for kind, text in REASONS.items() if any(isinstance(cause, kind) for cause in causes))
+        reason = next(found, name)
+        text = f"No connection to {host} ({reason})"
+        is_hopeless = reason == REFUSED and not has_worked
+        return ConnectionRefusedByHostError(text) if is_hopeless else ConnectionFailedError(text)
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
         return RetriableApiError(f"{TOO_SLOW} ({name})")
     return RetriableApiError(f"The connection broke ({name})")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it wraps. requests and urllib3 keep them as arguments, not as causes."""
+    """Yield an error and those that it wraps. requests and urllib3 keep them as arguments, too."""
     yield error
-    for inner in (*error.args, getattr(error, "reason", None)):
+    for inner in (*error.args, getattr(error, "reason", None), error.__cause__):
         if isinstance(inner, BaseException):
             yield from _causes(inner)
 

@@ -265,17 +265,16 @@ def _character_problems(values: Mapping[str, Any], named: Named) -> Iterator[str
     texts["account_ids"] = values.get("account_ids") or []
     for stream, options in values.get("stream_options", {}).items():
         texts[f"stream_options.{named(stream)}.filters"] = list((options.get("filters") or {}).values())
-    if not all(map(str.isprintable, texts["account_ids"])):
-        yield (
-            "The setting account_ids contains a character that is not printable. Log lines name accounts, and no "
-            "account ID has such characters. Remove them."
-        )
-        del texts["account_ids"]
     for name, given in texts.items():
         if any(unicodedata.category(character) in ("Cc", "Cs") for text in given for character in text):
             yield (
                 f"The setting {name} contains a control character, such as a line break, or bytes that are not UTF-8. "
                 "No request can carry them. Remove them."
+            )
+        elif name == "account_ids" and not all(map(str.isprintable, given)):
+            yield (
+                "The setting account_ids contains a character that is not printable. Log lines name accounts, and no "
+                "account ID has such characters. Remove them."
             )
 
 

@@ -318,6 +318,12 @@ def _verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
         if isinstance(error, ForeignAnswerError) and error.status == HTTPStatus.UNAUTHORIZED:
             msg = f"Authentication failed ({error.reason}). {error.advice}"
             raise CredentialsError(msg) from error
+        if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
+            msg = (
+                "The setting api_url leads to a server without the Reports API (HTTP 404). Set it to "
+                "https://api.nexmo.com, or to the address of your proxy, without a path that is not the proxy's."
+            )
+            raise SettingsError([msg]) from error
     if not client.clock.known:
         logger.warning(
             "The API sends no Date header, and no time in its answers: make sure that this machine's clock is right"

@@ -597,6 +597,7 @@ def test_a_wait_of_years_for_room_ends_with_the_time_that_a_report_may_take() ->
     client.create_report.side_effect = ReportLimitError(float("inf"))
     client.retry_policy = RetryPolicy(delay_factor=0)
     sync = mock.MagicMock()
+    sync.result.gaps_in_a_row = 0
     scheduler = ReportScheduler(client, budget=1, timeout=timedelta(0), checkpoint=mock.Mock())
     scheduler.add(sync, ReportPlan([WINDOW], resumed=[], expired=[], stale=[]))
     job = scheduler.next_job(sync)

@@ -1,0 +1,95 @@
+"""What a newcomer gets wrong: each error says what failed, why, and what to do, in one short line."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.api.retry import FEW_TRIES
+from tap_vonage_reports.errors import ConnectionRefusedByHostError
+from tap_vonage_reports.metrics import MAX_REASONS, PartitionResult, RunResults, SyncStatus
+from tap_vonage_reports.planning.partition import Partition
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox import Fault
+from tests.harness import run_main, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tap_vonage_reports.sandbox import Sandbox
+
+GOOD = {"api_key": "abcd1234", "api_secret": "S3cr3t-value"}
+MAX_LINE = 1_000
+
+
+def errors_of(folder: Path, settings: dict[str, Any], *arguments: str, **variables: str) -> tuple[list[str], str]:
+    """The lines of errors of a run, and the whole log."""
+    (folder / "config.json").write_text(json.dumps(settings))
+    output = run_main("--config", folder / "config.json", *arguments, environment=variables)
+    assert output.code == 1
+    assert output.records == {}
+    assert "Traceback" not in output.log
+    errors = [line for line in output.log.splitlines() if "ERROR" in line]
+    assert max(map(len, errors)) < MAX_LINE
+    return errors, output.log
+
+
+@pytest.mark.parametrize("arguments", [[], ["--plan"], ["--test"]], ids=str)
+def test_nothing_listens_where_api_url_leads(tmp_path: Path, arguments: list[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        (error,), log = errors_of(tmp_path, {**GOOD, "api_url": f"http://{address}"}, *arguments)
+    assert f"No connection to {address} (refused)" in error
+    assert "Check api_url" in error
+    tries = FEW_TRIES[ConnectionRefusedByHostError]
+    assert f"Try {tries} of {tries}" in log
+    assert f"Try {tries + 1}" not in log
+
+
+def test_a_name_that_does_not_resolve_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: Any, **_keywords: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    (error,), _ = errors_of(tmp_path, {**GOOD, "api_url": "https://api.example.invalid"})
+    assert "No connection to api.example.invalid (its name does not resolve)" in error
+
+
+def test_a_bundle_of_certificates_that_is_not_there_is_said(tmp_path: Path) -> None:
+    settings = {**GOOD, "api_url": "https://127.0.0.1:9"}
+    (error,), _ = errors_of(tmp_path, settings, REQUESTS_CA_BUNDLE=str(tmp_path / "nope"))
+    assert "REQUESTS_CA_BUNDLE" in error
+    assert "Standard output" not in error
+
+
+def test_an_address_that_leads_elsewhere_is_said_once(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
+    sandbox = make_sandbox(rows={"*": 5})
+    settings = settings_for(sandbox, api_url=f"{sandbox.url}/some/path")
+    (error,), _ = errors_of(tmp_path, settings)
+    assert "The setting api_url leads to a server without the Reports API (HTTP 404)" in error
+
+
+def test_a_refusal_of_everything_names_the_address_too(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
+    sandbox = make_sandbox(rows={"*": 5}, faults=[Fault.FORBIDDEN])
+    errors, _ = errors_of(tmp_path, settings_for(sandbox, start_date="2026-11-19"))
+    assert "api_url" in errors[-1]
+
+
+def test_the_last_error_says_the_same_reason_once() -> None:
+    results = RunResults()
+    products = list(PRODUCTS.values())
+    for number, product in enumerate(products):
+        result = PartitionResult(Partition(product, "abcd1234", None, is_primary=True))
+        result.status, result.reason = SyncStatus.FAILED, f"Reason {'ABCDE'[number % 5]}."
+        results.append(result)
+    with pytest.raises(Exception, match="partitions could not be read") as caught:
+        results.raise_on_failure()
+    text = str(caught.value)
+    assert [text.count(f"Reason {letter}.") for letter in "ABCDE"] == [1] * MAX_REASONS + [0] * (5 - MAX_REASONS)
+    assert "and 3 more: Reason A." in text
+    assert text.endswith("more, see the log")
