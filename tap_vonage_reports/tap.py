@@ -1,4 +1,4 @@
-"""TapVonageReports: the tap as the Singer SDK sees it, and how a run starts and ends."""
+"""TapVonageReports: the tap as the Singer SDK sees it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
-from singer_sdk.singerlib import Catalog
 
 from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
 from tap_vonage_reports.command import TapCommand
@@ -25,29 +24,25 @@ from tap_vonage_reports.config.validation import (
     warn_of_quotes,
 )
 from tap_vonage_reports.dry_run import plan_run
-from tap_vonage_reports.errors import (
-    ApiError,
-    BrokenPipeToTargetError,
-    FatalApiError,
-    OutputError,
-    SettingsError,
-)
+from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.extract.accounts import check_accounts
 from tap_vonage_reports.extract.session import PACKAGE, SyncSession
 from tap_vonage_reports.output.channel import OutputChannel
 from tap_vonage_reports.output.messages import MessageWriter
 from tap_vonage_reports.output.signals import without_handlers
-from tap_vonage_reports.output.stream_maps import guarded_mapper, unknown_names
+from tap_vonage_reports.output.stream_maps import guarded_mapper, registration, unknown_names
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.redaction import basic_token, redact_logs
 from tap_vonage_reports.state.validation import check_state, foreign_keys, unwrap
 from tap_vonage_reports.streams import ReportStream
+from tap_vonage_reports.sync_run import SyncRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
-    from singer_sdk.mapper import PluginMapper
+    from singer_sdk.singerlib import Catalog
 
     from tap_vonage_reports.dry_run import DryRun
     from tap_vonage_reports.extract.reader import PartitionSync
@@ -156,16 +151,7 @@ class TapVonageReports(TapCommand):
         Raises:
             SettingsError: A map cannot be used, or names a column or function that does not exist.
         """
-        streams, catalog = self.streams, self.catalog  # their own errors are no errors of a map
-        selected = Catalog({name: entry for name, entry in catalog.items() if streams[name].selected})
-        # Of a deselected stream, the catalog leaves no column, and no map of it could be set up.
-        others = {name: stream for name, stream in streams.items() if name not in selected}
-
-        def register(mapper: PluginMapper) -> None:
-            mapper.register_raw_streams_from_catalog(selected)
-            for name, stream in others.items():
-                mapper.register_raw_stream_schema(name, stream.schema, stream.primary_keys)
-
+        register = registration(self.streams, self.catalog)  # its own errors are no errors of a map
         self.mapper = guarded_mapper(self.config, register, self.logger)
         if problems := [problem for stream in self.selected_streams for problem in unknown_names(stream, self.config)]:
             raise SettingsError(problems)
@@ -193,54 +179,7 @@ class TapVonageReports(TapCommand):
             OutputError: Standard output cannot be written.
             Interrupted: A signal came; the state was handed to the target.
         """
-        with self.output.handle_signals():
-            try:
-                self._sync_and_close(sync)
-            except BaseException:
-                self._end_if_interrupted()
-                raise
-            self._end_if_interrupted()
-        self.session.results.log_summary()
-        self.session.results.raise_on_failure()
-
-    def _sync_and_close(self, sync: Callable[[], object]) -> None:
-        """Run a sync, write the state if it fails, and stop what runs beside the main thread."""
-        try:
-            _ = self.session.client, self.session.accounts
-            sync()
-            self.session.find_refused_accounts()
-        except (ApiError, FatalApiError):
-            self._end_if_interrupted()
-            self._write_state()
-            raise
-        except BaseException:
-            self._end_if_interrupted()
-            raise
-        finally:
-            self.session.close()
-
-    def _end_if_interrupted(self) -> None:
-        """End the run if a signal has arrived, whatever was raised after it. The first call writes the state.
-
-        A signal that meets the main thread inside a lock of the standard library, for example, shows as a RuntimeError.
-
-        Raises:
-            Interrupted: A signal has arrived.
-        """
-        interrupted = self.output.interrupted
-        if interrupted is None:
-            return
-        if not interrupted.arrived:
-            interrupted.arrived = True
-            try:
-                self._write_state()
-            except (BrokenPipeToTargetError, OutputError) as error:
-                self.logger.warning("Interrupted. The state could not be handed to the target: %s", error)
-            else:
-                self.logger.warning(
-                    "Interrupted. The state was handed to the target; the next run resumes from what it keeps"
-                )
-        raise interrupted
+        SyncRun(self.session, self.output, self._write_state).run(sync)
 
     def _write_state(self) -> int:
         """Write the state. Return its length in bytes, where that is known."""
@@ -264,7 +203,7 @@ class TapVonageReports(TapCommand):
             ApiError: The accounts cannot be listed.
             SettingsError: The API refuses an account in `account_ids`.
         """
-        self.session.check_accounts()
+        check_accounts(self.session.settings, self.session.client)
         return plan_run(self.session, self._open_partitions(), has_catalog=self.input_catalog is not None)
 
     def test_connection(self) -> None:
@@ -273,13 +212,10 @@ class TapVonageReports(TapCommand):
         Raises:
             SettingsError: The API refuses one of them.
         """
-        self.session.check_accounts()
-        self.prefetch_nothing()
-        self.run_connection_test()
-
-    def prefetch_nothing(self) -> None:
-        """Read one page at a time. Prefetched rows are billed, and a connection test looks only at the first one."""
+        check_accounts(self.session.settings, self.session.client)
+        # One page at a time: prefetched rows are billed, and the SDK looks only at the first one.
         self.session.settings = replace(self.session.settings, max_concurrent_requests=1)
+        self.run_connection_test()
 
     def _open_partitions(self) -> list[PartitionSync]:
         return [sync for stream in self.selected_streams for sync in stream.open_partitions()]

@@ -5,41 +5,31 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager, nullcontext
-from datetime import timedelta
 from functools import cached_property
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.api.client import ReportsClient
-from tap_vonage_reports.errors import (
-    ApiError,
-    CredentialsError,
-    ForeignAnswerError,
-    ProductUnavailableError,
-    RequestRejectedError,
-    RetriableApiError,
-    SettingsError,
-)
+from tap_vonage_reports.errors import ApiError, ProductUnavailableError, SettingsError
+from tap_vonage_reports.extract.accounts import list_subaccounts, verify_credentials_and_clock
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
 from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_tracking import StatusTracker
-from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus, left_out
 from tap_vonage_reports.planning.date_range import DateRange
-from tap_vonage_reports.planning.partition import ACCOUNT, Partition, Query
+from tap_vonage_reports.planning.partition import Partition, Query
 from tap_vonage_reports.planning.planner import Planner
 from tap_vonage_reports.planning.window_limit import WindowLimit
-from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.extract.reader import Chunk
@@ -83,20 +73,9 @@ class SyncSession:
             UnreachableError: The API does not answer.
             SettingsError: A date is in the future on Vonage's clock.
         """
-        settings = self.settings
-        client = ReportsClient(
-            settings.api_url,
-            settings.api_key,
-            settings.api_secret,
-            timeout_seconds=settings.request_timeout_seconds,
-            user_agent=f"{PACKAGE}/{version(PACKAGE)}",
-            sync_rate=settings.max_requests_per_second,
-            delay_factor=self.delay_factor,
-        )
-        _verify_credentials_and_clock(client, settings.api_key)
-        for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
-            if date and date > client.clock.now():
-                raise SettingsError([f"The setting {name} is in the future. Set it to a time that has passed."])
+        client = _new_client(self.settings, self.delay_factor)
+        verify_credentials_and_clock(client, self.settings.api_key)
+        _check_dates(self.settings, client.clock.now())
         return client
 
     @cached_property
@@ -139,50 +118,8 @@ class SyncSession:
     @cached_property
     def accounts(self) -> tuple[str, ...]:
         """The accounts to report on, each once, in order."""
-        accounts = list(self.settings.account_ids)
-        if self.settings.include_subaccounts:
-            try:
-                accounts += self.client.subaccounts()
-            except RequestRejectedError as error:
-                msg = f"The sub-accounts could not be listed: {error} Or name them in account_ids."
-                raise ApiError(msg) from error
-        return tuple(dict.fromkeys(accounts))
-
-    def check_accounts(self) -> None:
-        """Find out, before anything is billed, whether the key may read the accounts in `account_ids`.
-
-        Raises:
-            SettingsError: The API refuses some of them; the error names them.
-        """
-        others = [account for account in self._named_accounts if account != self.settings.api_key]
-        refused = {account: error for account in others if (error := _refusal(self.client, account))}
-        if refused:
-            raise SettingsError(
-                [
-                    f"The setting account_ids names account {account}, which the API refuses ({error}). Check its "
-                    "name, and that the key may read it."
-                    for account, error in refused.items()
-                ]
-            )
-
-    def find_refused_accounts(self) -> None:
-        """Find the accounts in `account_ids` that the API has refused for everything, so that none is just skipped.
-
-        An account that was skipped for each selected product is asked for the free product as well, to tell an account
-        without these products from one that is mistyped.
-
-        Raises:
-            FatalApiError: The API cannot be used at all.
-        """
-        self.results.refused_accounts = [
-            account
-            for account in self._named_accounts
-            if self.results.all_skipped(account) and _refusal(self.client, account)
-        ]
-
-    @property
-    def _named_accounts(self) -> list[str]:
-        return list(dict.fromkeys(self.settings.account_ids))
+        listed = list_subaccounts(self.client) if self.settings.include_subaccounts else ()
+        return tuple(dict.fromkeys([*self.settings.account_ids, *listed]))
 
     def partitions(self, product: Product) -> list[Partition]:
         """Return the partitions of a product's stream."""
@@ -294,6 +231,29 @@ class SyncSession:
             self.reader.close()
 
 
+def _new_client(settings: Settings, delay_factor: float) -> ReportsClient:
+    return ReportsClient(
+        settings.api_url,
+        settings.api_key,
+        settings.api_secret,
+        timeout_seconds=settings.request_timeout_seconds,
+        user_agent=f"{PACKAGE}/{version(PACKAGE)}",
+        sync_rate=settings.max_requests_per_second,
+        delay_factor=delay_factor,
+    )
+
+
+def _check_dates(settings: Settings, now: datetime) -> None:
+    """Check the dates in the settings.
+
+    Raises:
+        SettingsError: A date is in the future on Vonage's clock.
+    """
+    for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
+        if date and date > now:
+            raise SettingsError([f"The setting {name} is in the future. Set it to a time that has passed."])
+
+
 def _record_failure(sync: PartitionSync, error: ApiError) -> None:
     """Record why a partition ended. A product that was never available is skipped; one that was read before fails."""
     result = sync.result
@@ -304,42 +264,3 @@ def _record_failure(sync: PartitionSync, error: ApiError) -> None:
         logger.warning("%s: skipped. %s", sync.partition, error)
     else:
         logger.error("%s: %s", sync.partition, error)
-
-
-def _verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
-    """Send the first request: it verifies the credentials, and its answer's `Date` header tells Vonage's time.
-
-    Raises:
-        CredentialsError: The key or the secret is wrong.
-        UnreachableError: The API does not answer.
-    """
-    if error := _refusal(client, api_key):
-        logger.debug("The first request was not served: %s", error)
-        if isinstance(error, ForeignAnswerError) and error.status == HTTPStatus.UNAUTHORIZED:
-            msg = f"Authentication failed ({error.reason}). {error.advice}"
-            raise CredentialsError(msg) from error
-        if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
-            msg = (
-                "The setting api_url leads to a server without the Reports API (HTTP 404). Set it to "
-                "https://api.nexmo.com, or to the address of your proxy, without a path that is not the proxy's."
-            )
-            raise SettingsError([msg]) from error
-    if not client.clock.known:
-        logger.warning(
-            "The API sends no Date header, and no time in its answers: make sure that this machine's clock is right"
-        )
-
-
-def _refusal(client: ReportsClient, account: str) -> ApiError | None:
-    """Ask for one minute of the product that is free of charge [confirmed]. Its rows are ignored.
-
-    Returns:
-        Why the API did not serve the account; None if it did.
-    """
-    end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
-    query = Query({"product": FREE_PRODUCT.name, ACCOUNT: account})
-    try:
-        client.records(query.params(TimeWindow(end - timedelta(minutes=1), end)))
-    except (RequestRejectedError, RetriableApiError) as error:
-        return error
-    return None

@@ -22,6 +22,7 @@ from singer_sdk.mapper import (
     SameRecordTransform,
     StreamMap,
 )
+from singer_sdk.singerlib import Catalog
 
 from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.errors import SettingsError, StreamMapError
@@ -29,6 +30,8 @@ from tap_vonage_reports.redaction import name_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from singer_sdk import Stream
 
     from tap_vonage_reports.output.channel import StreamOutput
 
@@ -132,6 +135,25 @@ def guarded_mapper(
             for inner in maps
         ]
     return mapper
+
+
+def registration(streams: Mapping[str, Stream], catalog: Catalog) -> Callable[[PluginMapper], None]:
+    """Return a function that registers the streams of a tap in a mapper.
+
+    Args:
+        streams: The streams, by name.
+        catalog: Their catalog.
+    """
+    selected = Catalog({name: entry for name, entry in catalog.items() if streams[name].selected})
+    # Of a deselected stream, the catalog leaves no column, and no map of it could be set up.
+    others = {name: stream for name, stream in streams.items() if name not in selected}
+
+    def register(mapper: PluginMapper) -> None:
+        mapper.register_raw_streams_from_catalog(selected)
+        for name, stream in others.items():
+            mapper.register_raw_stream_schema(name, stream.schema, stream.primary_keys)
+
+    return register
 
 
 def write_records(

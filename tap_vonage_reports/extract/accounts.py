@@ -1,0 +1,115 @@
+"""The accounts of a run: which to sync, and whether the API serves them."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.errors import (
+    ApiError,
+    CredentialsError,
+    ForeignAnswerError,
+    RequestRejectedError,
+    RetriableApiError,
+    SettingsError,
+)
+from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.planning.partition import ACCOUNT, Query
+from tap_vonage_reports.products import FREE_PRODUCT
+
+if TYPE_CHECKING:
+    from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.config.settings import Settings
+    from tap_vonage_reports.metrics import RunResults
+
+logger = logging.getLogger(__name__)
+
+
+def list_subaccounts(client: ReportsClient) -> list[str]:
+    """List the sub-accounts of the primary account.
+
+    Raises:
+        ApiError: They cannot be listed.
+    """
+    try:
+        return client.subaccounts()
+    except RequestRejectedError as error:
+        msg = f"The sub-accounts could not be listed: {error} Or name them in account_ids."
+        raise ApiError(msg) from error
+
+
+def check_accounts(settings: Settings, client: ReportsClient) -> None:
+    """Find out, before anything is billed, whether the key may read the accounts in `account_ids`.
+
+    Raises:
+        SettingsError: The API refuses some of them; the error names them.
+    """
+    others = [account for account in _named(settings) if account != settings.api_key]
+    refused = {account: error for account in others if (error := _refusal(client, account))}
+    if refused:
+        raise SettingsError(
+            [
+                f"The setting account_ids names account {account}, which the API refuses ({error}). Check its "
+                "name, and that the key may read it."
+                for account, error in refused.items()
+            ]
+        )
+
+
+def refused_accounts(settings: Settings, client: ReportsClient, results: RunResults) -> list[str]:
+    """Return the accounts in `account_ids` that the API has refused for everything, so that none is just skipped.
+
+    An account that was skipped for each selected product is asked for the free product as well, to tell an account
+    without these products from one that is mistyped.
+
+    Raises:
+        FatalApiError: The API cannot be used at all.
+    """
+    return [account for account in _named(settings) if results.all_skipped(account) and _refusal(client, account)]
+
+
+def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
+    """Send the first request: it verifies the credentials, and its answer's `Date` header tells Vonage's time.
+
+    Raises:
+        CredentialsError: The key or the secret is wrong.
+        UnreachableError: The API does not answer.
+        SettingsError: Another server answers.
+    """
+    if error := _refusal(client, api_key):
+        logger.debug("The first request was not served: %s", error)
+        if isinstance(error, ForeignAnswerError) and error.status == HTTPStatus.UNAUTHORIZED:
+            msg = f"Authentication failed ({error.reason}). {error.advice}"
+            raise CredentialsError(msg) from error
+        if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
+            msg = (
+                "The setting api_url leads to a server without the Reports API (HTTP 404). Set it to "
+                "https://api.nexmo.com, or to the address of your proxy, without a path that is not the proxy's."
+            )
+            raise SettingsError([msg]) from error
+    if not client.clock.known:
+        logger.warning(
+            "The API sends no Date header, and no time in its answers: make sure that this machine's clock is right"
+        )
+
+
+def _named(settings: Settings) -> list[str]:
+    """Return the accounts in `account_ids`, each once."""
+    return list(dict.fromkeys(settings.account_ids))
+
+
+def _refusal(client: ReportsClient, account: str) -> ApiError | None:
+    """Ask for one minute of the product that is free of charge [confirmed]. Its rows are ignored.
+
+    Returns:
+        Why the API did not serve the account; None if it did.
+    """
+    end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
+    query = Query({"product": FREE_PRODUCT.name, ACCOUNT: account})
+    try:
+        client.records(query.params(TimeWindow(end - timedelta(minutes=1), end)))
+    except (RequestRejectedError, RetriableApiError) as error:
+        return error
+    return None
