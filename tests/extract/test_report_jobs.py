@@ -19,12 +19,13 @@ from tap_vonage_reports.errors import (
     RetriableApiError,
     UnreachableError,
 )
-from tap_vonage_reports.extract.reports import creation, scheduler
+from tap_vonage_reports.extract.reports import creation, polls, scheduler
 from tap_vonage_reports.extract.reports import job as jobs
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
 from tap_vonage_reports.extract.reports.job import MAX_LOOKS, MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
-from tap_vonage_reports.extract.reports.scheduler import MAX_UNREAD, ReportScheduler
+from tap_vonage_reports.extract.reports.next_report import MAX_UNREAD
+from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.state.report_limits import ReportLimit
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
@@ -222,7 +223,7 @@ class Stopwatch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = SINCE
-        for module in (creation, jobs, scheduler):
+        for module in (creation, jobs, polls, scheduler):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 

@@ -378,7 +378,7 @@ def test_a_refused_file_of_a_stream_whose_filter_pages_do_not_know_is_an_error_a
 def clock_of_reports(clock: SimpleNamespace) -> Generator[None, None, None]:
     """Replace the monotonic clock and the sleep of all that handles reports."""
     with ExitStack() as stack:
-        for module in ("creation", "fetcher", "job", "scheduler"):
+        for module in ("creation", "fetcher", "job", "polls", "scheduler"):
             stack.enter_context(mock.patch(f"tap_vonage_reports.extract.reports.{module}.time", clock))
         yield
 

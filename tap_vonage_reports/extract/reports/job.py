@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.errors import ApiError, RequestRejectedError
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.intervals import TimeWindow
+    from tap_vonage_reports.state.values import PendingReport
 
 MIN_REPORT_WINDOW = timedelta(hours=1)
 """A window whose report is truncated is halved down to this."""
@@ -176,6 +177,26 @@ class ReportJob:
         """Change the status."""
         if status is not self.status:
             self.status, self.status_since = status, now
+
+    def resume(self, report: PendingReport, now: float) -> None:
+        """Go on with a report that an earlier run requested.
+
+        Args:
+            report: The report.
+            now: The time on the monotonic clock, in seconds.
+        """
+        self.request_id, self.requested_at = report.request_id, report.requested_at
+        self.requests = 1
+        self.set_status(ReportStatus.PENDING, now)
+
+    def plan_again(self, now: float) -> None:
+        """Forget a report that does not lead to its rows, so that another one is requested.
+
+        Args:
+            now: The time on the monotonic clock, in seconds.
+        """
+        self.request_id, self.link, self.row_count = "", "", None
+        self.set_status(ReportStatus.PLANNED, now)
 
     def schedule_poll(self, delay_factor: float, *, is_first: bool = False) -> None:
         """Schedule the next poll.

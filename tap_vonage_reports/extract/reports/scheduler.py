@@ -13,12 +13,13 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.errors import ApiError, RequestRejectedError, RetriableApiError
-from tap_vonage_reports.extract.gaps import MAX_GAPS_IN_A_ROW
+from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
-from tap_vonage_reports.extract.reports.creation import ReportCreator, retry_seconds
-from tap_vonage_reports.extract.reports.job import MAX_LOOKS, Action, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.extract.reports.creation import ReportCreator
+from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.extract.reports.lengths import lengthen, shorten
+from tap_vonage_reports.extract.reports.next_report import next_planned, running
+from tap_vonage_reports.extract.reports.polls import look_again, poll
 from tap_vonage_reports.intervals import to_intervals, to_windows
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.errors import RequestRejectedError
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.planning.planner import Planner
     from tap_vonage_reports.planning.plans import ReportPlan
@@ -33,11 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_UNREAD = 50
-"""Reports that may be requested and not yet read. The others wait, so that no file expires unread (after 72 hours
-[confirmed])."""
 MAX_WAIT_SECONDS = 60.0
-NOT_FOUND = 404
 
 
 class ReportScheduler:
@@ -86,7 +84,8 @@ class ReportScheduler:
         for window in plan.windows:
             job = ReportJob(sync, window)
             if window in resumed:
-                self._resume(job, resumed[window])
+                job.resume(resumed[window], time.monotonic())
+                logger.info("%s: resuming report from an earlier run", job)
             elif window in expired:
                 sync.bookmark.remove_report(expired[window].request_id)
             self._jobs.append(job)
@@ -97,7 +96,7 @@ class ReportScheduler:
 
     def in_flight(self) -> int:
         """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
-        return sum(job.is_running for job in self._jobs)
+        return running(self._jobs)
 
     def next_job(self, sync: PartitionSync) -> ReportJob | None:
         """Return the next job of a partition; None when all are read."""
@@ -112,8 +111,8 @@ class ReportScheduler:
         now = time.monotonic()
         for job in list(self._jobs):
             if job.is_running and job.next_poll <= now:
-                self._poll_status(job)
-        while self._creator.is_ready and (planned := self._next_planned()):
+                self._poll(job)
+        while self._creator.is_ready and (planned := next_planned(self._jobs, self._creator.budget)):
             if not self._request(planned):
                 break
 
@@ -163,22 +162,6 @@ class ReportScheduler:
         sync.bookmark.refuse_report(job.window, job.request_id, self._client.clock.now())
         self._checkpoint()
 
-    def _next_planned(self) -> ReportJob | None:
-        unread = sum(job.status is not ReportStatus.PLANNED and not job.error for job in self._jobs)
-        if self.in_flight() >= self._creator.budget or unread >= MAX_UNREAD:
-            return None
-        in_a_row = {job.sync: job.sync.result.gaps_in_a_row for job in self._jobs}
-        for job in self._jobs:
-            if job.error:
-                in_a_row[job.sync] += 1 if job.error.leaves_gap else MAX_GAPS_IN_A_ROW
-            elif in_a_row[job.sync] >= MAX_GAPS_IN_A_ROW:
-                continue  # this run does not read what follows
-            elif job.status is ReportStatus.PLANNED:
-                return job
-            else:
-                in_a_row[job.sync] = 0
-        return None
-
     def _request(self, job: ReportJob) -> bool:
         """Request a report. Return True if it makes sense to request another one now."""
         try:
@@ -189,13 +172,6 @@ class ReportScheduler:
                     other.error = error
             return True
 
-    def _resume(self, job: ReportJob, report: PendingReport) -> None:
-        """Resume a report that an earlier run requested."""
-        job.request_id, job.requested_at = report.request_id, report.requested_at
-        job.requests = 1
-        job.set_status(ReportStatus.PENDING, time.monotonic())
-        logger.info("%s: resuming report from an earlier run", job)
-
     def _cancel_stale(self, sync: PartitionSync, report: PendingReport) -> None:
         """Cancel a report that nobody needs any more; it may have finished, or be gone."""
         try:
@@ -204,24 +180,10 @@ class ReportScheduler:
             logger.debug("A stale report could not be cancelled: %s", error)
         sync.bookmark.remove_report(report.request_id)
 
-    def _poll_status(self, job: ReportJob) -> None:
+    def _poll(self, job: ReportJob) -> None:
         """Request the status of a report, and act on it."""
-        try:
-            body = self._client.report_status(job.request_id).body
-        except RequestRejectedError as error:
-            if error.status == NOT_FOUND:
-                job.missed_status.add(time.monotonic())
-                self._apply(job, job.on_missing_status(job.age(self._client.clock.now())))
-            else:
-                job.error = error
-        except RetriableApiError as error:
-            self._retry_poll(job, error)
-        except ApiError as error:
-            job.error = error
-        else:
-            job.failed_polls.reset()
-            job.missed_status.reset()
-            self._apply(job, job.on_status(body, time.monotonic(), self._timeout))
+        if transition := poll(self._client, job, self._timeout):
+            self._apply(job, transition)
 
     def _apply(self, job: ReportJob, transition: Transition) -> None:
         """Act on what an answer means."""
@@ -231,7 +193,7 @@ class ReportScheduler:
         if transition.action is Action.POLL:
             job.schedule_poll(self._client.retry_policy.delay_factor)
         elif transition.action is Action.LOOK_AGAIN:
-            self._look_again(job, transition.reason)
+            look_again(self._client, job, transition.reason)
         elif transition.action is Action.DOWNLOAD:
             job.link, job.row_count = transition.link, transition.row_count
         elif transition.action is Action.SPLIT:
@@ -241,8 +203,7 @@ class ReportScheduler:
         elif transition.action is Action.REQUEST_AGAIN:
             logger.warning("%s: %s, requesting it again", job, transition.reason)
             job.sync.bookmark.remove_report(job.request_id)
-            job.request_id, job.link, job.row_count = "", "", None
-            job.set_status(ReportStatus.PLANNED, time.monotonic())
+            job.plan_again(time.monotonic())
         elif transition.reason:
             job.sync.bookmark.remove_report(job.request_id)
 
@@ -251,24 +212,3 @@ class ReportScheduler:
         logger.info("%s: truncated by the API, requesting shorter ones", job)
         self._jobs = shorten(self._jobs, job, row_count)
         self._checkpoint()
-
-    def _look_again(self, job: ReportJob, reason: str) -> None:
-        """Schedule another poll of a report that should be there."""
-        missed = max(job.missed_status.count, job.missed_file.count)
-        seconds = self._client.retry_policy.delay_seconds(missed, RetriableApiError(reason))
-        logger.warning("%s: %s, look %d of %d in %.1f s", job, reason, missed, MAX_LOOKS, seconds)
-        job.next_poll = time.monotonic() + seconds
-
-    def _retry_poll(self, job: ReportJob, error: RetriableApiError) -> None:
-        """Schedule another poll after one that failed.
-
-        Raises:
-            UnreachableError: There is no connection to the API.
-        """
-        now = time.monotonic()
-        job.failed_polls.add(now)
-        seconds = retry_seconds(self._client.retry_policy, job, job.failed_polls, error)
-        if seconds is None:
-            job.error = error
-        else:
-            job.next_poll = now + seconds

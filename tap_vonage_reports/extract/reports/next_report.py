@@ -1,0 +1,46 @@
+"""The next report to request, while others are in flight or wait to be read. Pure: sends nothing, changes no state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.extract.gaps import MAX_GAPS_IN_A_ROW
+from tap_vonage_reports.extract.reports.job import ReportJob, ReportStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_UNREAD = 50
+"""Reports that may be requested and not yet read. The others wait, so that no file expires unread (after 72 hours
+[confirmed])."""
+
+
+def running(jobs: Sequence[ReportJob]) -> int:
+    """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
+    return sum(job.is_running for job in jobs)
+
+
+def next_planned(jobs: Sequence[ReportJob], budget: int) -> ReportJob | None:
+    """Return the first planned job that this run reads, judging by what failed before it.
+
+    Args:
+        jobs: All jobs, those of a partition in order of time.
+        budget: How many reports may be in flight.
+
+    Returns:
+        The job; None where there is none, or no room for it.
+    """
+    unread = sum(job.status is not ReportStatus.PLANNED and not job.error for job in jobs)
+    if running(jobs) >= budget or unread >= MAX_UNREAD:
+        return None
+    in_a_row = {job.sync: job.sync.result.gaps_in_a_row for job in jobs}
+    for job in jobs:
+        if job.error:
+            in_a_row[job.sync] += 1 if job.error.leaves_gap else MAX_GAPS_IN_A_ROW
+        elif in_a_row[job.sync] >= MAX_GAPS_IN_A_ROW:
+            continue  # this run does not read what follows
+        elif job.status is ReportStatus.PLANNED:
+            return job
+        else:
+            in_a_row[job.sync] = 0
+    return None
