@@ -14,7 +14,7 @@ from urllib.parse import quote
 from tap_vonage_reports.api.downloads import FileDownload
 from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
 from tap_vonage_reports.api.request_context import RequestContext
-from tap_vonage_reports.api.responses import check_records, check_report, check_report_list, is_id
+from tap_vonage_reports.api.responses import check_records, check_report, check_report_list, is_id, read_subaccounts
 from tap_vonage_reports.api.retry import ONE_TRY, RetryPolicy, final_error
 from tap_vonage_reports.api.transport import ApiRequest, Transport
 from tap_vonage_reports.errors import ApiError, ConnectionFailedError, RateLimitedError, ReportLimitError
@@ -102,7 +102,6 @@ class ReportsClient:
             RequestCancelled: The context was cancelled.
         """
         context = context or RequestContext()
-        metrics = context.metrics
         request = ApiRequest(
             "GET",
             "/v2/reports/records",
@@ -111,16 +110,7 @@ class ReportsClient:
             check=check_records,
             time_field="received_at",
         )
-
-        def attempt() -> ApiResponse:
-            if metrics:
-                metrics.count_request()
-            response = self._transport.send(request, context)
-            if metrics:
-                metrics.count_price(response.body)
-            return response
-
-        return self._retry(attempt, context)
+        return self._retry(partial(_send_counted, self._transport, request, context), context)
 
     def create_report(self, body: Mapping[str, Any]) -> ApiResponse:
         """Request a report: ``POST /v2/reports``.
@@ -143,7 +133,7 @@ class ReportsClient:
             "POST", "/v2/reports", self._async_limiter, json=dict(body), check=check_report, time_field="receive_time"
         )
         try:
-            return self._send_once(request)
+            return self._send(request)
         except RateLimitedError as error:
             raise ReportLimitError(error.retry_after) from error
 
@@ -164,7 +154,7 @@ class ReportsClient:
             RetriableApiError: The poll failed; `ConnectionFailedError` if there was no connection.
             ApiError: See `ReportsClient`.
         """
-        return self._send_once(ApiRequest("GET", _report_path(request_id), self._async_limiter, check=check_report))
+        return self._send(ApiRequest("GET", _report_path(request_id), self._async_limiter, check=check_report))
 
     def list_reports(self, account_id: str, statuses: Iterable[str]) -> list[dict[str, Any]]:
         """List an account's reports of the last seven days: ``GET /v2/reports`` [likely; not in the newest document].
@@ -180,10 +170,8 @@ class ReportsClient:
             ApiError: See `ReportsClient`; also if the answer has no list of reports in the known place [likely].
         """
         params = {"account_id": account_id, "status": ",".join(statuses)}
-        context = RequestContext()
         request = ApiRequest("GET", "/v2/reports", self._async_limiter, params=params, check=check_report_list)
-        policy = replace(self.retry_policy, max_tries=LIST_TRIES)
-        answer = policy.call(partial(self._transport.send, request, context), context.cancel_token)
+        answer = self._send(request, replace(self.retry_policy, max_tries=LIST_TRIES))
         return list(answer.body["reports"])
 
     def cancel_report(self, request_id: str) -> ApiResponse:
@@ -199,7 +187,7 @@ class ReportsClient:
             RequestRejectedError: With status 409, the report has already finished [confirmed].
             ApiError: See `ReportsClient`.
         """
-        return self._send_once(ApiRequest("DELETE", _report_path(request_id), self._async_limiter))
+        return self._send(ApiRequest("DELETE", _report_path(request_id), self._async_limiter))
 
     def download(self, link: str, file: BinaryIO) -> None:
         """Download a report's file: ``GET /v3/media/{file_id}``.
@@ -227,33 +215,27 @@ class ReportsClient:
             ApiError: See `ReportsClient`; also if the answer has no list of subaccounts in the known place [confirmed].
         """
         path = f"/accounts/{quote(self._api_key, safe='')}/subaccounts"
-        answer = self._send(ApiRequest("GET", path, self._async_limiter))
-        try:
-            listed = answer.body["_embedded"]["subaccounts"]
-            keys = [subaccount["api_key"] for subaccount in listed]
-        except (KeyError, TypeError):
-            listed, keys = None, []
-        if not isinstance(listed, list) or not all(map(is_id, keys)):
-            msg = (
-                "The Subaccounts API answered without a list of subaccounts. "
-                "Set account_ids instead of include_subaccounts."
-            )
-            raise ApiError(msg)
-        return keys
+        request, context = ApiRequest("GET", path, self._async_limiter), RequestContext()
+        answer = self._retry(partial(self._transport.send, request, context), context)
+        return read_subaccounts(answer.body)
 
-    def _send(self, request: ApiRequest) -> ApiResponse:
+    def _send(self, request: ApiRequest, policy: RetryPolicy = ONE_TRY) -> ApiResponse:
         context = RequestContext()
-        return self._retry(partial(self._transport.send, request, context), context)
-
-    def _send_once(self, request: ApiRequest) -> ApiResponse:
-        context = RequestContext()
-        return ONE_TRY.call(partial(self._transport.send, request, context), context.cancel_token)
+        return policy.call(partial(self._transport.send, request, context), context.cancel_token)
 
     def _retry(self, attempt: Callable[[], T], context: RequestContext) -> T:
         try:
             return self.retry_policy.call(attempt, context.cancel_token)
         except ConnectionFailedError as error:
             raise final_error(error) from error
+
+
+def _send_counted(transport: Transport, request: ApiRequest, context: RequestContext) -> ApiResponse:
+    """Send a request for records, and count it and its price."""
+    context.metrics.count_request()
+    response = transport.send(request, context)
+    context.metrics.count_price(response.body)
+    return response
 
 
 def _report_path(request_id: str) -> str:

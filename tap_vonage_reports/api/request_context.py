@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tap_vonage_reports.metrics import FetchMetrics
+from tap_vonage_reports.metrics import FetchMetrics
 
 
 class RequestCancelled(Exception):  # noqa: N818 - not an error: the caller no longer wants the answer
@@ -50,9 +48,9 @@ class RequestContext:
         priority: Of all requests that wait for the rate limit, the one with the lowest priority is sent first. The
             owner may change it between two requests.
         cancel_token: Ends the waits of the request.
-        metrics: Counts the request and its price; None to count nothing.
+        metrics: Counts the request and its price.
     """
 
     priority: tuple[int, int] = (0, 0)
     cancel_token: CancelToken = field(default_factory=CancelToken)
-    metrics: FetchMetrics | None = None
+    metrics: FetchMetrics = field(default_factory=FetchMetrics)

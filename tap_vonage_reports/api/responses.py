@@ -150,6 +150,26 @@ def check_report_list(body: Mapping[str, Any]) -> None:
         raise ApiError(msg)
 
 
+def read_subaccounts(body: Mapping[str, Any]) -> list[str]:
+    """Return the API keys in a list of subaccounts.
+
+    Raises:
+        ApiError: There is no list of subaccounts in the known place [confirmed], or something in it has no key.
+    """
+    try:
+        listed = body["_embedded"]["subaccounts"]
+        keys = [subaccount["api_key"] for subaccount in listed]
+    except (KeyError, TypeError):
+        listed, keys = None, []
+    if not isinstance(listed, list) or not all(map(is_id, keys)):
+        msg = (
+            "The Subaccounts API answered without a list of subaccounts. "
+            "Set account_ids instead of include_subaccounts."
+        )
+        raise ApiError(msg)
+    return keys
+
+
 def rows_announced(body: Mapping[str, Any]) -> int | None:
     """Return the number of rows that an answer announces (`items_count`): of a page, or of a report [confirmed].
 

@@ -263,7 +263,6 @@ def looked_up(api: Any, *ids: str) -> list[LookupResult]:
     results = [
         result for result in fetch_by_ids(api, open_partition().query, ids, context) if isinstance(result, LookupResult)
     ]
-    assert context.metrics
     assert context.metrics.rows == sum(len(result.records) for result in results)
     return results
 

@@ -73,8 +73,7 @@ def fetch_by_ids(
             yield ReadFailure(str(error), id_count=len(ids))
         return
     records = response.body["records"]
-    if context.metrics:
-        context.metrics.count_lookup(len(records))
+    context.metrics.count_lookup(len(records))
     yield LookupResult(ids, records)
 
 

@@ -23,7 +23,6 @@ from tap_vonage_reports.errors import (
     WindowInFutureError,
 )
 from tap_vonage_reports.exact_json import encode_json
-from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def iter_pages(  # noqa: PLR0913 - a query, and what an earlier walk knows of it
         ApiError: See `ReportsClient.records`.
     """
     context = context or RequestContext()
-    repeats, metrics = PageDeduplicator(), context.metrics or FetchMetrics()
+    repeats, metrics = PageDeduplicator(), context.metrics
     fetch = partial(client.records, context=context)
     try:
         for page in _iter_from(fetch, repeats, query, window, resume):

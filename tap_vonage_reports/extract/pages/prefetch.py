@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from tap_vonage_reports.api.request_context import RequestCancelled, RequestContext
 from tap_vonage_reports.extract.pages.spool import DiskQueue
+from tap_vonage_reports.metrics import FetchMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
-
-    from tap_vonage_reports.metrics import FetchMetrics
 
 T = TypeVar("T")
 
@@ -35,7 +34,7 @@ Work: TypeAlias = "Callable[[RequestContext], Iterable[T]]"
 class FetchTask(Generic[T]):
     """One piece of work: its items on their way to the consumer, then its end or its error."""
 
-    def __init__(self, work: Work[T], rank: int, metrics: FetchMetrics | None) -> None:
+    def __init__(self, work: Work[T], rank: int, metrics: FetchMetrics) -> None:
         """Set up a task.
 
         Args:
@@ -84,6 +83,7 @@ class Prefetcher(Generic[T]):
             work: The tasks in order: each makes an iterator, which one worker exhausts.
             metrics: Counts the requests of the group.
         """
+        metrics = metrics or FetchMetrics()
         with self._changed:
             tasks = deque(FetchTask(one, self._task_count + number, metrics) for number, one in enumerate(work))
             self._task_count += len(tasks)
