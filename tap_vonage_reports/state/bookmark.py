@@ -9,6 +9,7 @@ from tap_vonage_reports.intervals import EMPTY, TimeWindow
 from tap_vonage_reports.state import format as state_format
 from tap_vonage_reports.state import report_limits
 from tap_vonage_reports.state.coverage import Coverage
+from tap_vonage_reports.state.pending_ids import PendingIds
 from tap_vonage_reports.state.report_limits import RefusedReport
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.state.report_limits import ReportLimit
-    from tap_vonage_reports.state.values import PageCursor, PendingReport
+    from tap_vonage_reports.state.values import PageCursor, PartitionState, PendingReport
 
 
 class Bookmark:
@@ -62,18 +63,10 @@ class Bookmark:
         self._replication_key = replication_key
         self._row_filter = row_filter
         stored = state_format.read_partition(state, stream)
-        covered, until = stored.covered, stored.until
-        if covered is None:
-            covered = [TimeWindow(since, until)] if until and until > since else []
-        self.coverage = Coverage.of(covered, stored.read_at, stored.tracked)
-        self.gaps = intervals.to_intervals(stored.gaps) - self.coverage.times
-        is_held_back = bool(self.gaps) and until == self.gaps.lower
-        if until and not is_held_back:  # set back by hand, it means: read again from there
-            self.coverage = self.coverage.reopen(intervals.since(until))
-        self.gaps &= intervals.since(since)  # nobody reads what is earlier
+        self.coverage, self.gaps = _covered(stored, since)
         self.page = stored.page
         self.reports = stored.reports
-        self.pending_ids = stored.pending_ids
+        self.pending_ids = PendingIds(stored.pending_ids)
         self.report_limit = stored.report_limit
         self.refused_reports = stored.refused_reports
         self.adopt_after = stored.adopt_after
@@ -90,7 +83,7 @@ class Bookmark:
         self.coverage = Coverage()
         self.gaps = EMPTY
         self.page = None
-        self.pending_ids = {}
+        self.pending_ids = PendingIds()
         state_format.clear_coverage(self._state)
 
     def truncate(self, end: datetime) -> bool:
@@ -113,7 +106,7 @@ class Bookmark:
             tracked: What stays tracked by id; None where ids are not used.
         """
         if tracked is None:
-            self.pending_ids = {}
+            self.pending_ids = PendingIds()
         self.coverage = self.coverage.track(EMPTY if tracked is None else tracked)
         self.reopen(refetch)
         # A window is refused for as long as any of it may be read again.
@@ -172,14 +165,11 @@ class Bookmark:
         Args:
             ids: Ids, each with the hour of its row.
         """
-        fresh = {name: hour for name, hour in ids.items() if self.pending_ids.get(name) != hour}
-        hours = {self.pending_ids[name] for name in fresh if name in self.pending_ids}
-        self.pending_ids.update(fresh)
-        self._write_hours(hours.union(fresh.values()))
+        state_format.write_pending_ids(self._state, self.pending_ids.track(ids))
 
     def untrack(self, ids: Iterable[str]) -> None:
         """Stop tracking rows: they are final, and written."""
-        self._write_hours({self.pending_ids.pop(name) for name in ids if name in self.pending_ids})
+        state_format.write_pending_ids(self._state, self.pending_ids.untrack(ids))
 
     def add_report(self, report: PendingReport) -> None:
         """Record that a report was requested. STATE has to be written before anything waits for it."""
@@ -226,12 +216,20 @@ class Bookmark:
         self.refused_reports = refused
         report_limits.write_refused_reports(self._state, refused)
 
-    def _write_hours(self, hours: set[datetime]) -> None:
-        """Persist the pending ids of some hours."""
-        if not hours:
-            return
-        names: dict[datetime, list[str]] = {hour: [] for hour in hours}
-        for name, hour in self.pending_ids.items():
-            if hour in names:
-                names[hour].append(name)
-        state_format.write_pending_ids(self._state, names)
+
+def _covered(stored: PartitionState, since: datetime) -> tuple[Coverage, TimeSet]:
+    """Return what a state covers, and its gaps.
+
+    Args:
+        stored: The state.
+        since: Where the coverage of a bare `replication_key_value` starts.
+    """
+    covered, until = stored.covered, stored.until
+    if covered is None:
+        covered = [TimeWindow(since, until)] if until and until > since else []
+    coverage = Coverage.of(covered, stored.read_at, stored.tracked)
+    gaps = intervals.to_intervals(stored.gaps) - coverage.times
+    is_held_back = bool(gaps) and until == gaps.lower
+    if until and not is_held_back:  # set back by hand, it means: read again from there
+        coverage = coverage.reopen(intervals.since(until))
+    return coverage, gaps & intervals.since(since)  # nobody reads what is earlier

@@ -152,6 +152,8 @@ def write_max_page_window(state: dict[str, Any], length: timedelta | None) -> No
 
 def write_pending_ids(state: dict[str, Any], names: Mapping[datetime, list[str]]) -> None:
     """Write the pending ids of some hours, one step for each hour; an hour without any is removed."""
+    if not names:
+        return
     written = state.setdefault(OPEN, {})
     for hour, some in names.items():
         if some:

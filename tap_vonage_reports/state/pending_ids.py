@@ -1,0 +1,42 @@
+"""PendingIds: the rows of a partition to look up again, by id. The state keeps them hour by hour."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class PendingIds(dict[str, datetime]):
+    """Ids of rows to look up again, each with the hour of its row."""
+
+    def track(self, ids: Mapping[str, datetime]) -> dict[datetime, list[str]]:
+        """Add ids.
+
+        Args:
+            ids: Ids, each with the hour of its row.
+
+        Returns:
+            All ids of each hour that this changes.
+        """
+        fresh = {name: hour for name, hour in ids.items() if self.get(name) != hour}
+        hours = {self[name] for name in fresh if name in self}
+        self.update(fresh)
+        return self._of_hours(hours.union(fresh.values()))
+
+    def untrack(self, ids: Iterable[str]) -> dict[datetime, list[str]]:
+        """Remove those of some ids that are there.
+
+        Returns:
+            All ids of each hour that this changes; an hour may have none left.
+        """
+        return self._of_hours({self.pop(name) for name in ids if name in self})
+
+    def _of_hours(self, hours: Iterable[datetime]) -> dict[datetime, list[str]]:
+        names: dict[datetime, list[str]] = {hour: [] for hour in hours}
+        for name, hour in self.items() if names else ():
+            if hour in names:
+                names[hour].append(name)
+        return names
