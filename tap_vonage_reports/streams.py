@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.output.batch_files import BatchConfig
     from tap_vonage_reports.output.channel import StreamOutput
     from tap_vonage_reports.products import Product
+    from tap_vonage_reports.records.personal_data import PersonalData
     from tap_vonage_reports.tap import TapVonageReports
 
 
@@ -232,21 +233,23 @@ class ReportStream(Stream):
         return RecordParser(
             self.product.schema,
             self.product.aliases,
-            self._warn_of_mismatch,
+            partial(_warn_of_mismatch, self.logger, self.name, self._personal),
             fields=self.fields,
             transform=self._personal.transform,
             make_key=self._personal.content_key,
         )
 
-    def _warn_of_mismatch(self, field: str, reason: str) -> None:
-        name = field if is_plain_name(field) else HIDDEN_NAME
-        is_dropped = self._personal.drops(field)
-        what = (
-            "it may hold personal data and is dropped (personal_data)"
-            if is_dropped
-            else _CONSEQUENCES.get(reason, "it goes into _extra")
-        )
-        self.logger.warning("%s: the field %s %s; %s", self.name, name, reason, what)
+
+def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalData, field: str, reason: str) -> None:
+    """Log that a field or value is not as the schema says, and what becomes of it."""
+    name = field if is_plain_name(field) else HIDDEN_NAME
+    is_dropped = personal.drops(field)
+    what = (
+        "it may hold personal data and is dropped (personal_data)"
+        if is_dropped
+        else _CONSEQUENCES.get(reason, "it goes into _extra")
+    )
+    logger.warning("%s: the field %s %s; %s", stream, name, reason, what)
 
 
 def _key(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
