@@ -13,7 +13,6 @@ from singer_sdk import Tap
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError
-from tap_vonage_reports.redaction import safe_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +117,7 @@ class TapCommand(Tap):
 
 
 def _check_config_file(path: Path) -> None:
-    name = safe_for_log(str(path)) or "given with --config"
+    name = "".join(filter(str.isprintable, str(path)))
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:

@@ -228,15 +228,17 @@ class RetriableApiError(ApiError):
     Attributes:
         reason: What was wrong with the last answer.
         retry_after: Seconds that the API asked to wait (`Retry-After`); 0 if it did not.
+        may_have_worked: False if the request was certainly not served, as with HTTP 401.
     """
 
     leaves_gap = True
     advice = "The next run tries again. If this persists, contact Vonage support with the time of this message."
 
-    def __init__(self, reason: str, *, retry_after: float = 0) -> None:
+    def __init__(self, reason: str, *, retry_after: float = 0, may_have_worked: bool = True) -> None:
         super().__init__(f"{reason}. {self.advice}")
         self.reason = reason
         self.retry_after = retry_after
+        self.may_have_worked = may_have_worked
 
 
 class RateLimitedError(RetriableApiError):
@@ -261,7 +263,7 @@ class ForeignAnswerError(RetriableApiError):
     )
 
     def __init__(self, status: int, reason: str, *, retry_after: float = 0) -> None:
-        super().__init__(reason, retry_after=retry_after)
+        super().__init__(reason, retry_after=retry_after, may_have_worked=False)
         self.status = status
 
 
@@ -276,6 +278,9 @@ class UndecodableBodyError(RetriableApiError):
 
 class ConnectionFailedError(RetriableApiError):
     """A connection or its TLS handshake was refused, cut, or timed out before it was established."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, may_have_worked=False)
 
 
 class ConnectionRefusedByHostError(ConnectionFailedError):

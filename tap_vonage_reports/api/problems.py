@@ -76,7 +76,8 @@ def to_error(
     if kind is CredentialsRevokedError and not credentials_accepted:
         return CredentialsError(f"Authentication failed (HTTP {status} {title}). {CredentialsError.advice}")
     if kind is CredentialsRevokedError and not denied_before:
-        return RetriableApiError(f"HTTP {status} {title}, for credentials that were accepted before", retry_after=wait)
+        reason = f"HTTP {status} {title}, for credentials that were accepted before"
+        return RetriableApiError(reason, retry_after=wait, may_have_worked=False)
     return kind(status, title, parameters, answered_at)
 
 

@@ -80,7 +80,8 @@ def _params_as_text(row: Row, _stream: str, _direction: str, _value: str | float
     pairs = [f"{name}: '{text}'" for name, text in params.items() if not name.startswith("date_")]
     dates = [f"{name}'{_java_date(text)}'," for name, text in params.items() if name.startswith("date_")]
     text = f"{{{', '.join(pairs)}{''.join(dates)}}}"
-    return row | {"request_params": text, "is_charged": row["is_charged"].lower()}
+    charged = {"is_charged": str(row["is_charged"]).lower()} if "is_charged" in row else {}
+    return row | {"request_params": text} | charged
 
 
 def _java_date(text: str) -> str:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.api.retry import final_error
-from tap_vonage_reports.errors import ConnectionFailedError, ReportLimitError, RetriableApiError
+from tap_vonage_reports.errors import ReportLimitError, RetriableApiError
 from tap_vonage_reports.extract.reports.job import Failures, ReportJob, ReportStatus
 from tap_vonage_reports.state.values import PendingReport
 
@@ -85,7 +85,7 @@ class ReportCreator:
             self._lower_limit(job, error, in_flight)
             return False
         except RetriableApiError as error:
-            if not isinstance(error, ConnectionFailedError):  # it was sent, and may have been served
+            if error.may_have_worked:
                 job.sync.result.fetched.count_unconfirmed_report()
                 self._finder.note_lost(job, time.monotonic() - started)
             self._retry_later(job, error)
