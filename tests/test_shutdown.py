@@ -32,7 +32,7 @@ import tap_vonage_reports
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.request_context import CancelToken
 from tap_vonage_reports.api.retry import RetryPolicy
-from tap_vonage_reports.errors import PrefetchStorageError, SyncFailedError, UnreachableError
+from tap_vonage_reports.errors import PrefetchStorageError, RequestRejectedError, SyncFailedError, UnreachableError
 from tap_vonage_reports.extract.pages.spool import DiskQueue
 from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.output import signals
@@ -759,10 +759,11 @@ def test_a_network_that_comes_back_in_time_costs_nothing(replugged: Sandbox) -> 
 
 
 def test_a_lost_network_is_waited_for_some_minutes_and_no_longer(sandbox: Sandbox) -> None:
-    address = sandbox.url
-    sandbox.stop()
     waited: list[float] = []
-    client = ReportsClient(address, "key", "secret", timeout_seconds=1, user_agent="test")
+    client = ReportsClient(sandbox.url, sandbox.api_key, sandbox.api_secret, timeout_seconds=1, user_agent="test")
+    with pytest.raises(RequestRejectedError):
+        client.records({})  # the API has answered, so the address is right
+    sandbox.stop()
     with (
         mock.patch.object(CancelToken, "pause", lambda _token, seconds: waited.append(seconds)),
         pytest.raises(UnreachableError),

@@ -58,9 +58,9 @@ two."""
 MAX_HOST_CHARACTERS = 100
 REFUSED = "refused"
 REASONS: Mapping[type[BaseException], str] = {
+    urllib3.exceptions.ProxyError: "ProxyError: the proxy that the environment names does not answer",
     ConnectionRefusedError: REFUSED,
     urllib3.exceptions.NameResolutionError: "its name does not resolve",
-    urllib3.exceptions.ProxyError: "the proxy does not work",
     urllib3.exceptions.NewConnectionError: "the network does not lead there",
     urllib3.exceptions.ConnectTimeoutError: "no answer in time",
 }
