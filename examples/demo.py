@@ -69,7 +69,9 @@ class Total:
 
 def main() -> None:
     """Show the tap at work; end with an error where the files are not what the sandbox has."""
-    midnight = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    # The second run is a day later, and the tap reads no time that has not passed on this machine's clock.
+    today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = today - timedelta(days=2)
     start = midnight - timedelta(days=DAYS)
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
@@ -103,6 +105,12 @@ def main() -> None:
         "",
         f"Files  {FILES}: a line for each row that was read; of several with one id the last is the row",
         f"Log    {LOG}",
+        "",
+        "Next",
+        "  Your own data: export TAP_VONAGE_REPORTS_API_KEY=... TAP_VONAGE_REPORTS_API_SECRET=...",
+        "                 tap-vonage-reports --config ENV --plan      (costs nothing)",
+        "  With Meltano:  docs/guide.md, First run with Meltano",
+        "  The docs:      ./run docs",
     )
 
 
