@@ -376,6 +376,7 @@ FROM_ENVIRONMENT = {
     "max_requests_per_second": ("5", 5),
     "max_concurrent_requests": ("2", 2),
     "max_concurrent_reports": ("1", 1),
+    "adopt_reports": ("false", False),
     "report_timeout_minutes": ("30", 30),
     "request_timeout_seconds": ("10", 10),
     "personal_data": ("hash", "hash"),

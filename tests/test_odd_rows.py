@@ -115,4 +115,4 @@ def test_a_page_that_cannot_be_decoded_is_tried_once_more_and_named_by_its_windo
         output = run_tap({**settings, "start_date": "2026-11-18", "end_date": "2026-11-19"}, [PRODUCT.stream])
     assert asked == tries
     assert output.code == 1
-    assert ("A page of 2026-11-18 23:00 to 2026-11-19 00:00 cannot be read" in str(output.error)) is (tries == 2)
+    assert ("A page of 2026-11-18 22:00 to 2026-11-19 00:00 cannot be read" in str(output.error)) is (tries == 2)

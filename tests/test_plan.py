@@ -182,12 +182,12 @@ amd           sub00001  2026-10-01 00:00  49.0  both         3        2     0%
 sms outbound  primary   2026-10-01 00:00  49.0  both         3        2     0%
 sms inbound   primary   2026-10-01 00:00  49.0  both         3        2     0%
 sms outbound  sub00001  2026-10-01 00:00  49.0  both         3        2     0%
-sms inbound   sub00001  2026-10-01 00:00  49.0  both         6        2     0%
+sms inbound   sub00001  2026-10-01 00:00  49.0  both         3        2     0%
 
 Selection: 2 streams, as the catalog says.
 State: none, or none of these partitions is in it. Pass --state to plan the next run of a pipeline.
-6 partitions, 33 windows; 12 reports to request.
-21 requests, if no window has more than 1,000 rows; one more for each further 1,000.
+6 partitions, 30 windows; 12 reports to request.
+18 requests, if no window has more than 1,000 rows; one more for each further 1,000.
 At 10 requests/s this takes at least 2 s.
 
 REPORTS-USAGE lists no usage in the last 7 days.

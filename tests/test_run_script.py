@@ -21,7 +21,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / "run"
-COMMANDS = ("demo", "test", "chaos", "check", "audit", "bench", "docs", "sandbox")
+COMMANDS = ("demo", "test", "chaos", "mutants", "check", "audit", "bench", "docs", "sandbox")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 REGISTRIES = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.org")
 
