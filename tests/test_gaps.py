@@ -274,8 +274,9 @@ def test_the_length_grows_again_after_some_windows_without_trouble(sandbox: Sand
     assert len(set(first.ids("amd") + second.ids("amd"))) == ROWS
 
 
-def test_cursors_that_never_work_are_done_without(sandbox: Sandbox) -> None:
-    sandbox.faults.on(Fault.CURSOR_REFUSED)
+@pytest.mark.parametrize("value", ["", "401", "500"])
+def test_cursors_that_never_work_are_done_without(sandbox: Sandbox, value: str) -> None:
+    sandbox.faults.on(Fault.CURSOR_REFUSED, value)
     output = read(sandbox)
     assert output.code == 0, output.log
     assert len(set(output.ids("amd"))) == ROWS

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import (
     ApiError,
+    CredentialsRevokedError,
     RateLimitedError,
     RequestRejectedError,
     RetriableApiError,
@@ -137,7 +138,9 @@ class _Walks:
         """Return how the API refused a cursor of the last walk; empty for an error that has nothing to do with it."""
         if not self._pages:
             return ""
-        if isinstance(error, RequestRejectedError) and (error.leaves_gap or isinstance(error, WindowInFutureError)):
+        # HTTP 401 too: if the credentials are revoked, the first page of the next walk says so.
+        about_cursor = isinstance(error, (WindowInFutureError, CredentialsRevokedError))
+        if isinstance(error, RequestRejectedError) and (error.leaves_gap or about_cursor):
             return f"HTTP {error.status} {error.title}"
         if isinstance(error, RetriableApiError) and not isinstance(error, (RateLimitedError, UndecodableBodyError)):
             return error.reason
