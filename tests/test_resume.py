@@ -144,7 +144,7 @@ def test_killed_while_reports_are_requested_awaited_and_read_it_loses_nothing_an
     beginning = sum(map(len, whole.lines[:8]))  # the states that are written as the first reports are requested
     chance = random.Random(20261103)
     assert len(every_id) == 600
-    for kill in range(20):
+    for kill in range(12):
         sandbox.clock.advance(hours=73)  # no file of the attempts before is left
         sandbox.requests.reset()
         first = killed_after(chance.randrange(size if kill % 2 else beginning), settings)
