@@ -85,7 +85,7 @@ class Newcomer:
         """The plan, by the lines of the page on costs; also with the state before the first run, which is empty."""
         *prepare, plan = lines_of("cost.md", "meltano-plan")
         self.run(*prepare)
-        self.run(f"{plan}=json > plan.json".replace("--plan --catalog", "--catalog").replace("=json", " --plan=json"))
+        self.run(f"{plan.replace('--plan', '--plan=json')} > plan.json")
         content: dict[str, Any] = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
         return content
 

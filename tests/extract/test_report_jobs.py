@@ -361,6 +361,15 @@ def requested(sync: PartitionSync) -> list[int]:
     return [round((report.window.start - at(0)) / timedelta(hours=24)) for report in sync.bookmark.reports]
 
 
+def one_requested() -> tuple[Api, PartitionSync, ReportScheduler]:
+    """An API, a partition, and the scheduler that has requested the partition's only report."""
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.poll()
+    return api, sync, reports
+
+
 def test_no_more_reports_are_requested_than_may_be_in_flight(stopwatch: Stopwatch) -> None:
     api, sync = Api(), open_partition()
     reports = scheduler_of(api, budget=2)
@@ -387,10 +396,7 @@ def test_no_more_reports_are_requested_than_can_be_read_before_they_expire() -> 
 
 
 def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:
-    api, sync = Api(), open_partition()
-    reports = scheduler_of(api)
-    reports.add(sync, plan_of(1))
-    reports.poll()
+    api, sync, reports = one_requested()
     job = reports.next_job(sync)
     assert job
     job.next_poll = stopwatch.now + 5
@@ -441,10 +447,7 @@ def test_a_refused_report_fails_its_partition_and_no_other(stopwatch: Stopwatch)
 
 
 def test_a_refused_report_leaves_those_in_flight_to_be_read() -> None:
-    api, sync = Api(), open_partition()
-    reports = scheduler_of(api)
-    reports.add(sync, plan_of(1))
-    reports.poll()
+    api, sync, reports = one_requested()
     in_flight = reports.next_job(sync)
     assert in_flight
     reports.add(sync, plan_of(1, start=24))
@@ -468,10 +471,7 @@ def test_failed_reports_take_no_room_of_the_unread_ones() -> None:
 
 
 def test_a_poll_that_fails_is_sent_again_after_a_pause(stopwatch: Stopwatch) -> None:
-    api, sync = Api(), open_partition()
-    reports = scheduler_of(api)
-    reports.add(sync, plan_of(1))
-    reports.poll()
+    api, sync, reports = one_requested()
     api.errors = iter([OVERLOADED])
     stopwatch.now += 1
     reports.poll()
@@ -539,10 +539,7 @@ def test_a_truncated_report_shortens_the_planned_ones_of_its_partition_and_no_ot
 
 
 def test_a_vanished_report_is_requested_again_and_forgotten(stopwatch: Stopwatch) -> None:
-    api, sync = Api(), open_partition()
-    reports = scheduler_of(api)
-    reports.add(sync, plan_of(1))
-    reports.poll()
+    api, sync, reports = one_requested()
 
     def vanish() -> None:
         for _ in range(MAX_LOOKS + 1):
@@ -637,10 +634,7 @@ def test_how_long_reports_may_be_is_learned_over_several_runs() -> None:
 
 def test_a_refused_poll_fails_the_report_which_stays_in_the_state(stopwatch: Stopwatch) -> None:
     refused = RequestRejectedError(403, "Forbidden")
-    api, sync = Api(), open_partition()
-    reports = scheduler_of(api)
-    reports.add(sync, plan_of(1))
-    reports.poll()
+    api, sync, reports = one_requested()
     api.errors = iter([refused])
     stopwatch.now += 2
     reports.poll()

@@ -16,6 +16,8 @@ from tap_vonage_reports.timestamps import format_timestamp
 from tests.state.test_bookmarks import at, bookmark
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tap_vonage_reports.state.bookmark import Bookmark
 
 
@@ -25,6 +27,16 @@ def hours(start: float, end: float) -> TimeWindow:
 
 def empty_state() -> dict[str, Any]:
     return {"context": {}}
+
+
+def state_with_gap(first_read_at: datetime | None = None) -> dict[str, Any]:
+    """The state of a partition that has left out the second of three days."""
+    state = empty_state()
+    opened = bookmark(state)
+    opened.commit_window(hours(0, 24), first_read_at or at(100))
+    opened.leave_gap(hours(24, 48))
+    opened.commit_window(hours(48, 72), at(100))
+    return state
 
 
 def reread(state: dict[str, Any]) -> Bookmark:
@@ -237,31 +249,19 @@ def test_a_gap_that_nobody_reads_any_more_does_not_hold_back_the_bookmark() -> N
 
 @pytest.mark.parametrize("value", [12, 30, 60])
 def test_a_bookmark_set_back_by_hand_counts_beside_a_gap(value: float) -> None:
-    state = empty_state()
-    opened = bookmark(state)
-    opened.commit_window(hours(0, 24), at(100))
-    opened.leave_gap(hours(24, 48))
-    opened.commit_window(hours(48, 72), at(100))
+    state = state_with_gap()
     state["replication_key_value"] = format_timestamp(at(value))
     assert reread(state).coverage.times == to_intervals([hours(0, 24), hours(48, 72)]) & before(at(value))
 
 
 def test_an_older_release_reads_again_from_the_gap_on() -> None:
-    state = empty_state()
-    opened = bookmark(state)
-    opened.commit_window(hours(0, 24), at(100))
-    opened.leave_gap(hours(24, 48))
-    opened.commit_window(hours(48, 72), at(100))
+    state = state_with_gap()
     del state["gaps"]  # a key that it does not know
     assert list(to_windows(reread(state).coverage.times)) == [hours(0, 24)]
 
 
 def test_each_part_beside_a_gap_keeps_when_it_was_read() -> None:
-    state = empty_state()
-    opened = bookmark(state)
-    opened.commit_window(hours(0, 24), at(50))
-    opened.leave_gap(hours(24, 48))
-    opened.commit_window(hours(48, 72), at(100))
+    state = state_with_gap(first_read_at=at(50))
     assert reread(state).coverage.read_at == {at(24): at(50), at(72): at(100)}
 
 
