@@ -13,6 +13,7 @@ from singer_sdk import Tap
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError
+from tap_vonage_reports.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +118,7 @@ class TapCommand(Tap):
 
 
 def _check_config_file(path: Path) -> None:
-    name = "".join(filter(str.isprintable, str(path)))
+    name = printable(str(path))
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:

@@ -305,7 +305,7 @@ def summary(results: Sequence[PartitionResult]) -> list[str]:
         "with invalid characters": sum(result.odd_rows for result in results),
         "without an id": sum(result.rows_without_id for result in results),
     }
-    oddities = "".join(f"; {count:,} {_rows(count)} {what}" for what, count in odd.items() if count)
+    oddities = "".join(f"; {counted(count, 'row')} {what}" for what, count in odd.items() if count)
     gaps = sum(len(result.gaps) for result in results)
     lines = [
         *aligned([head, *rows], right={*counts, "price"}),
@@ -323,10 +323,6 @@ def left_out(gaps: int) -> str:
     if gaps == 1:
         return "1 window left out, the next run tries it first"
     return f"{gaps:,} windows left out, the next run tries them first"
-
-
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"
 
 
 def _cells(result: PartitionResult, *, has_prices: bool) -> tuple[str, ...]:

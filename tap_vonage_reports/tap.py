@@ -168,17 +168,7 @@ class TapVonageReports(TapCommand):
         cast("dict[str, Any]", self.state).update(deepcopy(foreign_keys(state)))
 
     def run_sync(self, sync: Callable[[], object]) -> None:
-        """Run a sync, from the first request to the summary.
-
-        Args:
-            sync: What to do once the API has answered and accepted the credentials.
-
-        Raises:
-            SyncFailedError: A partition failed, or every selected stream was refused.
-            BrokenPipeToTargetError: Nobody reads standard output any more.
-            OutputError: Standard output cannot be written.
-            Interrupted: A signal came; the state was handed to the target.
-        """
+        """Run a sync, from the first request to the summary: see `SyncRun.run`."""
         SyncRun(self.session, self.output, self._write_state).run(sync)
 
     def _write_state(self) -> int:

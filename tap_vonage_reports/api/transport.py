@@ -38,6 +38,7 @@ from tap_vonage_reports.errors import (
     UnexpectedRedirectError,
     UnreachableError,
 )
+from tap_vonage_reports.redaction import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -226,7 +227,7 @@ class Transport:
     @property
     def _host(self) -> str:
         """Where `api_url` leads, for a log line. The settings were checked: no credentials stand in it."""
-        return "".join(filter(str.isprintable, urlsplit(self.api_url).netloc))[:MAX_HOST_CHARACTERS]
+        return printable(urlsplit(self.api_url).netloc)[:MAX_HOST_CHARACTERS]
 
     def error_for(
         self, request: ApiRequest, response: requests.Response, body: bytearray, answered_at: datetime

@@ -214,7 +214,7 @@ class Bookmark:
 
     def _set_refused(self, refused: list[RefusedReport]) -> None:
         self.refused_reports = refused
-        report_limits.write_refused_reports(self._state, refused)
+        state_format.write_refused_reports(self._state, refused)
 
 
 def _covered(stored: PartitionState, since: datetime) -> tuple[Coverage, TimeSet]:

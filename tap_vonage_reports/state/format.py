@@ -15,7 +15,7 @@ from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.intervals import TimeWindow, before, bounds, to_intervals, to_windows
 from tap_vonage_reports.redaction import name_for_log
 from tap_vonage_reports.state import report_limits as limits
-from tap_vonage_reports.state.report_limits import REFUSED_REPORTS, RefusedReport
+from tap_vonage_reports.state.report_limits import RefusedReport
 from tap_vonage_reports.state.values import PageCursor, PartitionState, PendingReport
 from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS, format_timestamp, parse_time
 
@@ -42,6 +42,7 @@ QUERY = "query"
 PAGE = "page"
 ROWS_READ = "rows_read"
 REPORTS = "reports"
+REFUSED_REPORTS = "refused_reports"
 ADOPT_AFTER = "adopt_after"
 SYNC_HOURS = "sync_hours"
 GAPS = "gaps"
@@ -108,8 +109,7 @@ def write_page(state: dict[str, Any], page: PageCursor | None) -> None:
         state.pop(PAGE, None)
         return
     state[PAGE] = {
-        "date_start": format_timestamp(page.window.start),
-        "date_end": format_timestamp(page.window.end),
+        **_window_keys(page.window),
         "cursor": page.cursor,
         **({"iv": page.iv} if page.iv else {}),
         QUERY: page.query,
@@ -124,17 +124,19 @@ def write_reports(state: dict[str, Any], reports: Iterable[PendingReport]) -> No
     written = [
         {
             "request_id": report.request_id,
-            "date_start": format_timestamp(report.window.start),
-            "date_end": format_timestamp(report.window.end),
+            **_window_keys(report.window),
             "fingerprint": report.fingerprint,
             "requested_at": format_timestamp(report.requested_at),
         }
         for report in reports
     ]
-    if written:
-        state[REPORTS] = written
-    else:
-        state.pop(REPORTS, None)
+    _put(state, REPORTS, written or None)
+
+
+def write_refused_reports(state: dict[str, Any], refused: Iterable[RefusedReport]) -> None:
+    """Write the windows whose report has a file that cannot be read."""
+    written = [{**_window_keys(one.window), "refused_at": format_timestamp(one.refused_at)} for one in refused]
+    _put(state, REFUSED_REPORTS, written or None)
 
 
 def write_adopt_after(state: dict[str, Any], time: datetime) -> None:
@@ -144,10 +146,19 @@ def write_adopt_after(state: dict[str, Any], time: datetime) -> None:
 
 def write_max_page_window(state: dict[str, Any], length: timedelta | None) -> None:
     """Write the longest window that did not outlive its cursors, in hours, or remove it."""
-    if length is None:
-        state.pop(SYNC_HOURS, None)
+    _put(state, SYNC_HOURS, None if length is None else length / timedelta(hours=1))
+
+
+def _window_keys(window: TimeWindow) -> dict[str, str]:
+    return {"date_start": format_timestamp(window.start), "date_end": format_timestamp(window.end)}
+
+
+def _put(state: dict[str, Any], key: str, value: object) -> None:
+    """Write the value of a key; None removes the key."""
+    if value is None:
+        state.pop(key, None)
     else:
-        state[SYNC_HOURS] = length / timedelta(hours=1)
+        state[key] = value
 
 
 def write_pending_ids(state: dict[str, Any], names: Mapping[datetime, list[str]]) -> None:

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 
-from tap_vonage_reports.timestamps import format_timestamp
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from tap_vonage_reports.intervals import TimeWindow
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
 REPORT_HOURS = "report_hours"
 REPORT_ROWS = "report_rows"
 SMALL_REPORTS_KEY = "small_reports"
-REFUSED_REPORTS = "refused_reports"
 
 DEFAULT_ROW_LIMIT = 7_000_000
 """Rows at which the API truncates a report [likely]."""
@@ -85,22 +81,6 @@ def write_report_limit(state: dict[str, Any], limit: ReportLimit | None) -> None
             SMALL_REPORTS_KEY: limit.small_reports,
         }
     )
-
-
-def write_refused_reports(state: dict[str, Any], refused: Iterable[RefusedReport]) -> None:
-    """Write the windows whose report has a file that cannot be read."""
-    written = [
-        {
-            "date_start": format_timestamp(one.window.start),
-            "date_end": format_timestamp(one.window.end),
-            "refused_at": format_timestamp(one.refused_at),
-        }
-        for one in refused
-    ]
-    if written:
-        state[REFUSED_REPORTS] = written
-    else:
-        state.pop(REFUSED_REPORTS, None)
 
 
 # The shapes of this part of the state.

@@ -123,10 +123,7 @@ class PageFetcher:
         sync.ids_reliable = False
         sync.result.fetched.refetch |= refetch
         sync.bookmark.reopen(refetch)
-        gaps = len(sync.result.gaps)
-        yield from self._read_now(sync, refetch)
-        if len(sync.result.gaps) == gaps:
-            yield Chunk(partial(sync.bookmark.untrack, missing), checkpoint_due=True, rows=[])
+        yield from self._read_now(sync, refetch, on_complete=partial(sync.bookmark.untrack, missing))
 
     def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
         """Refetch what was read from pages and reports of an earlier run, and may have changed since.
@@ -140,14 +137,18 @@ class PageFetcher:
         text = "%s: refetching rows that may have changed since an earlier run read them on %s"
         logger.info(text, sync.partition, f"{since:%Y-%m-%d %H:%M}")
         sync.result.fetched.refetch |= stale
-        gaps = len(sync.result.gaps)
-        yield from self._read_now(sync, stale)
-        if len(sync.result.gaps) == gaps:
-            refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
-            yield Chunk(refresh, checkpoint_due=True, rows=[])
+        refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
+        yield from self._read_now(sync, stale, on_complete=refresh)
 
-    def _read_now(self, sync: PartitionSync, times: TimeSet) -> Iterator[Chunk]:
-        """Read time that no plan has, with workers of its own: the others wait until what comes next is taken."""
+    def _read_now(self, sync: PartitionSync, times: TimeSet, on_complete: Callable[[], None]) -> Iterator[Chunk]:
+        """Read time that no plan has, with workers of its own: the others wait until what comes next is taken.
+
+        Args:
+            sync: The partition.
+            times: The time to read.
+            on_complete: What to commit once all of it is read; not if a window was left out.
+        """
+        gaps = len(sync.result.gaps)
         plan = PagePlan(self._planner.sync_windows(times), None, [], sync.until, sync.read_at)
         _log_plan(sync, plan)
         committer = WindowCommitter(sync, plan)
@@ -161,6 +162,8 @@ class PageFetcher:
                         leave_gap(sync, item)
                     else:
                         yield committer.chunk(item)
+        if len(sync.result.gaps) == gaps:
+            yield Chunk(on_complete, checkpoint_due=True, rows=[])
 
 
 def _log_plan(sync: PartitionSync, plan: PagePlan) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.api.responses import rows_announced
 from tap_vonage_reports.errors import ReportError
 from tap_vonage_reports.planning.planner import REPORT_STATUS_RETENTION
+from tap_vonage_reports.planning.windows import REPORT_FILE_RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +28,6 @@ MIN_REPORT_WINDOW = timedelta(hours=1)
 MAX_LOOKS = 10
 """A young report, or its file, that is not found is looked for again this often: for about five minutes, with pauses of
 1, 2, 4, ... 60 seconds."""
-FILE_RETENTION = timedelta(hours=72)
-"""Vonage keeps the file of a report this long [confirmed], and its status `REPORT_STATUS_RETENTION`."""
 MAX_REQUESTS = 3
 """A report that failed, was aborted or has vanished is requested this often in total."""
 POLL_SECONDS = (1.0, 30.0)
@@ -248,9 +247,9 @@ class ReportJob:
             age: How long ago the report was requested.
             refusal: The answer, with status 404 or 403.
         """
-        if age < FILE_RETENTION and self.missed_file.count <= MAX_LOOKS:
+        if age < REPORT_FILE_RETENTION and self.missed_file.count <= MAX_LOOKS:
             return Transition(Action.LOOK_AGAIN, ReportStatus.PROCESSING, f"file not found (HTTP {refusal.status})")
-        if age < FILE_RETENTION and refusal.status != HTTPStatus.NOT_FOUND:
+        if age < REPORT_FILE_RETENTION and refusal.status != HTTPStatus.NOT_FOUND:
             return Transition(Action.FAIL, error=refusal)
         return self.request_again("its file is gone")
 
