@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socketserver
 import threading
 import tracemalloc
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 MIB = 1 << 20
+CONTENT_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)(?:\r\n|$)")
 DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
 KEY, SECRET = "abcd1234", "S3cr3t-value"
 PRODUCT = PRODUCTS["reports_usage"]  # it has fields of every kind
@@ -92,7 +94,8 @@ class HostileServer(socketserver.ThreadingTCPServer):
     """Listens on a free port of this machine within a `with` block.
 
     Attributes:
-        answer: Makes an answer, in parts that are sent one by one; a connection is kept until the client closes it.
+        answer: Makes an answer, in parts that are sent one by one. A connection is kept after a whole answer until the
+            client closes it: the client may see late that the server did, and its next request would break.
         log: The requests.
         connections: How many connections there were.
     """
@@ -138,10 +141,22 @@ class _Handler(socketserver.StreamRequestHandler):
                 request = Request(first[0], first[1], headers, body)
                 server.log.append(request)
                 answer = server.answer(request)
-                for part in [answer] if isinstance(answer, bytes) else answer:
-                    self.wfile.write(part)
-                if b"\r\nContent-Length:" not in (answer if isinstance(answer, bytes) else b""):
+                if isinstance(answer, bytes):
+                    self.wfile.write(answer)
+                    if b"\r\nContent-Length:" not in answer:
+                        return
+                elif not self._send_parts(iter(answer)):
                     return
+
+    def _send_parts(self, parts: Iterator[bytes]) -> bool:
+        """Send an answer in parts; True if it is whole, so that the client may go on using the connection."""
+        start, _, body = (first := next(parts, b"")).partition(b"\r\n\r\n")
+        missing = int(match[1]) - len(body) if (match := CONTENT_LENGTH.search(start)) else -1
+        self.wfile.write(first)
+        for part in parts:
+            self.wfile.write(part)
+            missing -= len(part)
+        return missing == 0
 
 
 @pytest.fixture
