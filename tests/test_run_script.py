@@ -21,7 +21,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / "run"
-COMMANDS = ("demo", "test", "chaos", "mutants", "check", "audit", "bench", "docs", "sandbox")
+COMMANDS = ("demo", "test", "coverage", "chaos", "mutants", "check", "audit", "bench", "docs", "sandbox")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 REGISTRIES = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.org")
 
@@ -146,10 +146,17 @@ def test_a_new_environment_has_the_python_that_runs_it(fake_uv: FakeUv, monkeypa
     assert [call["python"] for call in fake_uv.calls] == [sys.executable, "3.14", None]
 
 
-def test_only_all_tests_together_have_to_reach_all_code(fake_uv: FakeUv) -> None:
+def test_all_tests_run_on_all_processors_and_some_as_they_are_asked_for(fake_uv: FakeUv) -> None:
     run("test", PATH=fake_uv.install())
     run("test", "-k", "one thing", PATH=fake_uv.install())
-    assert ["--cov" in call["arguments"] for call in fake_uv.calls] == [True, False]
+    assert ["--numprocesses=auto" in call["arguments"] for call in fake_uv.calls] == [True, False]
+
+
+def test_only_all_tests_together_have_to_reach_all_code(fake_uv: FakeUv) -> None:
+    run("test", PATH=fake_uv.install())
+    run("coverage", PATH=fake_uv.install())
+    assert ["--cov" in call["arguments"] for call in fake_uv.calls] == [False, True]
+    assert run("coverage", "-k", "one thing", PATH=fake_uv.install()).returncode == 2
 
 
 @pytest.mark.parametrize(("versions", "resolution"), [("lowest", "lowest-direct"), ("newest", "highest")])
