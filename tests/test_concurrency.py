@@ -143,7 +143,11 @@ def test_a_page_that_fails_in_a_later_window_costs_nothing_before_it(make_sandbo
     second = run_tap(settings, ["amd"], first.state)
     assert first.code == 1
     assert second.code == 0
-    assert len(first.ids("amd")) + len(second.ids("amd")) == len(set(first.ids("amd") + second.ids("amd"))) == 1000
+    assert len({*first.ids("amd"), *second.ids("amd")}) == 1000
+    # Which windows have begun when the cursors go missing differs; those before the first of them were read to the end.
+    read_until = first.bookmark("amd")["replication_key_value"]
+    assert read_until > DATES["start_date"]
+    assert min(row["start_time"] for row in second.records["amd"]) >= read_until
 
 
 def test_only_the_main_thread_writes_state_and_records(
