@@ -27,7 +27,7 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.csv_rows import check_header
 from tap_vonage_reports.sandbox import Within
 from tap_vonage_reports.state import format as state
-from tap_vonage_reports.state import report_limits
+from tap_vonage_reports.state import report_limits, volume
 from tap_vonage_reports.state.validation import check_state
 from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import run_tap, settings_for
@@ -320,7 +320,7 @@ def keys_of(value: object) -> Iterator[str]:
 
 
 def test_state_page_explains_every_key(documented: str) -> None:
-    named = {**vars(state), **vars(report_limits)}
+    named = {**vars(state), **vars(report_limits), **vars(volume)}
     texts = {text for name, text in named.items() if name.isupper() and isinstance(text, str)}
     known = {text for text in texts if text.isidentifier()}
     assert known == set(re.findall(r"^\| `(\w+)`", documented, re.MULTILINE))

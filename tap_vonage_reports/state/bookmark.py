@@ -11,6 +11,7 @@ from tap_vonage_reports.state import report_limits
 from tap_vonage_reports.state.coverage import Coverage
 from tap_vonage_reports.state.pending_ids import PendingIds
 from tap_vonage_reports.state.report_limits import RefusedReport
+from tap_vonage_reports.state.volume import VolumeCounter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,6 +40,7 @@ class Bookmark:
         last_read_at: When the state that was given was last added to; None where it covers nothing.
         max_page_window: The longest window that did not outlive its cursors; None where none did.
         gaps: The time that was left out because it could not be read. It is never covered.
+        volume: How many rows the windows read last had.
         started: True if the API has ever served the partition, in this run or an earlier one.
         filters_changed: True if the state was written under other filters, so that it counts for nothing.
     """
@@ -76,6 +78,7 @@ class Bookmark:
         self.filters_changed = bool(self.coverage.times) and stored.row_filter != row_filter
         if self.filters_changed:
             self.reset()
+        self.volume = VolumeCounter(state, None if self.filters_changed else stored.volume, self.coverage.times)
         self.clear_progress()
 
     def reset(self) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.state.bookmark import Bookmark
 
 LARGE_STATE_BYTES = 1 << 16
-"""Some 250 partitions."""
+"""Some 220 partitions."""
 ROWS_PER_CHECKPOINT = 10_000
 """A large STATE is due after this many rows, as many as ten pages have: the rows that a kill can cost ..."""
 WINDOWS_PER_CHECKPOINT = 100

@@ -15,6 +15,7 @@ from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.intervals import TimeWindow, before, bounds, to_intervals, to_windows
 from tap_vonage_reports.redaction import name_for_log
 from tap_vonage_reports.state import report_limits as limits
+from tap_vonage_reports.state import volume
 from tap_vonage_reports.state.report_limits import RefusedReport
 from tap_vonage_reports.state.values import PageCursor, PartitionState, PendingReport
 from tap_vonage_reports.timestamps import PLAUSIBLE_YEARS, format_timestamp, parse_time
@@ -248,6 +249,8 @@ class PartitionShape(SdkShape):
     gaps: list[tuple[str, str]] = []
     tracked: list[tuple[str, str]] = []
     open: dict[str, list[_Id]] = {}
+    recent_rows: volume.Rows | None = None
+    recent_seconds: volume.Seconds | None = None
 
 
 class StreamShape(SdkShape):
@@ -283,6 +286,7 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
         [_window(start, end, GAPS, stream) for start, end in shape.gaps],
         [_window(start, end, TRACKED, stream) for start, end in shape.tracked],
         {name: hour for hour, names in hours.items() for name in names},
+        volume.read_volume(shape.recent_rows, shape.recent_seconds),
     )
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.state.report_limits import RefusedReport, ReportLimit
+    from tap_vonage_reports.state.volume import Volume
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class PartitionState:
         gaps: The time that was left out because it could not be read.
         tracked: The time whose non-final rows are all in `pending_ids`.
         pending_ids: Ids of rows to look up again, each with the hour of its row.
+        volume: How many rows the time read last had; None where the state does not say.
     """
 
     until: datetime | None
@@ -85,3 +87,4 @@ class PartitionState:
     gaps: list[TimeWindow]
     tracked: list[TimeWindow]
     pending_ids: dict[str, datetime]
+    volume: Volume | None = None

@@ -119,6 +119,8 @@ def test_a_first_run_reads_from_the_start_date_and_the_bookmark_reaches_now(
         "replication_key_value": "2026-11-20T11:59:00+00:00",
         "covered": [["2026-11-18T12:00:00+00:00", "2026-11-20T11:59:00+00:00"]],
         "read_at": "2026-11-20T11:59:00+00:00",
+        "recent_rows": 0,
+        "recent_seconds": 172_740,
     }
 
 
@@ -386,6 +388,9 @@ def test_the_sdk_leaves_no_marks_in_the_state(make_sandbox: Callable[..., Sandbo
         {"reports": {"report-1": REPORT}},
         *({"report_hours": hours} for hours in NO_HOURS),
         {"report_rows": -1},
+        {"recent_rows": -1, "recent_seconds": 7},
+        {"recent_rows": 1, "recent_seconds": 0},
+        {"recent_rows": "many", "recent_seconds": 7},
         {"small_reports": "many"},
         {"refused_reports": [{"date_start": "2026-11-14", "date_end": "2026-11-15"}]},
         {"refused_reports": [{**REFUSED, "date_end": "2026-11-13"}]},
@@ -448,6 +453,8 @@ RIGHT: dict[str, Any] = {
                     "report_hours": 24.0,
                     "report_rows": 1000,
                     "small_reports": 1,
+                    "recent_rows": 600,
+                    "recent_seconds": 302_400,
                     "refused_reports": [
                         {
                             "date_start": "2026-11-13T00:00:00+00:00",

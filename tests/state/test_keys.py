@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tap_vonage_reports
 from tap_vonage_reports.state import format as state_format
-from tap_vonage_reports.state import report_limits
+from tap_vonage_reports.state import report_limits, volume
 
 PACKAGE = Path(tap_vonage_reports.__file__).parent
 GENERIC = {state_format.QUERY, state_format.PAGE, state_format.REPORTS, state_format.OPEN, state_format.CONTEXT}
@@ -15,10 +15,10 @@ GENERIC = {state_format.QUERY, state_format.PAGE, state_format.REPORTS, state_fo
 
 
 def test_no_other_module_names_a_key_of_the_state() -> None:
-    named = {**vars(state_format), **vars(report_limits)}
+    named = {**vars(state_format), **vars(report_limits), **vars(volume)}
     constants = {text for name, text in named.items() if name.isupper() and isinstance(text, str)}
     keys = {text for text in constants if text.isidentifier()} - GENERIC | {*state_format.SDK_MARKERS}
-    assert {"covered", "report_hours", "refused_reports", "replication_key_value"} <= keys
+    assert {"covered", "report_hours", "refused_reports", "recent_rows", "replication_key_value"} <= keys
     others = [path for path in PACKAGE.rglob("*.py") if not {"state", "sandbox"} & set(path.relative_to(PACKAGE).parts)]
     assert len(others) > 30
     found = {

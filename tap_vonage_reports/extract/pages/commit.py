@@ -142,6 +142,7 @@ class WindowCommitter:
         sync.window_limit.count_read(window)
         sync.bookmark.cap_page_window(sync.window_limit.length)
         sync.bookmark.commit_window(window, sync.read_at, is_tracked=progress.is_tracked)
+        sync.bookmark.volume.count(window, page.rows_read)
         sync.result.windows += 1
         seconds = time.monotonic() - progress.started
         logger.info(

@@ -211,8 +211,9 @@ class ReportFetcher:
             if job.request_id in sync.resumed_reports:
                 sync.resumed_reads.append((window, job.requested_at - END_MARGIN))
         self._scheduler.complete(job)
-        sync.bookmark.commit_window(window, sync.read_at)
         rows = job.row_count or 0
+        sync.bookmark.commit_window(window, sync.read_at)
+        sync.bookmark.volume.count(window, rows)
         seconds = max(time.monotonic() - (job.download_started or job.status_since), 1e-3)
         logger.info(
             "%s: read (%s rows in %.1f s, %s rows/s; reports left: %d, in the run: %d)",
