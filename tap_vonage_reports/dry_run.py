@@ -97,8 +97,7 @@ def plan_run(session: SyncSession, syncs: Sequence[PartitionSync], *, has_catalo
         FatalApiError: The API cannot be used at all.
     """
     planner = session.planner
-    session.finder.adopt(syncs, planner)
-    report_plans = [planner.reports(sync) for sync in syncs]
+    report_plans, _ = session.finder.plan(syncs, planner)
     for sync, plan in zip(syncs, report_plans, strict=True):
         sync.report_windows = plan.windows
     sizer = planner.window_sizer()

@@ -13,6 +13,7 @@ from tap_vonage_reports.errors import ApiError, ConnectionFailedError, Retriable
 from tap_vonage_reports.extract.reports.adoption import MAX_FAILURES, ReportFinder, report_of
 from tap_vonage_reports.extract.reports.job import MAX_LOOKS
 from tap_vonage_reports.planning.partition import Query
+from tap_vonage_reports.planning.planner import Planner
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.extract.test_report_jobs import Api, creator_of, planned
 from tests.extract.test_reports import END, ROWS, START, created, endpoints, read
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.extract.reports.job import ReportJob
+    from tap_vonage_reports.planning.plans import PartitionScope, ReportPlan
     from tests.harness import Output
     from tests.planning.test_windows import OpenSync
 
@@ -276,6 +278,22 @@ def test_an_echo_without_filters_is_of_no_use_where_filters_are_set(sandbox: San
     read(sandbox, **options)
     assert not downloaded(sandbox) & set(ids)
     assert len(created(sandbox)) == 1
+
+
+@pytest.mark.parametrize("adopts", [True, False])
+def test_a_partition_that_adopts_nothing_is_planned_once(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, *, adopts: bool
+) -> None:
+    planned, reports = [], Planner.reports
+
+    def counted(planner: Planner, scope: PartitionScope) -> ReportPlan:
+        planned.append(str(scope.partition))
+        return reports(planner, scope)
+
+    monkeypatch.setattr(Planner, "reports", counted)
+    output = read(sandbox, account_ids=[sandbox.api_key, SUBACCOUNT], adopt_reports=adopts)
+    assert output.code == 0
+    assert len(planned) == len(set(planned)) == 2
 
 
 def test_no_list_is_requested_where_no_report_is_needed(sandbox: Sandbox) -> None:

@@ -64,28 +64,30 @@ class ReportFinder:
         self._known: set[str] = set()
         self._lost_since: dict[ReportJob, datetime] = {}
 
-    def adopt(self, syncs: Sequence[PartitionSync], planner: Planner) -> bool:
-        """Add reports that earlier runs lost to the bookmarks of the partitions that need them.
+    def plan(self, syncs: Sequence[PartitionSync], planner: Planner) -> tuple[list[ReportPlan], bool]:
+        """Plan the reports of partitions, with those that earlier runs lost added to the bookmarks that need them.
 
         Args:
-            syncs: The partitions, before their reports are planned.
+            syncs: The partitions.
             planner: Says which reports a partition needs.
 
         Returns:
-            True if there were any.
+            The plan of each partition, and True if any report was added.
         """
         lists: dict[str, list[dict[str, Any]]] = {}
-        found_any = False
+        plans = []
+        added_any = False
         for sync in syncs:
             self._known |= {report.request_id for report in sync.bookmark.reports}
             plan = planner.reports(sync)
             account = sync.partition.account_id
-            if plan.to_request.empty:
-                continue
-            if account not in lists:
-                lists[account] = self._list(account)
-            found_any |= self._adopt(sync, planner, plan, lists[account])
-        return found_any
+            if not plan.to_request.empty:
+                if account not in lists:
+                    lists[account] = self._list(account)
+                if self._adopt(sync, planner, plan, lists[account]):
+                    plan, added_any = planner.reports(sync), True
+            plans.append(plan)
+        return plans, added_any
 
     def note(self, request_id: str) -> None:
         """Note that a report is known, so that it is not found again."""

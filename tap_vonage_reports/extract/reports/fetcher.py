@@ -65,9 +65,7 @@ class ReportFetcher:
 
     def prepare(self, syncs: Sequence[PartitionSync]) -> None:
         """Plan the reports of all partitions and request the first ones, so that they are generated meanwhile."""
-        self._scheduler.adopt(syncs, self._planner)
-        for sync in syncs:
-            plan = self._planner.reports(sync)
+        for sync, plan in zip(syncs, self._scheduler.plan(syncs, self._planner), strict=True):
             sync.report_windows = plan.windows
             sync.resumed_reports = frozenset(report.request_id for report in plan.resumed)
             self._scheduler.add(sync, plan)

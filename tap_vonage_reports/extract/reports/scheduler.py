@@ -70,10 +70,12 @@ class ReportScheduler:
         )
         self._jobs: list[ReportJob] = []
 
-    def adopt(self, syncs: Sequence[PartitionSync], planner: Planner) -> None:
-        """Adopt reports that earlier runs requested and lost; their ids are in the state before anything waits."""
-        if self._finder.adopt(syncs, planner):
+    def plan(self, syncs: Sequence[PartitionSync], planner: Planner) -> list[ReportPlan]:
+        """Plan the reports of partitions, and adopt lost ones; their ids are in the state before anything waits."""
+        plans, has_adopted = self._finder.plan(syncs, planner)
+        if has_adopted:
             self._checkpoint()
+        return plans
 
     def add(self, sync: PartitionSync, plan: ReportPlan) -> None:
         """Add the reports of a partition: resume those of earlier runs, and cancel those that are stale."""
