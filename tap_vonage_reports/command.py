@@ -13,6 +13,7 @@ from singer_sdk import Tap
 from singer_sdk.tap_base import CliTestOptionValue
 
 from tap_vonage_reports.errors import CatalogError, SettingsError, StateError, TapError
+from tap_vonage_reports.plan_table import plan_table
 from tap_vonage_reports.redaction import printable
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class TapCommand(Tap):
         )
         if plan:
             planned = tap.plan()
-            click.echo(planned.as_json() if plan == PLAN_AS_JSON else "\n".join(planned.as_table()))
+            click.echo(planned.as_json() if plan == PLAN_AS_JSON else "\n".join(plan_table(planned)))
             return
         tap.run_sync(tap.sync)
 
@@ -81,7 +82,7 @@ class TapCommand(Tap):
                 is_flag=False,
                 flag_value=PLAN_AS_TABLE,
                 type=click.Choice([PLAN_AS_TABLE, PLAN_AS_JSON]),
-                help="Show what a run would read, and with how many requests and reports. Costs nothing.",
+                help="Show what a run would read, and estimate its rows, requests, price and time. Costs nothing.",
             )
         )
         return command

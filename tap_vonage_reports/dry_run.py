@@ -1,25 +1,34 @@
-"""`--plan`: what a run would read and request, before it does. Fetches no record that is billed."""
+"""`--plan`: what a run would read and request, before it does, and about how much that is.
+
+Fetches no record that is billed. `plan_table` shows it.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import timedelta
+from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tap_vonage_reports.extract.past_usage import PERIOD, PastUsage, past_usage
+from tap_vonage_reports.extract.past_usage import PastUsage, past_usage
 from tap_vonage_reports.intervals import bounds, duration
-from tap_vonage_reports.metrics import aligned, counted, money
+from tap_vonage_reports.planning.estimates import Limits, estimate_fetch, estimate_seconds
 from tap_vonage_reports.planning.planner import total_unclaimed
+from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.timestamps import format_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.session import SyncSession
     from tap_vonage_reports.intervals import TimeSet
+    from tap_vonage_reports.planning.estimates import FetchEstimate
     from tap_vonage_reports.planning.plans import PagePlan, ReportPlan
+    from tap_vonage_reports.products import Product
 
 
 class PartitionEstimate(msgspec.Struct, kw_only=True):
@@ -35,12 +44,17 @@ class PartitionEstimate(msgspec.Struct, kw_only=True):
         days: How long that is in all.
         again: The share of it that was read before and is refetched (lookback), from 0 to 1.
         windows: Windows, by pages and by reports.
-        requests: Requests for records: one for each window by pages, as long as it has no more than 1000 rows, and one
-            for each 20 ids to look up.
+        requests: The fewest requests for records: one for each window by pages, as long as it has no more than 1000
+            rows, and one for each 20 ids to look up.
         reports: Reports to request.
         reports_taken_up: Reports that an earlier run requested.
         lookups: Ids to look up.
         resumed: True if it resumes inside a window.
+        rows_per_day: How many rows a day had, by the windows that were read last; None where the state does not say.
+        estimated_rows: Rows that it fetches at this rate; None where that is unknown.
+        estimated_requests: Requests for so many rows; None where that is unknown.
+        estimated_price: What the API bills for these rows, by currency, at the average price of past usage; empty
+            where it bills nothing, None where that is unknown.
     """
 
     stream: str
@@ -57,6 +71,32 @@ class PartitionEstimate(msgspec.Struct, kw_only=True):
     reports_taken_up: int
     lookups: int
     resumed: bool
+    rows_per_day: float | None = None
+    estimated_rows: int | None = None
+    estimated_requests: int | None = None
+    estimated_price: dict[str, Decimal] | None = None
+
+
+class RunEstimate(msgspec.Struct, kw_only=True):
+    """What is known of the whole run. Estimated rows, requests and price are those of the partitions that have any.
+
+    Attributes:
+        partitions: How many partitions have estimated rows.
+        rows: Their rows.
+        requests: Their requests, and the fewest requests of the others.
+        priced: How many partitions have an estimated price.
+        price: The price of these, by currency.
+        min_seconds: How long the API takes at least.
+        max_seconds: How long it takes at its limits if nothing fails; None where the rows of a partition are unknown.
+    """
+
+    partitions: int
+    rows: int
+    requests: int
+    priced: int
+    price: dict[str, Decimal]
+    min_seconds: float
+    max_seconds: float | None
 
 
 class DryRun(msgspec.Struct, kw_only=True):
@@ -65,33 +105,36 @@ class DryRun(msgspec.Struct, kw_only=True):
     Attributes:
         until: Until when it would read: `end_date`, or now on Vonage's clock, held back.
         requests_per_second: The limit of requests.
+        concurrent_reports: How many reports are generated at the same time.
         selected_by: What selects the streams: ``catalog``, or ``default`` without one.
+        has_state: True if a state was given.
         partitions: What it would read of each partition.
+        estimate: About how much all of that is.
         earlier_pulls: What earlier runs fetched and paid; None where that cannot be read.
     """
 
     until: str
     requests_per_second: int
+    concurrent_reports: int
     selected_by: str
+    has_state: bool
     partitions: list[PartitionEstimate]
+    estimate: RunEstimate
     earlier_pulls: list[PastUsage] | None
 
     def as_json(self) -> str:
         """Return the plan as indented JSON; amounts of money are numbers with all digits."""
         return msgspec.json.format(_encode(self), indent=2).decode()
 
-    def as_table(self) -> list[str]:
-        """Return the plan as lines for the terminal."""
-        return [*_what_is_read(self), "", *_what_it_has_cost(self.earlier_pulls)]
 
-
-def plan_run(session: SyncSession, syncs: Sequence[PartitionSync], *, has_catalog: bool) -> DryRun:
+def plan_run(session: SyncSession, syncs: Sequence[PartitionSync], *, has_catalog: bool, has_state: bool) -> DryRun:
     """Plan a run.
 
     Args:
         session: The run.
         syncs: Its partitions, in the order in which they would be read.
         has_catalog: True if a catalog selects the streams.
+        has_state: True if a state says what was read.
 
     Raises:
         FatalApiError: The API cannot be used at all.
@@ -102,21 +145,73 @@ def plan_run(session: SyncSession, syncs: Sequence[PartitionSync], *, has_catalo
         sync.report_windows = plan.windows
     sizer = planner.window_sizer()
     sizer.share(total_unclaimed(planner, syncs))
-    partitions = []
+    usages = past_usage(session)
+    by_product = {usage.product: usage for usage in usages or ()}
+    partitions, estimates = [], []
     for sync, report_plan in zip(syncs, report_plans, strict=True):
         page_plan = planner.pages(sync, sizer.max_length)
         sync.until = page_plan.until
-        partitions.append(_estimate(sync, planner.missing(sync), report_plan, page_plan))
+        part = _planned(sync, planner.missing(sync), report_plan, page_plan)
+        volume, product = sync.bookmark.volume.volume, sync.partition.product
+        rows_per_day = volume.rows_per_day if volume else None
+        if rows_per_day is not None:
+            part.rows_per_day = round(rows_per_day, 1)
+        if estimate := estimate_fetch(rows_per_day, page_plan, report_plan):
+            part.estimated_rows, part.estimated_requests = estimate.rows, estimate.requests
+            part.estimated_price = _price(estimate.billed_rows, product, by_product.get(product.name))
+            estimates.append(estimate)
+        partitions.append(part)
+    settings = session.settings
     return DryRun(
         until=format_timestamp(session.dates.end()),
-        requests_per_second=session.settings.max_requests_per_second,
+        requests_per_second=settings.max_requests_per_second,
+        concurrent_reports=settings.max_concurrent_reports,
         selected_by="catalog" if has_catalog else "default",
+        has_state=has_state,
         partitions=partitions,
-        earlier_pulls=past_usage(session),
+        estimate=_total(partitions, estimates, _limits(session)),
+        earlier_pulls=usages,
     )
 
 
-def _estimate(sync: PartitionSync, missing: TimeSet, report_plan: ReportPlan, page_plan: PagePlan) -> PartitionEstimate:
+def _limits(session: SyncSession) -> Limits:
+    settings = session.settings
+    return Limits(
+        settings.max_requests_per_second, session.client.async_rate, concurrent_reports=settings.max_concurrent_reports
+    )
+
+
+def _price(rows: int, product: Product, usage: PastUsage | None) -> dict[str, Decimal] | None:
+    if not rows or product is FREE_PRODUCT:
+        return {}
+    return usage.price_of(rows) if usage and usage.rows else None
+
+
+def _total(partitions: Sequence[PartitionEstimate], known: Sequence[FetchEstimate], limits: Limits) -> RunEstimate:
+    prices = [part.estimated_price for part in partitions if part.estimated_price is not None]
+    total: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for currency, amount in chain.from_iterable(price.items() for price in prices):
+        total[currency] += amount
+    requests = sum(part.requests if part.estimated_requests is None else part.estimated_requests for part in partitions)
+    seconds = estimate_seconds(
+        requests,
+        sum(part.reports + part.reports_taken_up for part in partitions),
+        [rows for estimate in known for rows in estimate.report_rows],
+        limits,
+    )
+    shortest, longest = (round(time, 1) for time in seconds)
+    return RunEstimate(
+        partitions=len(known),
+        rows=sum(estimate.rows for estimate in known),
+        requests=requests,
+        priced=len(prices),
+        price=dict(total),
+        min_seconds=shortest,
+        max_seconds=longest if len(known) == len(partitions) else None,
+    )
+
+
+def _planned(sync: PartitionSync, missing: TimeSet, report_plan: ReportPlan, page_plan: PagePlan) -> PartitionEstimate:
     lookups, partition = page_plan.id_batches, sync.partition
     paths = [
         name for name, windows in (("page", page_plan.windows or lookups), ("report", report_plan.windows)) if windows
@@ -144,71 +239,3 @@ def _share(part: TimeSet, whole: TimeSet) -> float:
 
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-_RIGHT = ("days", "requests", "reports", "again", "rows", "price")
-
-
-def _what_is_read(plan: DryRun) -> Iterable[str]:
-    named = any(partition.account != "primary" for partition in plan.partitions)
-    rows = [["stream", *(["account"] if named else []), "from", "days", "path", "requests", "reports", "again"]]
-    for part in plan.partitions:
-        stream = " ".join(filter(None, (part.stream, part.direction)))
-        start = _minute(part.ranges[0][0]) if part.ranges else "-"
-        share = f"{part.again:.0%}"
-        counts = [f"{part.days:.1f}", part.path, f"{part.requests:,}", f"{part.reports:,}", share]
-        rows.append([stream, *([part.account] if named else []), start, *counts])
-    yield f"A run would read up to {_minute(plan.until)} UTC:"
-    yield ""
-    yield from aligned(rows, right=_RIGHT)
-    yield ""
-    yield _selection(plan)
-    yield _state(plan)
-    yield from _totals(plan)
-
-
-def _selection(plan: DryRun) -> str:
-    streams = list(dict.fromkeys(part.stream for part in plan.partitions))
-    count = counted(len(streams), "stream")
-    if plan.selected_by == "default":
-        return f"Selection: no catalog was given, so {count} selected by default. Pass --catalog to plan a selection."
-    return f"Selection: {count}, as the catalog says."
-
-
-def _state(plan: DryRun) -> str:
-    bookmarks = [part.bookmark for part in plan.partitions if part.bookmark]
-    if not bookmarks:
-        return "State: none, or none of these partitions is in it. Pass --state to plan the next run of a pipeline."
-    first, last = _minute(min(bookmarks)), _minute(max(bookmarks))
-    read = f"{len(bookmarks):,} of {counted(len(plan.partitions), 'partition')} read before"
-    return f"State: {read}, up to {last} UTC" + (f" (the one furthest behind: {first})." if first != last else ".")
-
-
-def _minute(time: str) -> str:
-    return time[:16].replace("T", " ")
-
-
-def _totals(plan: DryRun) -> Iterator[str]:
-    parts = plan.partitions
-    requests, reports = sum(part.requests for part in parts), sum(part.reports for part in parts)
-    taken_up, lookups = sum(part.reports_taken_up for part in parts), sum(part.lookups for part in parts)
-    windows = counted(sum(part.windows for part in parts), "window")
-    yield f"{counted(len(parts), 'partition')}, {windows}; {counted(reports, 'report')} to request."
-    yield f"{counted(requests, 'request')}, if no window has more than 1,000 rows; one more for each further 1,000."
-    if taken_up:
-        yield f"{counted(taken_up, 'report')} of an earlier run to resume."
-    if lookups:
-        yield f"{counted(lookups, 'row')} to look up by ID."
-    seconds = requests / plan.requests_per_second
-    yield f"At {plan.requests_per_second} requests/s this takes at least {seconds:,.0f} s."
-
-
-def _what_it_has_cost(pulls: Sequence[PastUsage] | None) -> Iterator[str]:
-    if pulls is None:
-        yield "Past usage cannot be read: the API does not serve REPORTS-USAGE."
-        return
-    if not pulls:
-        yield f"REPORTS-USAGE lists no usage in the last {PERIOD.days} days."
-        return
-    yield f"Usage in the last {PERIOD.days} days, by this and other programs (REPORTS-USAGE, free of charge):"
-    yield ""
-    rows = [(pull.product, f"{pull.requests:,}", f"{pull.rows:,}", money(pull.price) or "0") for pull in pulls]
-    yield from aligned([("product", "requests", "rows", "price"), *rows], right=_RIGHT)

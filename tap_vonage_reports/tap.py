@@ -194,7 +194,8 @@ class TapVonageReports(TapCommand):
             SettingsError: The API refuses an account in `account_ids`.
         """
         check_accounts(self.session.settings, self.session.client)
-        return plan_run(self.session, self._open_partitions(), has_catalog=self.input_catalog is not None)
+        has_catalog, has_state = self.input_catalog is not None, bool(self.state)  # opening adds to the state
+        return plan_run(self.session, self._open_partitions(), has_catalog=has_catalog, has_state=has_state)
 
     def test_connection(self) -> None:
         """Read a record of each stream, once the API has accepted the accounts in `account_ids`.

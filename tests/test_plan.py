@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import pytest
 
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox import Within
+from tests.environments import ROOT
 from tests.harness import catalog_of, run_main, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 STREAMS = ("amd", "messages", "sms", "voice_call")
 ROWS = {"amd": 5, "messages": 40, "sms": 60, "voice_call": 10}
+BUSY = {"amd": 240, "sms": 2400}
+USAGE = {"reports_usage": 30}
 Done = dict[tuple[str, str | None], tuple[int, int, int]]
 Planned = dict[tuple[str, str | None], dict[str, Any]]
 
@@ -176,19 +181,22 @@ def test_a_plan_reads_like_this(make_sandbox: Callable[..., Sandbox], plan: Call
     expected = """
 A run would read up to 2026-11-19 00:00 UTC:
 
-stream        account   from              days  path  requests  reports  again
-amd           primary   2026-10-01 00:00  49.0  both         3        2     0%
-amd           sub00001  2026-10-01 00:00  49.0  both         3        2     0%
-sms outbound  primary   2026-10-01 00:00  49.0  both         3        2     0%
-sms inbound   primary   2026-10-01 00:00  49.0  both         3        2     0%
-sms outbound  sub00001  2026-10-01 00:00  49.0  both         3        2     0%
-sms inbound   sub00001  2026-10-01 00:00  49.0  both         3        2     0%
+stream        account   from              days  again  requests  reports
+amd           primary   2026-10-01 00:00  49.0     0%         3        2
+amd           sub00001  2026-10-01 00:00  49.0     0%         3        2
+sms outbound  primary   2026-10-01 00:00  49.0     0%         3        2
+sms inbound   primary   2026-10-01 00:00  49.0     0%         3        2
+sms outbound  sub00001  2026-10-01 00:00  49.0     0%         3        2
+sms inbound   sub00001  2026-10-01 00:00  49.0     0%         3        2
 
 Selection: 2 streams, as the catalog says.
-State: none, or none of these partitions is in it. Pass --state to plan the next run of a pipeline.
+State: none was given, so this is the plan of a first run. Pass --state to plan the next one.
 6 partitions, 30 windows; 12 reports to request.
-18 requests, if no window has more than 1,000 rows; one more for each further 1,000.
-At 10 requests/s this takes at least 2 s.
+Rows: unknown. Once a run has counted rows, its state lets --plan estimate the next one.
+Requests: at least 18; one more for each further 1,000 rows of a window.
+Price: unknown.
+Time: at least 8 s at 10 requests/s, and the generation of reports whose rows are unknown.
+Reports take Vonage 5 to 10 min per million rows, with up to 5 at a time.
 
 REPORTS-USAGE lists no usage in the last 7 days.
 """
@@ -203,15 +211,37 @@ def test_a_plan_says_by_which_state_and_selection_it_goes(make_sandbox: Callable
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     arguments: list[str | Path] = ["--plan", "--config", tmp_path / "config.json"]
     bare = b"".join(run_main(*arguments).lines).decode()
-    assert "Selection: no catalog was given, so 18 streams selected by default." in bare
-    assert "State: none, or none of these partitions is in it." in bare
+    assert "Selection: the default (18 streams). Pass --catalog" in bare
+    assert "State: none was given" in bare
     arguments += ["--catalog", tmp_path / "catalog.json", "--state", tmp_path / "state.json"]
     given = b"".join(run_main(*arguments).lines).decode()
     assert "Selection: 3 streams, as the catalog says." in given
     assert "State: 3 of 5 partitions read before, up to 2026-11-19 00:00 UTC." in given
     planned = parsed(run_main("--plan=json", *arguments[1:]))
-    assert planned["selected_by"] == "catalog"
+    assert (planned["selected_by"], planned["has_state"]) == ("catalog", True)
     assert {part["bookmark"] for part in planned["partitions"]} == {None, "2026-11-19T00:00:00+00:00"}
+
+
+def test_a_plan_says_that_the_state_covers_nothing_of_it(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows=ROWS)
+    settings = settings_for(sandbox, start_date="2026-11-19")
+    state = run_tap(settings, ["amd"]).state
+    table = b"".join(plan(settings, state, ("sms",), "--plan").lines).decode()
+    assert "State: it covers none of these partitions" in table
+
+
+def test_the_page_on_costs_explains_every_column(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={**BUSY, **USAGE}, subaccount_keys=["sub00001"])
+    settings = settings_for(sandbox, start_date="2026-11-18", account_ids=[sandbox.api_key, "sub00001"])
+    state = run_tap(settings, ["sms"]).state
+    head = plan(settings, state, ("sms",), "--plan").lines[2].decode().split()
+    page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    explained = re.findall(r"`(\w+)`", " ".join(re.findall(r"^(`.+)\n: ", page, re.MULTILINE)))
+    assert head == ["stream", "account", *explained]
 
 
 def test_a_plan_is_a_table_that_fits_a_terminal(
@@ -227,6 +257,186 @@ def test_a_plan_is_a_table_that_fits_a_terminal(
     assert max(map(len, partitions)) <= 80
     assert sandbox.api_key not in "".join(lines)
     assert any(line.startswith("Usage in the last 7 days") for line in lines)
+
+
+# Estimates
+
+
+def parts_of(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [part for stream in state["bookmarks"].values() for part in stream["partitions"]]
+
+
+def fetched(output: Output) -> int:
+    line = next(line for line in output.log.splitlines() if " rows in total (" in line)
+    return int(line.split("(")[1].split()[0].replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fetch_mode": "sync", "start_date": "2026-11-14"},
+        {"fetch_mode": "async", "start_date": "2026-11-14"},
+        {"fetch_mode": "sync", "start_date": "2026-11-14", "status_refresh": "ids"},
+    ],
+    ids=str,
+)
+def test_a_steady_pipeline_fetches_what_the_plan_estimated(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output], settings: dict[str, Any]
+) -> None:
+    sandbox = make_sandbox(rows=BUSY)
+    state, estimates = None, []
+    for _ in range(3):
+        planned = parsed(plan(settings_for(sandbox, **settings), state, ("amd", "sms")))
+        sandbox.requests.reset()
+        output = run_tap(settings_for(sandbox, **settings), ["amd", "sms"], state)
+        pages = [entry for entry in sandbox.requests.log if entry.endpoint == "records"]
+        requests = len([entry for entry in pages if entry.product != "REPORTS-USAGE"])
+        estimates.append((planned["estimate"], fetched(output), requests))
+        state = output.state
+        sandbox.clock.advance(hours=25)
+    (first, _, _), *later = estimates
+    assert (first["partitions"], first["rows"], first["max_seconds"]) == (0, 0, None)
+    for estimate, rows, requests in later:
+        assert estimate["partitions"] == 3
+        assert estimate["rows"] == pytest.approx(rows, rel=0.05)
+        assert estimate["requests"] == pytest.approx(requests, rel=0.1)
+
+
+def test_a_start_date_moved_back_is_estimated_from_the_rows_that_were_read(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows=BUSY)
+    state = run_tap(settings_for(sandbox, start_date="2026-11-17"), ["amd", "sms"]).state
+    settings = settings_for(sandbox, start_date="2026-09-01")
+    planned = parsed(plan(settings, state, ("amd", "sms")))
+    output = run_tap(settings, ["amd", "sms"], state)
+    assert sum(part["reports"] for part in planned["partitions"]) > 3
+    assert planned["estimate"]["rows"] == pytest.approx(fetched(output), rel=0.02)
+
+
+def test_the_price_is_that_of_past_rows_and_unknown_for_a_product_without_any(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={**BUSY, **USAGE})
+    streams = ("amd", "sms", "reports_usage")
+    settings = settings_for(sandbox, start_date="2026-11-14", fetch_mode="sync")
+    first = parsed(plan(settings, None, streams))
+    prices = {part["stream"]: part["estimated_price"] for part in first["partitions"]}
+    assert prices == {"amd": None, "sms": None, "reports_usage": None}
+    state = run_tap(settings, streams).state
+    sandbox.clock.advance(hours=24)
+    planned = parsed(plan(settings, state, streams))
+    by_stream = {part["stream"]: part for part in planned["partitions"] if part["direction"] != "inbound"}
+    assert by_stream["sms"]["estimated_price"] == {"EUR": by_stream["sms"]["estimated_rows"] * Decimal("0.0004")}
+    assert by_stream["amd"]["estimated_rows"] > 0
+    assert by_stream["amd"]["estimated_price"] is None
+    assert by_stream["reports_usage"]["estimated_price"] == {}
+    assert planned["estimate"]["priced"] == 3
+    assert planned["estimate"]["price"]["EUR"] == 2 * by_stream["sms"]["estimated_price"]["EUR"]
+
+
+def test_reports_that_an_earlier_run_has_paid_for_are_in_the_rows_and_not_in_the_price(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={**BUSY, **USAGE})
+    options = {"sms": {"filters": {"direction": "outbound"}}}
+    state = run_tap(settings_for(sandbox, start_date="2026-11-14", stream_options=options), ["sms"]).state
+    settings = settings_for(sandbox, start_date="2026-10-01", stream_options=options)
+    asked = run_tap(settings, ["sms"], state).states
+    requested = next(state for state in asked if len(parts_of(state)[0].get("reports", ())) == 3)
+    (part,) = parsed(plan(settings, requested, ("sms",)))["partitions"]
+    assert (part["reports"], part["reports_taken_up"]) == (0, 3)
+    by_pages = BUSY["sms"]  # of the last day
+    assert part["estimated_rows"] == pytest.approx(47 * BUSY["sms"], rel=0.02)
+    assert part["estimated_price"]["EUR"] == pytest.approx(by_pages * Decimal("0.0004"), rel=Decimal("0.02"))
+
+
+def test_rows_of_the_free_product_cost_nothing_whether_usage_is_listed_or_not(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    times = [datetime.fromisoformat(f"2026-11-{day}T00:00:00+00:00") for day in (14, 16)]
+    sandbox = make_sandbox(rows={"reports_usage": Within(100, *times)})
+    settings = settings_for(sandbox, start_date="2026-11-14")
+    state = run_tap(settings, ["reports_usage"]).state
+    sandbox.clock.advance(days=10)
+    planned = parsed(plan(settings, state, ("reports_usage",)))
+    assert planned["earlier_pulls"] == []
+    (part,) = planned["partitions"]
+    assert part["estimated_rows"] > 0
+    assert part["estimated_price"] == {}
+
+
+def test_a_plan_that_has_nothing_to_fetch_says_so(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows=BUSY)
+    settings = settings_for(sandbox, start_date="2026-11-14", end_date="2026-11-16", lookback_hours=0)
+    state = run_tap(settings, ["amd"]).state
+    table = [line.decode() for line in plan(settings, state, ("amd",), "--plan").lines]
+    assert table[2:4] == [
+        "stream  from  days  again  requests  reports  rows",
+        "amd     -      0.0     0%         0        0     0",
+    ]
+    assert "There is nothing to fetch." in table
+    assert not any(line.startswith(("Rows", "Price", "Time")) for line in table)
+
+
+def test_a_small_price_is_not_rounded_to_nothing(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"sms": 5, **USAGE})
+    settings = settings_for(sandbox, start_date="2026-11-14")
+    state = run_tap(settings, ["sms"]).state
+    table = b"".join(plan(settings, state, ("sms",), "--plan").lines).decode()
+    assert "~0.006 EUR" in table
+
+
+def test_a_plan_with_estimates_reads_like_this(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={**BUSY, **USAGE})
+    streams = ("amd", "sms", "voice_tts")
+    state = run_tap(settings_for(sandbox, start_date="2026-11-14", fetch_mode="sync"), ["amd", "sms"]).state
+    sandbox.clock.advance(hours=24)
+    output = plan(settings_for(sandbox, start_date="2026-09-01"), state, streams, "--plan")
+    expected = """
+A run would read up to 2026-11-21 11:59 UTC:
+
+stream        from              days  again  requests  reports      rows       price
+amd           2026-09-01 00:00  76.0     1%         5        4   ~18,200     unknown
+sms outbound  2026-09-01 00:00  78.0     4%         5        4  ~187,000  ~74.88 EUR
+sms inbound   2026-09-01 00:00  78.0     4%         5        4  ~187,000  ~74.88 EUR
+voice_tts     2026-09-01 00:00  81.5     0%         5        3   unknown     unknown
+
+Selection: 3 streams, as the catalog says.
+State: 3 of 4 partitions read before, up to 2026-11-20 11:59 UTC.
+4 partitions, 35 windows; 15 reports to request.
+Rows: about 393,000 in 3 of 4 partitions, at the rows per day in the state; else unknown.
+Requests: at least 20; one more for each further 1,000 rows of a window.
+Price: about 149 EUR for 2 of 4 partitions, at the price per row of the last 7 days; else unknown.
+Time: at least 27 s at 10 requests/s, and the generation of reports whose rows are unknown.
+Reports take Vonage 5 to 10 min per million rows, with up to 5 at a time.
+"""
+    lines = [line.decode() for line in output.lines]
+    usage = next(number for number, line in enumerate(lines) if line.startswith("Usage in the last 7 days"))
+    assert lines[: usage - 1] == expected.strip("\n").splitlines()
+
+
+def test_a_state_of_an_earlier_release_has_no_estimates_and_gets_them(
+    make_sandbox: Callable[..., Sandbox], plan: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows=BUSY)
+    settings = settings_for(sandbox, start_date="2026-11-17")
+    first = run_tap(settings, ["amd"])
+    for key in ("recent_rows", "recent_seconds"):
+        del first.bookmark("amd")[key]
+    old = first.state
+    sandbox.clock.advance(hours=24)
+    assert by_partition(plan(settings, old, ("amd",)))["amd", None]["estimated_rows"] is None
+    second = run_tap(settings, ["amd"], old)
+    assert by_partition(plan(settings, second.state, ("amd",)))["amd", None]["rows_per_day"] == pytest.approx(
+        240, rel=0.01
+    )
 
 
 def test_the_table_names_what_is_taken_up_and_looked_up(

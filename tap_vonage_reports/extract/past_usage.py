@@ -30,6 +30,8 @@ PERIOD = timedelta(days=7)
 """Past usage is read this far back."""
 MAX_ACCOUNTS = 10
 """Accounts whose past usage is read, by seven requests each."""
+PRICE_DIGITS = 4
+"""Decimals of an estimated price: those of a single row's [confirmed of 2020]."""
 MAX_AMOUNT = 10**12
 """More rows, or units of money, than any fetch has."""
 
@@ -48,6 +50,15 @@ class PastUsage(msgspec.Struct, kw_only=True):
     requests: int = 0
     rows: int = 0
     price: defaultdict[str, Decimal] = msgspec.field(default_factory=lambda: defaultdict(Decimal))
+
+    def price_of(self, rows: int) -> dict[str, Decimal]:
+        """Return what so many rows cost at the average price of the past ones, by currency; empty where nothing is.
+
+        Raises:
+            ZeroDivisionError: There are no past rows.
+        """
+        prices = {currency: round(price / self.rows * rows, PRICE_DIGITS) for currency, price in self.price.items()}
+        return {currency: price for currency, price in prices.items() if price}
 
 
 def past_usage(session: SyncSession) -> list[PastUsage] | None:

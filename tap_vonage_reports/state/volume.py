@@ -22,6 +22,8 @@ MEMORY = 7 * 86_400
 """Seconds that the figure speaks of: a week, because weekends differ from working days."""
 MAX_SECONDS = 2 * MEMORY
 """Longer time is scaled down to a week. Once a week is seldom enough for whole numbers to stay exact."""
+MIN_SECONDS = 3600
+"""With less, a single busy minute would be taken for the whole day."""
 
 Rows: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
@@ -40,9 +42,9 @@ class Volume:
     seconds: int
 
     @property
-    def rows_per_day(self) -> float:
-        """The average of that time."""
-        return self.rows / self.seconds * 86_400
+    def rows_per_day(self) -> float | None:
+        """The average of that time; None for so little time that it says nothing of a day."""
+        return self.rows / self.seconds * 86_400 if self.seconds >= MIN_SECONDS else None
 
     def add(self, window: Volume) -> Volume:
         """Return the volume after another window. If that is too long, older time is scaled down to a week in all."""

@@ -34,6 +34,7 @@ def counter(state: dict[str, Any] | None = None) -> VolumeCounter:
 
 def rate(counted: VolumeCounter) -> float:
     assert counted.volume
+    assert counted.volume.rows_per_day is not None
     return counted.volume.rows_per_day
 
 
@@ -56,6 +57,16 @@ def test_a_new_level_counts_in_full_after_some_weeks_and_a_single_day_hardly() -
     for day in range(31, 75):
         counted.count(hours(day * 24, day * 24 + 24), 70)
     assert 70 < rate(counted) < 140
+
+
+def test_a_long_window_replaces_what_came_before_it() -> None:
+    counted = counter()
+    counted.count(hours(0, 24 * 31), 310)
+    assert counted.volume == Volume(70, 7 * DAY)
+    counted.count(hours(24 * 31, 24 * 38), 7000)
+    assert counted.volume == Volume(7070, 14 * DAY)
+    counted.count(hours(24 * 38, 24 * 69), 310_000)
+    assert counted.volume == Volume(70_000, 7 * DAY)
 
 
 def test_a_partition_that_falls_silent_is_estimated_as_silent() -> None:
@@ -84,6 +95,11 @@ def test_a_window_without_rows_counts_and_one_without_length_does_not() -> None:
     assert counted.volume is None
     counted.count(hours(5, 29), 0)
     assert rate(counted) == 0
+
+
+@pytest.mark.parametrize(("seconds", "rows_per_day"), [(3599, None), (3600, 240)])
+def test_less_than_an_hour_says_nothing_of_a_day(seconds: int, rows_per_day: float | None) -> None:
+    assert Volume(10, seconds).rows_per_day == rows_per_day
 
 
 def test_the_state_keeps_whole_numbers_and_is_read_back() -> None:
