@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import abstractmethod
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PLAN_AS_TABLE, PLAN_AS_JSON = "table", "json"
+TEST_ALL, TEST_SCHEMA, NO_TEST = (
+    mode.value for mode in (CliTestOptionValue.All, CliTestOptionValue.Schema, CliTestOptionValue.Disabled)
+)
+TEST_RECORDS = "records"
 
 
 class TapCommand(Tap):
@@ -42,8 +47,12 @@ class TapCommand(Tap):
         """Return what a run would read now."""
 
     @abstractmethod
-    def test_connection(self) -> None:
-        """Read a record of each stream."""
+    def test_connection(self, say: Callable[[str], object]) -> None:
+        """Test whether the API serves what is selected, and show that line by line."""
+
+    @abstractmethod
+    def sample_records(self) -> None:
+        """Write a record of each selected stream."""
 
     @classmethod
     def invoke(  # type: ignore[override] # noqa: PLR0913 - as the SDK's own Tap does: these are all that its command passes
@@ -54,28 +63,48 @@ class TapCommand(Tap):
         config: Any = None,  # noqa: ANN401 - what the SDK's command makes of --config
         state: IO[str] | None = None,
         catalog: IO[str] | None = None,
+        test: str = NO_TEST,
         plan: str | None = None,
     ) -> None:
-        """Run the tap's command: a sync, unless --about or --plan asks for something else."""
+        """Run the tap's command: a sync, unless --about, --test or --plan asks for something else."""
         if about:
             super().invoke(about=about, about_format=about_format)
         cls.print_version(print_fn=cls.logger.info)
         tap = cls(
             config=config.config,
             parse_env_config=config.parse_env,
-            state=_read_state(state),
+            state=_read_state(state) if test == NO_TEST else None,
             catalog=_read_catalog(catalog),
         )
-        if plan:
+        tests: dict[str, Callable[[], object]] = {
+            TEST_ALL: partial(tap.test_connection, click.echo),
+            TEST_RECORDS: partial(tap.run_sync, tap.sample_records),
+            TEST_SCHEMA: tap.write_schemas,
+        }
+        if run_test := tests.get(test):
+            run_test()
+        elif plan:
             planned = tap.plan()
             click.echo(planned.as_json() if plan == PLAN_AS_JSON else "\n".join(plan_table(planned)))
-            return
-        tap.run_sync(tap.sync)
+        else:
+            tap.run_sync(tap.sync)
 
     @classmethod
     def get_singer_command(cls) -> click.Command:
-        """Return the tap's command: the SDK's, with --plan."""
+        """Return the tap's command: the SDK's, with --plan, and with a --test that knows the catalog."""
         command = super().get_singer_command()
+        command.params = [option for option in command.params if option.name != "test"]
+        command.params.append(
+            click.Option(
+                ["--test"],
+                is_flag=False,
+                flag_value=TEST_ALL,
+                default=NO_TEST,
+                type=click.Choice([TEST_ALL, TEST_RECORDS, TEST_SCHEMA, NO_TEST]),
+                help="Test credentials, clock, accounts and selected streams. Pulls few rows, and says how many were "
+                "billed. --test=records writes a record of each selected stream, --test=schema only the schemas.",
+            )
+        )
         command.params.append(
             click.Option(
                 ["--plan"],
@@ -102,20 +131,6 @@ class TapCommand(Tap):
                 if path.name != "ENV":
                     _check_config_file(path)
             raise SettingsError(["The configuration cannot be read. Check the files given with --config."]) from None
-
-    @classmethod
-    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Test the connection: read the first record of every stream.
-
-        Raises:
-            SyncFailedError: A stream could not be read.
-        """
-        if value == CliTestOptionValue.All.value:
-            config = ctx.params["config"]
-            tap = cls(config=config.config, parse_env_config=config.parse_env)
-            tap.run_sync(tap.test_connection)
-            ctx.exit()
-        super().cb_test(ctx, param, value)
 
 
 def _check_config_file(path: Path) -> None:

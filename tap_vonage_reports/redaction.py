@@ -56,13 +56,14 @@ class RedactingFormatter(logging.Formatter):
         """Format a record, with secrets replaced, and with its message in one line."""
         message = record.getMessage()
         # A secret is found before its characters are escaped.
-        shown = printable(self._redact(message))
+        shown = printable(self.redact(message))
         if shown != message:
             record = copy(record)
             record.msg, record.args = shown, None
-        return self._redact(self.inner.format(record))
+        return self.redact(self.inner.format(record))
 
-    def _redact(self, text: str) -> str:
+    def redact(self, text: str) -> str:
+        """Return a text with secrets replaced."""
         for needle in self.needles:
             text = text.replace(needle, REDACTED)
         return text

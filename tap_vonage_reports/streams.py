@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tap_vonage_reports.config.schema import DIRECTION
 from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.metrics import log_metrics
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
-from tap_vonage_reports.output.stream_maps import write_records
+from tap_vonage_reports.output.stream_maps import mapped, write_records
 from tap_vonage_reports.planning.partition import ACCOUNT
 from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, KEY_FIELD, RecordParser
 from tap_vonage_reports.records.report_archive import read_chunks
@@ -99,8 +100,8 @@ class ReportStream(Stream):
             context: The partition: account, and direction where the product has them.
 
         Yields:
-            Records that the SDK only looks at (`--test`) or writes to the writer of another program, in order of time.
-            All others are written here, many at a time.
+            Records that the SDK writes (`--test=records`, or a writer of another program), in order of time. All others
+            are written here, many at a time.
 
         Raises:
             FatalApiError: The API cannot be used at all.
@@ -149,6 +150,10 @@ class ReportStream(Stream):
         """Return the SDK's counter of records, and keep it to count the records that are written here."""
         self._record_counter = super().get_record_counter(endpoint=endpoint, log_interval=log_interval)
         return self._record_counter
+
+    def check_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Make records of rows, and write none; raise a `StreamMapError` if that fails."""
+        deque(mapped(self.stream_maps, self._parser.parse_rows(rows)), maxlen=0)
 
     def open_partitions(self) -> list[PartitionSync]:
         """Open all partitions: find out what there is to read.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ApiError, BrokenPipeToTargetError, FatalApiError, OutputError
@@ -33,7 +34,7 @@ class SyncRun:
         self._write_state = write_state
 
     def run(self, sync: Callable[[], object]) -> None:
-        """Run a sync.
+        """Run a sync, and log the summary.
 
         Args:
             sync: What to do once the API has answered and accepted the credentials.
@@ -44,23 +45,33 @@ class SyncRun:
             OutputError: Standard output cannot be written.
             Interrupted: A signal came; the state was handed to the target.
         """
+        self.guard(partial(self._sync, sync))
+        self._session.results.log_summary()
+        self._session.results.raise_on_failure()
+
+    def guard(self, work: Callable[[], object]) -> None:
+        """Do work with signals handled. Write the state if it fails, and stop what runs beside the main thread.
+
+        Raises:
+            Interrupted: A signal came; the state was handed to the target.
+        """
         with self._output.handle_signals():
             try:
-                self._sync_and_close(sync)
+                self._work_and_close(work)
             except BaseException:
                 self._end_if_interrupted()
                 raise
             self._end_if_interrupted()
-        self._session.results.log_summary()
-        self._session.results.raise_on_failure()
 
-    def _sync_and_close(self, sync: Callable[[], object]) -> None:
-        """Run a sync, write the state if it fails, and stop what runs beside the main thread."""
+    def _sync(self, sync: Callable[[], object]) -> None:
         session = self._session
+        _ = session.client, session.accounts
+        sync()
+        session.results.refused_accounts = refused_accounts(session.settings, session.client, session.results)
+
+    def _work_and_close(self, work: Callable[[], object]) -> None:
         try:
-            _ = session.client, session.accounts
-            sync()
-            session.results.refused_accounts = refused_accounts(session.settings, session.client, session.results)
+            work()
         except (ApiError, FatalApiError):
             self._end_if_interrupted()
             self._write_state()
@@ -69,7 +80,7 @@ class SyncRun:
             self._end_if_interrupted()
             raise
         finally:
-            session.close()
+            self._session.close()
 
     def _end_if_interrupted(self) -> None:
         """End the run if a signal has arrived, whatever was raised after it. The first call writes the state.

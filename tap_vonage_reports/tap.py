@@ -23,6 +23,7 @@ from tap_vonage_reports.config.validation import (
     secrets_of,
     warn_of_quotes,
 )
+from tap_vonage_reports.connection_test import ConnectionTest
 from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.extract.accounts import check_accounts
@@ -32,7 +33,7 @@ from tap_vonage_reports.output.messages import MessageWriter
 from tap_vonage_reports.output.signals import without_handlers
 from tap_vonage_reports.output.stream_maps import guarded_mapper, registration, unknown_names
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.redaction import basic_token, redact_logs
+from tap_vonage_reports.redaction import RedactingFormatter, basic_token, encodings, printable, redact_logs
 from tap_vonage_reports.state.validation import check_state, foreign_keys, unwrap
 from tap_vonage_reports.streams import ReportStream
 from tap_vonage_reports.sync_run import SyncRun
@@ -197,8 +198,18 @@ class TapVonageReports(TapCommand):
         has_catalog, has_state = self.input_catalog is not None, bool(self.state)  # opening adds to the state
         return plan_run(self.session, self._open_partitions(), has_catalog=has_catalog, has_state=has_state)
 
-    def test_connection(self) -> None:
-        """Read a record of each stream, once the API has accepted the accounts in `account_ids`.
+    def test_connection(self, say: Callable[[str], object]) -> None:
+        """Test credentials, clock, accounts and selected streams: see `ConnectionTest.run`.
+
+        Args:
+            say: Shows a line, in which no secret stands.
+        """
+        formatter = RedactingFormatter(logging.Formatter(), encodings(_secrets(self.config)))
+        test = ConnectionTest(self.session, self.selected_streams, lambda line: say(printable(formatter.redact(line))))
+        SyncRun(self.session, self.output, self._write_state).guard(test.run)
+
+    def sample_records(self) -> None:
+        """Write a record of each selected stream, once the API has accepted the accounts in `account_ids`.
 
         Raises:
             SettingsError: The API refuses one of them.
@@ -206,7 +217,7 @@ class TapVonageReports(TapCommand):
         check_accounts(self.session.settings, self.session.client)
         # One page at a time: prefetched rows are billed, and the SDK looks only at the first one.
         self.session.settings = replace(self.session.settings, max_concurrent_requests=1)
-        self.run_connection_test()
+        self.run_sync_dry_run(dry_run_record_limit=1, streams=self.selected_streams)
 
     def _open_partitions(self) -> list[PartitionSync]:
         return [sync for stream in self.selected_streams for sync in stream.open_partitions()]

@@ -124,12 +124,14 @@ def test_a_product_that_is_not_there_is_not_asked_for_window_by_window(make_sand
     assert len(refused) <= 10
 
 
-def test_the_connection_test_pulls_no_more_than_it_needs(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
+def test_a_record_of_each_stream_pulls_no_more_than_it_needs(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
     sandbox = make_sandbox(rows={"amd": 100_000})
     (tmp_path / "config.json").write_text(
         json.dumps(settings_for(sandbox, stream_options={"amd": {}}, start_date="2026-11-13"))
     )
-    assert run_main("--test", "--config", tmp_path / "config.json").code == 0
+    assert run_main("--test=records", "--config", tmp_path / "config.json").code == 0
     pages = [entry for entry in sandbox.requests.log if entry.product == "AMD"]
     assert len(pages) <= 4
 

@@ -397,9 +397,12 @@ def test_a_signal_that_makes_the_cleanup_fail_is_still_the_signal(sandbox: Sandb
 
 
 @pytest.mark.parametrize("instant", ["entered", "released", "asleep", "woken"])
-def test_ctrl_c_inside_a_wait_ends_a_connection_test(sandbox: Sandbox, tmp_path: Path, instant: str) -> None:
+@pytest.mark.parametrize(("how", "wait"), [("--test", "rate limit"), ("--test=records", "prefetch")])
+def test_ctrl_c_inside_a_wait_ends_a_connection_test(
+    sandbox: Sandbox, tmp_path: Path, how: str, wait: str, instant: str
+) -> None:
     arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
-    ended = run_forked(*arguments[:2], "--test", prepare=[SignalInWait("prefetch", instant, signal.SIGINT, 0)])
+    ended = run_forked(*arguments[:2], how, prepare=[SignalInWait(wait, instant, signal.SIGINT, 0)])
     assert ended.code == 130
     assert "Unexpected" not in ended.log
     assert "Traceback" not in ended.log

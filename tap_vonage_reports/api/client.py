@@ -86,6 +86,11 @@ class ReportsClient:
         """Vonage's clock, as the answers tell it."""
         return self._transport.clock
 
+    @property
+    def credentials_accepted(self) -> bool:
+        """True once the API has answered a request in a way that only valid credentials get."""
+        return self._transport.credentials_accepted
+
     def records(self, query: Mapping[str, str], context: RequestContext | None = None) -> ApiResponse:
         """Fetch a page of records: ``GET /v2/reports/records``.
 

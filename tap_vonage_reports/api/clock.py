@@ -85,15 +85,20 @@ class ServerClock:
         self._compare()
         return min(answered_at, arrived_at, told or answered_at)
 
-    def _compare(self) -> None:
-        """Warn of clocks that differ, once."""
+    def spread(self) -> tuple[str, str, timedelta]:
+        """Return the names of the earliest and the latest clock, and how far they are apart."""
         clocks = {"the API's Date header": self._date_ahead, "the time in its answers": self._body_ahead}
         ahead = {"this machine's clock": timedelta(0), **{name: by for name, by in clocks.items() if by is not None}}
         first, last = min(ahead, key=lambda name: ahead[name]), max(ahead, key=lambda name: ahead[name])
-        if self._warned or ahead[last] - ahead[first] <= MAX_DIFFERENCE:
+        return first, last, ahead[last] - ahead[first]
+
+    def _compare(self) -> None:
+        """Warn of clocks that differ, once."""
+        first, last, apart = self.spread()
+        if self._warned or apart <= MAX_DIFFERENCE:
             return
         self._warned = True
-        difference = timedelta(seconds=round((ahead[last] - ahead[first]).total_seconds()))
+        difference = timedelta(seconds=round(apart.total_seconds()))
         used = "the API's Date header" if self._date_ahead is not None else "the time in its answers"
         logger.warning(
             "The clocks differ: %s is %s ahead of %s. Windows end by %s, and time counts as read up to the earliest "

@@ -125,6 +125,7 @@ class Transport:
 
     Attributes:
         clock: Vonage's clock, set by each answer.
+        credentials_accepted: True once the API has answered a request in a way that only valid credentials get.
         plain_http: True if `api_url` is not encrypted, as it is for a sandbox on this machine.
     """
 
@@ -145,7 +146,7 @@ class Transport:
         self._auth = HTTPBasicAuth(api_key.encode(), api_secret.encode())
         self._timeout = timeout_seconds
         self._user_agent = user_agent
-        self._credentials_accepted = False
+        self.credentials_accepted = False
         self._denied: set[str] = set()
         self._threads = threading.local()
 
@@ -174,7 +175,7 @@ class Transport:
             raise RetriableApiError(msg)
         time_in_body = content.get(request.time_field)
         answer = ApiResponse(content, self.clock.learn_from_body(time_in_body, answered_at, arrived_at))
-        self._credentials_accepted = True
+        self.credentials_accepted = True
         return answer
 
     @contextmanager
@@ -200,7 +201,7 @@ class Transport:
                 yield response
         except HTTP_ERRORS as error:
             # Its own text repeats the address with all parameters.
-            raise _connection_error(error, self._host, has_worked=self._credentials_accepted) from None
+            raise _connection_error(error, self._host, has_worked=self.credentials_accepted) from None
 
     def _exchange(self, request: ApiRequest) -> requests.Response:
         try:
@@ -237,7 +238,7 @@ class Transport:
             response,
             body,
             answered_at,
-            credentials_accepted=self._credentials_accepted,
+            credentials_accepted=self.credentials_accepted,
             denied_before=request.key in self._denied,
         )
         if response.status_code == HTTPStatus.UNAUTHORIZED:
@@ -245,7 +246,7 @@ class Transport:
         if isinstance(error, RequestRejectedError):
             error.answered_at = self.clock.earliest(answered_at)
             if not isinstance(error, UnexpectedRedirectError):
-                self._credentials_accepted = True
+                self.credentials_accepted = True
         return error
 
     def read_body(self, response: requests.Response) -> bytearray:

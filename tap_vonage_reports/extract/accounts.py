@@ -95,6 +95,18 @@ def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
         )
 
 
+def check_access(client: ReportsClient, api_key: str) -> None:
+    """Find out whether the API has accepted the credentials. A run without an answer to that tries its partitions.
+
+    Raises:
+        ApiError: There is no usable answer.
+        FatalApiError: The API cannot be used at all.
+    """
+    error = None if client.credentials_accepted else _refusal(client, api_key)
+    if error and not client.credentials_accepted:
+        raise error
+
+
 def _named(settings: Settings) -> list[str]:
     """Return the accounts in `account_ids`, each once."""
     return list(dict.fromkeys(settings.account_ids))

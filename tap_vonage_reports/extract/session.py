@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import ApiError, ProductUnavailableError, SettingsError
 from tap_vonage_reports.extract.accounts import list_subaccounts, verify_credentials_and_clock
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
@@ -45,6 +47,8 @@ class SyncSession:
 
     delay_factor: float = 1
     """Scale of the pauses between tries and requests, for tests."""
+    max_tries: int = RetryPolicy.max_tries
+    """Tries of a request. Set it before the first one."""
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class SyncSession:
             SettingsError: A date is in the future on Vonage's clock.
         """
         client = _new_client(self.settings, self.delay_factor)
+        client.retry_policy = replace(client.retry_policy, max_tries=min(self.max_tries, client.retry_policy.max_tries))
         verify_credentials_and_clock(client, self.settings.api_key)
         _check_dates(self.settings, client.clock.now())
         return client
@@ -205,7 +210,7 @@ class SyncSession:
             try:
                 yield
                 result.end()
-            except GeneratorExit:  # --test has seen what it wants
+            except GeneratorExit:  # --test=records has seen what it wants
                 result.end()
                 raise
             except ApiError as error:

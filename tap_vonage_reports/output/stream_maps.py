@@ -29,7 +29,7 @@ from tap_vonage_reports.errors import SettingsError, StreamMapError
 from tap_vonage_reports.redaction import name_for_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk import Stream
 
@@ -168,18 +168,24 @@ def write_records(
         return output.write_records(stream, records)
     if not output.write_records(stream, ()):
         return False
-    mapped = (
-        (each.stream_alias, result)
-        for record in records
-        for each in maps
-        if (result := each.transform(record)) is not None
-    )
-    for alias, pairs in groupby(mapped, itemgetter(0)):
+    for alias, pairs in groupby(mapped(maps, records), itemgetter(0)):
         try:
             output.write_records(alias, [record for _, record in pairs])
         except (TypeError, ValueError, OverflowError) as error:
             raise StreamMapError(STREAM_MAPS, stream, None, f"its result is not JSON, {type(error).__name__}") from None
     return True
+
+
+def mapped(maps: Sequence[StreamMap], records: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what the maps of a stream make of its records, each with the name of the stream that it is written to.
+
+    Raises:
+        StreamMapError: An expression fails.
+    """
+    for record in records:
+        for each in maps:
+            if (result := each.transform(record)) is not None:
+                yield each.stream_alias, result
 
 
 def _setup_error(

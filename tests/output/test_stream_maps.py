@@ -64,7 +64,7 @@ def test_the_command_fails_with_the_stream_and_the_setting(
     sandbox = make_sandbox(rows={"sms": 5})
     settings = settings_for(sandbox, **DATES, stream_maps={"sms": {"cents": "1 / 0"}})
     (tmp_path / "config.json").write_text(json.dumps(settings))
-    for arguments in ([], ["--test"]):
+    for arguments in ([], ["--test"], ["--test=records"]):
         output = run_main("--config", tmp_path / "config.json", *arguments)
         assert output.code == 1
         assert "stream_maps cannot be applied to a row of sms, in cents (ZeroDivisionError)" in output.log

@@ -126,6 +126,18 @@ def iter_pages(  # noqa: PLR0913 - a query, and what an earlier walk knows of it
         raise UndecodableBodyError(reason) from None
 
 
+def first_page(client: ReportsClient, query: Query, window: TimeWindow, context: RequestContext) -> Page:
+    """Fetch the first page of a window and no other, as `iter_pages` would.
+
+    Raises:
+        PaginationError: The page contradicts itself.
+        ApiError: See `ReportsClient.records`.
+    """
+    page = _first_page(partial(client.records, context=context), query, window)
+    context.metrics.count_page(page.records, window)
+    return page
+
+
 def _iter_from(
     fetch: Fetch, repeats: PageDeduplicator, query: Query, window: TimeWindow, resume: PageCursor | None = None
 ) -> Iterator[Page]:

@@ -1,0 +1,224 @@
+"""`--test`: whether the API serves this configuration, line by line, for as few billed rows as the API allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tap_vonage_reports.api.clock import MAX_DIFFERENCE
+from tap_vonage_reports.api.request_context import RequestContext
+from tap_vonage_reports.errors import (
+    ApiError,
+    CredentialsError,
+    ProductUnavailableError,
+    RequestRejectedError,
+    RetriableApiError,
+    TapError,
+    UnreachableError,
+)
+from tap_vonage_reports.extract.accounts import check_access, check_accounts
+from tap_vonage_reports.extract.pages.pagination import first_page
+from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.metrics import FetchMetrics, PartitionResult, SyncStatus, counted
+from tap_vonage_reports.planning.partition import Query
+from tap_vonage_reports.products import FREE_PRODUCT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from tap_vonage_reports.api.clock import ServerClock
+    from tap_vonage_reports.extract.session import SyncSession
+    from tap_vonage_reports.products import Product
+
+MAX_TRIES = 4
+"""Tries of each request, because somebody waits for the answer. A run has more patience."""
+MAX_ACCOUNTS = 10
+"""Accounts of which each product is requested: at 10 requests/s, all windows of all products take about a minute."""
+WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=3), timedelta(days=1))
+"""The windows that are requested of a product, until one has a row. An empty one costs nothing, and no documented
+parameter limits the rows of a page [unknown]."""
+
+
+class SampledStream(Protocol):
+    """The part of a stream that the test needs."""
+
+    @property
+    def product(self) -> Product:
+        """The product."""
+
+    def check_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Make records of rows, and write none; raise a `StreamMapError` if that fails."""
+
+
+class ConnectionTest:
+    """A test of credentials, clock, accounts and selected products."""
+
+    def __init__(self, session: SyncSession, streams: Sequence[SampledStream], say: Callable[[str], object]) -> None:
+        """Set up the test; no request is sent yet.
+
+        Args:
+            session: The run, which has sent no request either.
+            streams: The selected streams.
+            say: Shows a line to the user.
+        """
+        session.max_tries = MAX_TRIES
+        self._session = session
+        self._streams = streams
+        self._say = say
+
+    def run(self) -> None:
+        """Test everything, with one line for each part. The last line begins with ``OK`` or ``FAILED``.
+
+        Raises:
+            TapError: Something failed. The lines before the last say what did not.
+        """
+        try:
+            self._test_access()
+            for stream in self._streams:
+                self._say(f"{stream.product.stream}: {_outcome(self._test_product(stream))}")
+            self._session.results.raise_on_failure()
+        except TapError:
+            self._say(f"FAILED: {self._total()}. The error says why")
+            raise
+        self._say(f"OK: {self._total()}")
+
+    def _test_access(self) -> None:
+        """Test what all products need: credentials, clock and accounts."""
+        session = self._session
+        try:
+            client = session.client
+            check_access(client, session.settings.api_key)
+        except CredentialsError:
+            self._say("credentials: refused")
+            raise
+        except (UnreachableError, ApiError):
+            self._say("credentials: not tested, because the API gives no usable answer")
+            raise
+        self._say("credentials: accepted")
+        self._say(f"clock: {_comparison(client.clock)}")
+        try:
+            check_accounts(session.settings, client)
+            accounts = [self._label(account) for account in session.accounts]
+        except TapError:
+            self._say("accounts: not all of them can be read")
+            raise
+        tested = f"; the first {MAX_ACCOUNTS} stand for all below" if len(accounts) > MAX_ACCOUNTS else ""
+        self._say(f"accounts: {len(accounts):,} ({_listed(accounts)}){tested}")
+
+    def _test_product(self, stream: SampledStream) -> list[_Attempt]:
+        """Request a product of each account. One direction stands for both, because availability is the product's."""
+        session, product = self._session, stream.product
+        direction = next(iter(session.settings.directions_of(product)), None)
+        windows, attempts = list(self._windows()), []
+        for account in session.accounts[:MAX_ACCOUNTS]:
+            attempt = _Attempt(PartitionResult(session.partition(product, account, direction)))
+            session.results.append(attempt.result)
+            attempts.append(attempt)
+            try:
+                self._fetch(stream, attempt.result, windows)
+            except ApiError as error:
+                attempt.fail(error)
+            if attempt.result.fetched.rows:
+                windows = windows[:1]  # rows of one account are enough to see what becomes of them
+        return attempts
+
+    def _fetch(self, stream: SampledStream, result: PartitionResult, windows: Iterable[TimeWindow]) -> None:
+        """Fetch one page of rows, of the shortest window that has any.
+
+        Raises:
+            ApiError: The API does not serve the partition, or its rows cannot be made into records.
+        """
+        query = Query.of(self._session.settings, result.partition)
+        context = RequestContext(metrics=result.fetched)
+        pages = (first_page(self._session.client, query, window, context) for window in windows)
+        stream.check_rows(next((page.records for page in pages if page.records), []))
+        result.end()
+
+    def _windows(self) -> Iterator[TimeWindow]:
+        """Yield the windows to request, the shortest first."""
+        end, longest = self._session.dates.end(), self._session.settings.sync_window
+        for length in sorted({min(length, longest) for length in WINDOWS}):
+            yield TimeWindow(end - length, end)
+
+    def _label(self, account: str) -> str:
+        return "primary" if account == self._session.settings.api_key else account
+
+    def _total(self) -> str:
+        """Return the last line's figures."""
+        results = self._session.results
+        if not results:
+            return "no stream was tested"
+        fetched = FetchMetrics.total(result.fetched for result in results)
+        free = sum(result.fetched.rows for result in results if result.partition.product is FREE_PRODUCT)
+        available = {result.partition.product.stream for result in results if result.status is SyncStatus.READ}
+        price = f" (price: {fetched.price})" if fetched.price else ""
+        return (
+            f"{len(available)} of {counted(len(self._streams), 'selected stream')} available; "
+            f"{counted(fetched.rows, 'row')} fetched, {fetched.rows - free:,} of them billed{price}"
+        )
+
+
+@dataclass
+class _Attempt:
+    """One account's part of a product's test.
+
+    Attributes:
+        result: How it ended.
+        reason: What went wrong, in few words.
+    """
+
+    result: PartitionResult
+    reason: str = ""
+
+    def fail(self, error: ApiError) -> None:
+        """Record an error. A product that the account does not have is skipped, as a run would."""
+        is_unavailable = isinstance(error, ProductUnavailableError)
+        self.result.status = SyncStatus.SKIPPED if is_unavailable else SyncStatus.FAILED
+        self.result.reason, self.reason = str(error), _in_short(error)
+
+
+def _outcome(attempts: Sequence[_Attempt]) -> str:
+    """Return the outcome of a product's test: one part for all accounts, or the accounts of each part."""
+    groups: dict[tuple[SyncStatus, str], list[PartitionResult]] = {}
+    for attempt in attempts:
+        groups.setdefault((attempt.result.status, attempt.reason), []).append(attempt.result)
+    parts = []
+    for (status, reason), results in groups.items():
+        rows = sum(result.fetched.rows for result in results)
+        text = _OUTCOMES[status].format(reason=reason, rows=counted(rows, "row") if rows else "no rows")
+        names = _listed([result.partition.account_label for result in results])
+        parts.append(f"{text} ({names})" if len(groups) > 1 else text)
+    return "; ".join(parts)
+
+
+_OUTCOMES = {
+    SyncStatus.READ: "available, {rows}",
+    SyncStatus.SKIPPED: "not available, {reason}",
+    SyncStatus.FAILED: "failed, {reason}",
+}
+
+
+def _in_short(error: ApiError) -> str:
+    """Return what went wrong without what to do: the last error says that, once for all streams."""
+    if isinstance(error, RequestRejectedError):
+        invalid = f" (invalid parameters: {', '.join(error.parameters)})" if error.parameters else ""
+        return f"HTTP {error.status} {error.title}{invalid}"
+    return error.reason if isinstance(error, RetriableApiError) else str(error).rstrip(".")
+
+
+def _comparison(clock: ServerClock) -> str:
+    """Return how the clocks compare."""
+    if not clock.known:
+        return "unknown, because the API's answers tell no time. Make sure that this machine's clock is right"
+    first, last, difference = clock.spread()
+    seconds = difference.total_seconds()
+    if difference <= MAX_DIFFERENCE:
+        return f"right (at most {ceil(seconds)} s from Vonage's)"
+    return f"{last} is {timedelta(seconds=round(seconds))} ahead of {first}. Set the clock that is wrong"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MAX_ACCOUNTS
+    return ", ".join([*names[:MAX_ACCOUNTS], *([f"and {more:,} more"] if more > 0 else [])])
