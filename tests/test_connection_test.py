@@ -220,10 +220,11 @@ def test_an_api_that_is_down_is_told_once(
     assert lines_of(output) == ["credentials: not tested, because the API gives no usable answer", UNTESTED]
 
 
+@pytest.mark.parametrize("then", [None, Fault.LOW_BALANCE], ids=str)
 def test_a_first_request_that_fails_is_no_verdict(
-    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], then: Fault | None
 ) -> None:
-    sandbox = make_sandbox()
+    sandbox = make_sandbox(faults=[then] if then else [])
     sandbox.faults.on(Fault.SERVER_ERROR, first=MAX_TRIES)
     assert line_of(check(settings_for(sandbox)), "credentials") == "accepted"
 
