@@ -55,18 +55,27 @@ class SampledStream(Protocol):
 class ConnectionTest:
     """A test of credentials, clock, accounts and selected products."""
 
-    def __init__(self, session: SyncSession, streams: Sequence[SampledStream], say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        session: SyncSession,
+        streams: Sequence[SampledStream],
+        say: Callable[[str], object],
+        *,
+        has_catalog: bool,
+    ) -> None:
         """Set up the test; no request is sent yet.
 
         Args:
             session: The run, which has sent no request either.
             streams: The selected streams.
             say: Shows a line to the user.
+            has_catalog: True if a catalog selects the streams.
         """
         session.max_tries = MAX_TRIES
         self._session = session
         self._streams = streams
         self._say = say
+        self._selected_by = "as the catalog says" if has_catalog else "by default, because no catalog was given"
 
     def run(self) -> None:
         """Test everything, with one line for each part. The last line begins with ``OK`` or ``FAILED``.
@@ -76,6 +85,7 @@ class ConnectionTest:
         """
         try:
             self._test_access()
+            self._say(f"selection: {counted(len(self._streams), 'stream')}, {self._selected_by}")
             for stream in self._streams:
                 self._say(f"{stream.product.stream}: {_outcome(self._test_product(stream))}")
             self._session.results.raise_on_failure()

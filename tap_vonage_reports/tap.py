@@ -205,7 +205,12 @@ class TapVonageReports(TapCommand):
             say: Shows a line, in which no secret stands.
         """
         formatter = RedactingFormatter(logging.Formatter(), encodings(_secrets(self.config)))
-        test = ConnectionTest(self.session, self.selected_streams, lambda line: say(printable(formatter.redact(line))))
+        test = ConnectionTest(
+            self.session,
+            self.selected_streams,
+            lambda line: say(printable(formatter.redact(line))),
+            has_catalog=self.input_catalog is not None,
+        )
         SyncRun(self.session, self.output, self._write_state).guard(test.run)
 
     def sample_records(self) -> None:

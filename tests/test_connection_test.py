@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -20,7 +21,6 @@ from tests.hostile import KEY, SECRET, HostileServer, as_json, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from tap_vonage_reports.sandbox import Sandbox
 
@@ -78,6 +78,7 @@ def test_each_part_has_a_line_and_the_last_one_says_ok(
     output = check(settings_for(sandbox))
     assert lines_of(output) == [
         *ACCESS,
+        "selection: 3 streams, as the catalog says",
         "amd: available, 1 row",
         "reports_usage: available, no rows",
         "sms: available, 1 row",
@@ -93,7 +94,7 @@ def test_only_what_the_catalog_selects_is_requested(
     sandbox = make_sandbox(rows={"*": 5})
     output = check(settings_for(sandbox), selected)
     assert output.code == 0
-    assert [line.partition(":")[0] for line in lines_of(output)[len(ACCESS) :]] == [*selected, "OK"]
+    assert [line.partition(":")[0] for line in lines_of(output)[len(ACCESS) :]] == ["selection", *selected, "OK"]
     requested = {entry.product for entry in sandbox.requests.log[1:]}
     assert requested == {PRODUCTS[stream].name for stream in selected}
 
@@ -383,6 +384,7 @@ def test_a_state_is_left_alone(make_sandbox: Callable[..., Sandbox], tmp_path: P
     (tmp_path / "state.json").write_text("not even JSON")
     output = run_main("--test", "--config", tmp_path / "config.json", "--state", tmp_path / "state.json")
     assert output.code == 0
+    assert line_of(output, "selection") == "18 streams, by default, because no catalog was given"
     assert lines_of(output)[-1].startswith("OK: 18 of 18 selected streams available")
 
 
@@ -407,3 +409,14 @@ def test_another_word_is_refused(make_sandbox: Callable[..., Sandbox], check: Ca
     assert output.code == 1
     assert "'record' is not one of 'all', 'records', 'schema', 'disabled'" in output.log
     assert sandbox.requests.log == []
+
+
+def test_the_guide_shows_the_lines_as_they_are(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"sms": Within(2, END - WINDOWS[0], END), "reports_usage": rows_in(WINDOWS[0])})
+    sandbox.faults.on(Fault.FORBIDDEN, products=["AMD"])
+    with mock.patch.object(StandingClock, "shift", timedelta(seconds=1)):
+        lines = lines_of(check(settings_for(sandbox)))
+    page = (Path(__file__).parent.parent / "docs" / "guide.md").read_text(encoding="utf-8")
+    assert "```text\n" + "".join(f"{line}\n" for line in lines) + "```" in page

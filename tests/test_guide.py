@@ -163,6 +163,12 @@ def test_the_plan_of_the_next_run_goes_by_the_state_and_the_selection(sandbox: S
     assert all(before - timedelta(minutes=5) < bookmark <= before for bookmark in bookmarks)
 
 
+def test_the_connection_test_goes_by_the_selection(newcomer: Newcomer) -> None:
+    output = newcomer.run(*lines_of("guide.md", "meltano-test"))
+    assert f"selection: {len(CHOSEN)} streams, as the catalog says" in output
+    assert f"OK: {len(CHOSEN)} of {len(CHOSEN)} selected streams available" in output
+
+
 def test_an_interrupted_run_is_completed_by_the_next_one(sandbox: Sandbox, newcomer: Newcomer) -> None:
     run = lines_of("guide.md", "meltano-run")[-1]
     sandbox.faults.on(Fault.UNAVAILABLE, 600, endpoints=["records"], products=["voice_call"])

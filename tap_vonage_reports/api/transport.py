@@ -6,6 +6,7 @@ kept, and no error repeats an address.
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 from contextlib import contextmanager
@@ -57,15 +58,32 @@ MAX_BODY_BYTES = 1 << 25
 """Bytes of a JSON body, inflated: 32 KiB for each of the 1,000 rows of a page [confirmed], where real rows take one or
 two."""
 MAX_HOST_CHARACTERS = 100
-REFUSED = "refused"
 REASONS: Mapping[type[BaseException], str] = {
     urllib3.exceptions.ProxyError: "ProxyError: the proxy that the environment names does not answer",
-    ConnectionRefusedError: REFUSED,
+    ConnectionRefusedError: "refused",
     urllib3.exceptions.NameResolutionError: "its name does not resolve",
     urllib3.exceptions.NewConnectionError: "the network does not lead there",
     urllib3.exceptions.ConnectTimeoutError: "no answer in time",
 }
 """Why there is no connection, by the type of a cause."""
+HOPELESS: Mapping[tuple[type[BaseException], ...], str] = {
+    (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema): (
+        "Check the proxy in the variables HTTPS_PROXY and ALL_PROXY; socks5:// needs the package PySocks."
+    ),
+    (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError): (
+        "Check api_url, and the proxy in the variables HTTPS_PROXY and ALL_PROXY."
+    ),
+    (ssl.SSLCertVerificationError,): (
+        "The server's certificate is not trusted, or is another host's. Check api_url. If a private CA has signed it, "
+        "set the variable REQUESTS_CA_BUNDLE to the file with that CA."
+    ),
+}
+"""What to do where no retry helps, by the types of a cause."""
+NO_CERTIFICATES = (
+    "The file with CA certificates cannot be read, or has none. Correct or unset the variables REQUESTS_CA_BUNDLE and "
+    "CURL_CA_BUNDLE."
+)
+_TUNNEL_FAILED = re.compile(r"Tunnel connection failed: (\d{3})\b")
 TOO_SLOW = "The answer arrived too slowly"
 HTTP_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
@@ -219,11 +237,7 @@ class Transport:
             raise
         except OSError:
             # requests looks for the file before it connects.
-            msg = (
-                "The file with CA certificates cannot be read. Correct or unset the variables REQUESTS_CA_BUNDLE and "
-                "CURL_CA_BUNDLE."
-            )
-            raise UnreachableError(msg) from None
+            raise UnreachableError(NO_CERTIFICATES) from None
 
     @property
     def _host(self) -> str:
@@ -322,21 +336,28 @@ def _connection_error(error: Exception, host: str, *, has_worked: bool) -> TapEr
         host: Where the connection was to lead.
         has_worked: True if the API has answered before.
     """
-    name = type(error).__name__
-    if isinstance(error, (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError)) or any(
-        isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)
-    ):
-        return UnreachableError(f"No connection to {host} ({name}). Check api_url and the server's certificate.")
+    name, causes = type(error).__name__, list(_causes(error))
+    if any(isinstance(cause, ssl.SSLError) and cause.library == "X509" for cause in causes):
+        return UnreachableError(NO_CERTIFICATES)
+    for kinds, advice in HOPELESS.items():
+        if any(isinstance(cause, kinds) for cause in causes):
+            return UnreachableError(f"No connection to {host} ({name}). {advice}")
     if error.args and isinstance(error.args[0], urllib3.exceptions.MaxRetryError):
-        causes = list(_causes(error))
         found = (text for kind, text in REASONS.items() if any(isinstance(cause, kind) for cause in causes))
-        reason = next(found, name)
+        status = next(filter(None, map(_status_of_proxy, causes)), "")
+        reason = f"the proxy refuses it with HTTP {status}" if status else next(found, name)
         text = f"No connection to {host} ({reason})"
-        is_hopeless = reason == REFUSED and not has_worked
-        return ConnectionRefusedByHostError(text) if is_hopeless else ConnectionFailedError(text)
+        is_refused = status.startswith("4") or any(isinstance(cause, ConnectionRefusedError) for cause in causes)
+        return ConnectionRefusedByHostError(text) if is_refused and not has_worked else ConnectionFailedError(text)
     if isinstance(error, (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)):
         return RetriableApiError(f"{TOO_SLOW} ({name})")
     return RetriableApiError(f"The connection broke ({name})")
+
+
+def _status_of_proxy(cause: BaseException) -> str:
+    """Return the HTTP status with which a proxy refuses to connect; empty if the cause is another."""
+    refusal = _TUNNEL_FAILED.match(str(cause)) if type(cause) is OSError else None
+    return refusal[1] if refusal else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
