@@ -21,13 +21,15 @@ logger = logging.getLogger(__name__)
 class SyncRun:
     """A run, from the first request to the summary."""
 
-    def __init__(self, session: SyncSession, output: OutputChannel, write_state: Callable[[], object]) -> None:
+    def __init__(
+        self, session: SyncSession, output: OutputChannel, write_state: Callable[[], object] | None = None
+    ) -> None:
         """Set up a run; nothing is sent or written yet.
 
         Args:
             session: What it reads.
             output: Where messages go, and where signals are handled.
-            write_state: Writes the state as it is.
+            write_state: Writes the state as it is; None for a run that changes no state.
         """
         self._session = session
         self._output = output
@@ -74,7 +76,8 @@ class SyncRun:
             work()
         except (ApiError, FatalApiError):
             self._end_if_interrupted()
-            self._write_state()
+            if self._write_state:
+                self._write_state()
             raise
         except BaseException:
             self._end_if_interrupted()
@@ -95,6 +98,8 @@ class SyncRun:
             return
         if not interrupted.arrived:
             interrupted.arrived = True
+            if not self._write_state:
+                raise interrupted
             try:
                 self._write_state()
             except (BrokenPipeToTargetError, OutputError) as error:

@@ -211,7 +211,7 @@ class TapVonageReports(TapCommand):
             lambda line: say(printable(formatter.redact(line))),
             has_catalog=self.input_catalog is not None,
         )
-        SyncRun(self.session, self.output, self._write_state).guard(test.run)
+        SyncRun(self.session, self.output).guard(test.run)
 
     def sample_records(self) -> None:
         """Write a record of each selected stream, once the API has accepted the accounts in `account_ids`.

@@ -60,23 +60,30 @@ def test_a_name_that_does_not_resolve_is_said(tmp_path: Path, monkeypatch: pytes
     assert "No connection to api.example.invalid (its name does not resolve)" in error
 
 
-def test_a_bundle_of_certificates_that_is_not_there_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--plan"], ["--test"]], ids=str)
+def test_a_bundle_of_certificates_that_is_not_there_is_said(tmp_path: Path, arguments: list[str]) -> None:
     settings = {**GOOD, "api_url": "https://127.0.0.1:9"}
-    (error,), _ = errors_of(tmp_path, settings, REQUESTS_CA_BUNDLE=str(tmp_path / "nope"))
+    (error,), _ = errors_of(tmp_path, settings, *arguments, REQUESTS_CA_BUNDLE=str(tmp_path / "nope"))
     assert "REQUESTS_CA_BUNDLE" in error
     assert "Standard output" not in error
 
 
-def test_an_address_that_leads_elsewhere_is_said_once(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--plan"], ["--test"]], ids=str)
+def test_an_address_that_leads_elsewhere_is_said_once(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, arguments: list[str]
+) -> None:
     sandbox = make_sandbox(rows={"*": 5})
     settings = settings_for(sandbox, api_url=f"{sandbox.url}/some/path")
-    (error,), _ = errors_of(tmp_path, settings)
+    (error,), _ = errors_of(tmp_path, settings, *arguments)
     assert "The setting api_url leads to a server without the Reports API (HTTP 404)" in error
 
 
-def test_a_refusal_of_everything_names_the_address_too(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--test"]], ids=str)
+def test_a_refusal_of_everything_names_the_address_too(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, arguments: list[str]
+) -> None:
     sandbox = make_sandbox(rows={"*": 5}, faults=[Fault.FORBIDDEN])
-    errors, _ = errors_of(tmp_path, settings_for(sandbox, start_date="2026-11-19"))
+    errors, _ = errors_of(tmp_path, settings_for(sandbox, start_date="2026-11-19"), *arguments)
     assert "api_url" in errors[-1]
 
 
@@ -93,3 +100,19 @@ def test_the_last_error_says_the_same_reason_once() -> None:
     assert [text.count(f"Reason {letter}.") for letter in "ABCDE"] == [1] * MAX_REASONS + [0] * (5 - MAX_REASONS)
     assert "and 3 more: Reason A." in text
     assert text.endswith("more, see the log")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--plan"], ["--test"], ["--test=records"], ["--test=schema"]], ids=str)
+def test_variables_that_are_not_read_are_said_whatever_is_asked_for(arguments: list[str]) -> None:
+    output = run_main(*arguments, environment={"TAP_VONAGE_REPORTS_API_KEY": GOOD["api_key"]})
+    (error,) = [line for line in output.log.splitlines() if "API_KEY is set" in line]
+    assert "--config ENV" in error
+    assert (output.code, output.lines) == (1, [])
+
+
+@pytest.mark.parametrize("argument", ["--plan", "--test", "--test=records", "--test=schema", "--discover"])
+def test_a_missing_file_is_named_whatever_is_asked_for(tmp_path: Path, argument: str) -> None:
+    output = run_main("--config", tmp_path / "nope.json", argument)
+    (error,) = [line for line in output.log.splitlines() if "ERROR" in line]
+    assert "nope.json cannot be read: No such file or directory" in error
+    assert (output.code, output.lines) == (1, [])

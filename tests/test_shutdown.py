@@ -404,6 +404,7 @@ def test_ctrl_c_inside_a_wait_ends_a_connection_test(
     arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
     ended = run_forked(*arguments[:2], how, prepare=[SignalInWait(wait, instant, signal.SIGINT, 0)])
     assert ended.code == 130
+    assert ("The state was handed to the target" in ended.log) == (how == "--test=records")
     assert "Unexpected" not in ended.log
     assert "Traceback" not in ended.log
 

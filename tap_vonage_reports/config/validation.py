@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import re
-import string
 import unicodedata
 from contextlib import suppress
 from functools import partial
@@ -46,6 +45,8 @@ if TYPE_CHECKING:
 MIN_SALT_CHARACTERS = 16
 """Characters of a salt: 64 bits if they are hexadecimal digits."""
 SALT_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+QUOTES = "'\"`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+"""What may stand around a value that was copied, and belongs to no key or secret."""
 logger = logging.getLogger(__name__)
 
 # A single letter before the colon is a drive of Windows.
@@ -127,7 +128,7 @@ def warn_of_quotes(config: Mapping[str, Any]) -> None:
     """Warn of each credential that begins or ends with a space or a quote, as when a shell kept them."""
     for name in ("api_key", "api_secret"):
         value = str(config.get(name) or "")
-        if value != value.strip(f"{string.whitespace}'\"`"):
+        if value != value.strip().strip(QUOTES):
             logger.warning(
                 "The setting %s begins or ends with a space or a quote. If the API refuses it, remove that", name
             )

@@ -49,7 +49,10 @@ def test_only_credentials_are_required() -> None:
         ({"account_ids": "a, b,a"}, "account_ids lists an account twice"),
         ({"account_ids": " , "}, "account_ids must be of type array"),
         ({"batch_config": LEAK}, "batch_config must be of type object"),
-        ({"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": f"s3:/{LEAK}/x"}}}, "s3://"),
+        *(
+            ({"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": f"{start}{LEAK}/x"}}}, "s3://")
+            for start in ("s3:/", "s3:", "gs:/", "file:/", "S3:/", "s3a:/")
+        ),
         ({"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": f"gs:{LEAK}"}}}, "storage.root"),
         ({"api_url": f"http://{LEAK}.example.com"}, "plain http"),
         ({"api_url": LEAK}, "api_url"),
@@ -210,7 +213,17 @@ def test_variables_that_are_set_but_not_read_are_named(tmp_path: Path) -> None:
     assert LEAK not in output.log
 
 
-@pytest.mark.parametrize(("secret", "warned"), [("S3cr3t ", True), ("'S3cr3t'", True), ("S3 cr3t", False)])
+@pytest.mark.parametrize(
+    ("secret", "warned"),
+    [
+        ("S3cr3t ", True),
+        ("S3cr3t\u00a0", True),
+        ("'S3cr3t'", True),
+        ("\u201cS3cr3t\u201d", True),
+        ("S3 cr3t", False),
+        ("S3'cr3t", False),
+    ],
+)
 def test_a_credential_in_quotes_or_spaces_is_warned_of(
     secret: str, caplog: pytest.LogCaptureFixture, *, warned: bool
 ) -> None:
