@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -184,3 +185,24 @@ def test_an_interrupted_run_is_completed_by_the_next_one(sandbox: Sandbox, newco
     assert process.returncode != 0, output[-3000:]
     newcomer.run(run)
     assert {stream: newcomer.rows(stream) for stream in CHOSEN} == {stream: truth(sandbox, stream) for stream in CHOSEN}
+
+
+def test_reports_of_a_run_whose_state_meltano_lost_are_requested_once(sandbox: Sandbox, newcomer: Newcomer) -> None:
+    run = f"TAP_VONAGE_REPORTS_FETCH_MODE=async {lines_of('guide.md', 'meltano-run')[-1]}"
+    newcomer.run(f"meltano state clear --force {STATE_ID}")
+    sandbox.requests.reset()
+    sandbox.faults.on(Fault.REPORT_VANISHED, endpoints=["report-status"])
+    try:
+        process = newcomer.start(run)
+        while not sandbox.faults.hits(Fault.REPORT_VANISHED) and process.poll() is None:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate()
+    finally:
+        sandbox.faults.off(Fault.REPORT_VANISHED)
+    newcomer.run(f"meltano state clear --force {STATE_ID}", run)
+    assert {stream: newcomer.rows(stream) for stream in CHOSEN} == {stream: truth(sandbox, stream) for stream in CHOSEN}
+    created = [entry for entry in sandbox.requests.log if entry.endpoint == "report-create" and entry.status == 200]
+    requested = Counter((entry.product, entry.direction, entry.date_start) for entry in created)
+    assert requested
+    assert set(requested.values()) == {1}

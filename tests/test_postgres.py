@@ -240,3 +240,20 @@ def _batch_of_one(folder: Path, price: str) -> bytes:
         files.write_records(parser.parse_rows([raw]))
         message = {"type": "BATCH", "stream": "sms", "encoding": {"format": "parquet", "compression": "snappy"}}
         return json.dumps({**message, "manifest": files.finish()}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("form", ["records", "parquet", "jsonl"])
+def test_odd_characters_stop_no_loading(
+    postgres: str, make_sandbox: Callable[..., Sandbox], tmp_path: Path, form: str
+) -> None:
+    """PostgreSQL has no U+0000 in a text, and no half of a surrogate pair."""
+    faults = ["nul-in-text,every=3", "odd-text,every=4", "rows-without-id,every=5"]
+    sandbox = make_sandbox(rows={"sms": Within(60, START, END)}, faults=faults)
+    database = database_for(postgres, tmp_path)
+    settings = settings_for(sandbox, **DATES, lookback_hours=0)
+    output = run_tap(settings if form == "records" else {**settings, **batch(tmp_path / "files", form)}, ["sms"])
+    assert output.code == 0
+    database.load(output)
+    expected = run_tap(settings, ["sms"]).records["sms"]
+    assert {row["id"] for row in database.rows("sms")} == {row["id"] for row in expected}
+    assert any("\N{REPLACEMENT CHARACTER}" in str(row.values()) for row in database.rows("sms"))
