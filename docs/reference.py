@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
-from docs.install import install_lines
+from docs.install import clone_lines, install_lines
 from docs.messages import error_texts, error_types, log_texts
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
@@ -50,6 +50,7 @@ GENERATED = ("generated", "streams")
 def pages() -> dict[str, str]:
     """Return the pages and parts of pages as Markdown, by path."""
     return {
+        "generated/clone.md": _text(clone_lines()),
         "generated/install.md": _text(install_lines()),
         "generated/settings.md": _text(_settings()),
         "generated/errors.md": _text(_errors()),
@@ -305,22 +306,28 @@ def _errors() -> Iterator[str]:
         yield ""
         yield what
         yield ""
-        for kind in kinds:
-            yield f"#### `{kind.__name__}`"
+        for kind in filter(texts.get, kinds):  # the others are bases
+            what_happened, explanation = re.split(r"\.(?:\s+|$)", _docstring(kind), maxsplit=1)
+            yield f"({kind.__name__.lower()})="
+            yield f"#### {what_happened}"
             yield ""
-            yield _docstring(kind)
+            yield explanation
             yield ""
-            yield from _said(texts.get(kind, []))
+            yield from _said(texts[kind])
 
 
 def _by_reach() -> Iterator[tuple[str, str, list[type[TapError]]]]:
-    """Yield the error types by what they end: title, explanation, types."""
+    """Yield the error types grouped by what they end: title, explanation, types."""
     kinds = error_types()
     partition = (
-        "The other partitions continue. The summary names the failed partition, the exit code is 1, and the next run "
-        "resumes where this one stopped. In the log, the partition comes before the message."
+        "The other partitions continue. The summary names the failed partition or window, the exit code is 1, and the "
+        "next run resumes where this one stopped. In the log, each message begins with its partition."
     )
-    yield "Errors that end a partition", partition, [kind for kind in kinds if issubclass(kind, ApiError)]
+    yield (
+        "Errors that end a partition or leave out a window",
+        partition,
+        [kind for kind in kinds if issubclass(kind, ApiError)],
+    )
     run = "Every other partition would fail in the same way. The exit code is 1."
     yield "Errors that end the run immediately", run, [kind for kind in kinds if issubclass(kind, FatalApiError)]
     here = "The settings, state, catalog or output are the cause. The exit code is 1."

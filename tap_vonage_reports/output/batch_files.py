@@ -147,7 +147,7 @@ class BatchFiles:
             records: Records that `RecordParser` has made.
 
         Raises:
-            TapError: A file cannot be written.
+            BatchFileError: A file cannot be written.
         """
         with self._all_or_nothing():
             self._write(self._format.from_records(records))
@@ -167,7 +167,7 @@ class BatchFiles:
             The number of rows.
 
         Raises:
-            TapError: A file cannot be written.
+            BatchFileError: A file cannot be written.
             ArchiveError: As `report_archive.verify`.
         """
         rows = 0
@@ -190,7 +190,7 @@ class BatchFiles:
             The addresses of all files since the last call, for a BATCH message. Empty if there were no rows.
 
         Raises:
-            TapError: A file cannot be written.
+            BatchFileError: A file cannot be written.
         """
         with self._all_or_nothing():
             self._publish()
