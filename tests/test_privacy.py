@@ -353,4 +353,6 @@ def test_an_unforeseen_error_is_logged_without_its_text(make_sandbox: Callable[.
     assert output.code == 1
     assert "447700900123" not in output.log
     assert "Traceback" not in output.log
-    assert re.search(r"Unexpected: .*tap_vonage_reports\.tap:\d+ sync > .*RuntimeError\. .*report it", output.log)
+    assert re.search(
+        r"Unexpected error: .*tap_vonage_reports\.tap:\d+ sync > .*RuntimeError\. .*open an issue", output.log
+    )
