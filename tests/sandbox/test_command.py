@@ -127,6 +127,19 @@ def test_the_help_names_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(fault.value in text for fault in Fault)
 
 
+def test_faults_in_the_help_stand_apart_from_their_texts_and_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tap_vonage_reports.sandbox import Fault  # noqa: PLC0415 - this test alone
+
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    lines = capsys.readouterr().out.partition("faults (")[2].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line.split("  ")[1] for line in lines if re.match(r"  \S", line)} == {fault.value for fault in Fault}
+
+
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])
 def test_a_missing_package_is_told_in_one_line(tmp_path: Path, package: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{package!r}] = None", encoding="utf-8")
