@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 1 << 32
 """Bytes of a report's file: four times the 1 GB at which the API cuts reports [likely], in case that limit rises."""
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-"""How an archive begins: with its first member, or with its end if it has none."""
+"""The first bytes of an archive: of its first member, or of its directory if it has none."""
 SIGNATURE_BYTES = 4
 NOT_HTTPS = "an address that is not https"
 PRIVATE_NETWORK = "a host in a private network"

@@ -226,7 +226,7 @@ class Transport:
 
     @property
     def _host(self) -> str:
-        """Where `api_url` leads, for a log line. The settings were checked: no credentials stand in it."""
+        """The host of `api_url`, for a log line. The settings were checked: it contains no credentials."""
         return printable(urlsplit(self.api_url).netloc)[:MAX_HOST_CHARACTERS]
 
     def error_for(

@@ -282,12 +282,12 @@ GROUPS: Mapping[Fault, str] = {
     Fault.REVOKED: "refusals",
     Fault.EXTRA_COLUMNS: "contents of rows",
 }
-"""What the faults from one on are about, in the order of `ABOUT`."""
+"""The groups of `ABOUT`: the title of a group, by its first fault."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a fault is switched on.
+    """The rule by which a fault hits requests.
 
     Attributes:
         value: The fault's value (see `ABOUT`).
@@ -309,11 +309,11 @@ class Rule:
 
     @property
     def pause(self) -> str | None:
-        """The seconds that a fault puts into Retry-After; None if it leaves the header out."""
+        """The seconds for Retry-After; None if the fault omits the header."""
         return None if self.value == "none" else f"{float(self.value):g}"
 
     def concerns(self, endpoint: str, product: str, account: str) -> bool:
-        """Whether a request is eligible."""
+        """Return True if a request is eligible."""
         return (
             (not self.products or product in self.products)
             and (not self.accounts or account in self.accounts)
@@ -355,7 +355,7 @@ class Faults:
         accounts: Iterable[str] = (),
         endpoints: Iterable[str] = (),
     ) -> None:
-        """Switch a fault on, or change how it is on.
+        """Switch a fault on, or change its rule.
 
         Args:
             fault: The fault, or its name.
@@ -369,7 +369,7 @@ class Faults:
                 ``report-cancel``, ``report-list``, ``media``, ``subaccounts``.
 
         Raises:
-            ValueError: If the fault, a product or a number makes no sense.
+            ValueError: If the fault, a product or a number is invalid.
         """
         fault = named(fault)
         if every < 1 or after < 0 or (first is not None and first < 0):
@@ -408,17 +408,17 @@ class Faults:
             self.off(fault)
 
     def rule(self, fault: Fault) -> Rule | None:
-        """How a fault is switched on; None if it is off."""
+        """Return a fault's rule; None if it is off."""
         with self._lock:
             return self._rules.get(fault)
 
     def hits(self, fault: Fault) -> int:
-        """How many requests a fault has hit since it was switched on."""
+        """Return how many requests a fault has hit since it was switched on."""
         with self._lock:
             return self._hits.get(fault, 0)
 
     def strike(self, fault: Fault, endpoint: str = "", product: str = "", account: str = "") -> Rule | None:
-        """Ask whether a fault hits the present request, and count the request.
+        """Decide whether a fault hits the current request, and count the request.
 
         Args:
             fault: The fault.
@@ -427,7 +427,7 @@ class Faults:
             account: The account that was asked for, if any.
 
         Returns:
-            How the fault is on if it hits; None otherwise.
+            The fault's rule if it hits; None otherwise.
         """
         with self._lock:
             rule = self._rules.get(fault)
@@ -441,7 +441,7 @@ class Faults:
             return rule
 
     def on_text(self, text: str, *, every: int = 1, first: int | None = None) -> None:
-        """Switch a fault on as the command line says it.
+        """Switch a fault on by its text from the command line.
 
         Args:
             text: ``NAME``, ``NAME=VALUE``, and after commas ``every=N``, ``first=N``, ``after=N``,
@@ -450,7 +450,7 @@ class Faults:
             first: `first` where the text does not say it.
 
         Raises:
-            ValueError: If the text makes no sense.
+            ValueError: If the text is invalid.
         """
         head, *options = text.split(",")
         name, separator, value = head.partition("=")
@@ -479,7 +479,7 @@ class Faults:
 
 
 def named(fault: Fault | str) -> Fault:
-    """A fault by its name.
+    """Return a fault by its name.
 
     Raises:
         ValueError: If there is none.
@@ -492,10 +492,10 @@ def named(fault: Fault | str) -> Fault:
 
 
 def _fitting(fault: Fault, value: str | float | None) -> str | float:
-    """A value in the type that the fault takes.
+    """Convert a value to the type that the fault takes.
 
     Raises:
-        ValueError: If the value should be a number and is none.
+        ValueError: If the value should be a number but is not.
     """
     default = ABOUT[fault].value
     if value is None:
