@@ -36,7 +36,7 @@ PROMISES = (
     # Privacy and security
     "Basic credentials go to api_url only, never to a host from a link or a redirect.",
     "Secrets are redacted by value from everything that is logged.",
-    "Phone numbers, e-mail and IP addresses, names and bodies never appear in logs or errors.",
+    "Phone numbers, email and IP addresses, names and bodies never appear in logs or errors.",
     "personal_data: hash writes salted SHA-256, stable for a salt, so that joins work.",
     "personal_data: drop leaves the columns out of schema and records.",
     "Both hold for RECORD and BATCH alike.",
