@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Raw
 
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.sandbox.catalogue import REDACTED_FIELDS
 from tap_vonage_reports.sandbox.faults import Fault
 from tap_vonage_reports.sandbox.odd_bytes import LONG_NUMBER, ODD_TEXT
+from tap_vonage_reports.sandbox.reference_data import REDACTED_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Raw
 
 from tap_vonage_reports.products import INBOUND, OUTBOUND
-from tap_vonage_reports.sandbox import catalogue as world
-from tap_vonage_reports.sandbox.catalogue import UNITS_PER_ONE, Money, own_number
+from tap_vonage_reports.sandbox import reference_data as world
+from tap_vonage_reports.sandbox.reference_data import UNITS_PER_ONE, Money, own_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

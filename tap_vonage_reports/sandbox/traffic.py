@@ -23,7 +23,7 @@ import msgspec
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox.alterations import Alteration, altered
-from tap_vonage_reports.sandbox.catalogue import BLANK_CURRENCY_STREAMS, LATE_SECONDS
+from tap_vonage_reports.sandbox.reference_data import BLANK_CURRENCY_STREAMS, LATE_SECONDS
 from tap_vonage_reports.sandbox.rows import KINDS, Draw, Kind, Made, Place, Row
 from tap_vonage_reports.sandbox.table import line
 

@@ -149,7 +149,7 @@ def test_random_text_is_not_shown_as_a_name(characters: str, length: int) -> Non
 
 
 @pytest.mark.parametrize("name", ["447700900123", "", "\x1b\n", None, 5])
-def test_what_is_no_name_is_not_shown(name: object) -> None:
+def test_text_that_is_not_a_name_is_not_shown(name: object) -> None:
     assert name_for_log(name) == HIDDEN_NAME
 
 

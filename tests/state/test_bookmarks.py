@@ -534,7 +534,7 @@ def test_a_state_of_any_damage_is_refused_before_anything_is_read_or_costs_nothi
 
 
 @given(damaged_states(), st.sampled_from([0, 24, 10_000]), st.sampled_from(["sync", "async", "auto"]))
-def test_whatever_a_state_says_it_is_planned_with_or_refused(state: dict[str, Any], lookback: float, mode: str) -> None:
+def test_any_state_is_planned_with_or_rejected(state: dict[str, Any], lookback: float, mode: str) -> None:
     try:
         check_state(state, {"amd": None, "asr": None})
         partition = state["bookmarks"]["amd"]["partitions"][0]
