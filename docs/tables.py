@@ -27,8 +27,9 @@ class CellLabels(SphinxPostTransform):
                 names = [entry.astext() for head in table.findall(nodes.thead) for entry in head.findall(nodes.entry)]
                 for row in (row for body in table.findall(nodes.tbody) for row in body.findall(nodes.row)):
                     for name, entry in list(zip(names, row.findall(nodes.entry), strict=True))[1:]:
-                        text = next(entry.findall(nodes.paragraph))
-                        text.insert(0, nodes.inline("", f"{name}: ", classes=["cell-label"]))
+                        text = next(entry.findall(nodes.paragraph), None)
+                        if name and text:
+                            text.insert(0, nodes.inline("", f"{name}: ", classes=["cell-label"]))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -129,7 +129,8 @@ def warn_of_quotes(config: Mapping[str, Any]) -> None:
         value = str(config.get(name) or "")
         if value != value.strip(f"{string.whitespace}'\"`"):
             logger.warning(
-                "The setting %s begins or ends with a space or a quote. If the API rejects it, remove that", name
+                "The setting %s begins or ends with a space or a quote. If the API rejects it, remove that character",
+                name,
             )
 
 
