@@ -18,6 +18,7 @@ from singer_sdk.contrib.msgspec import encoder
 
 from docs.install import clone_lines, install_lines
 from docs.messages import error_texts, error_types, log_texts
+from docs.source import says_something
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
 from tap_vonage_reports.products import PRODUCTS
@@ -42,6 +43,9 @@ WORDS = {"object": "object (JSON)", "date-time": "date and time", "array": "list
 
 MIN_SHARED = 5
 """From this many messages on, an ending that all of them share is shown once."""
+
+SOURCE_MARK = re.compile(r"\s\[(?:confirmed|likely|unknown)\]")
+"""A mark in the code that says how certain a fact about the API is."""
 
 GENERATED = ("generated", "streams")
 """The folders that contain only generated pages."""
@@ -338,15 +342,15 @@ def _by_reach() -> Iterator[tuple[str, str, list[type[TapError]]]]:
 def _docstring(kind: type[TapError]) -> str:
     """Return the docstring of an error type without its attributes."""
     words = inspect.getdoc(kind) or ""
-    return words.partition("\nAttributes:")[0].strip().replace("``", "`")
+    return SOURCE_MARK.sub("", words.partition("\nAttributes:")[0]).strip().replace("``", "`")
 
 
 def _said(texts: list[str]) -> Iterator[str]:
     """Yield messages. An ending that many of them share is shown once."""
     endings = [text.partition(". ")[2] for text in texts]
     ending = endings[0] if len(texts) >= MIN_SHARED and len(set(endings)) == 1 else ""
-    for text in texts:
-        yield f"* {_plain(text.removesuffix(ending).rstrip())}"
+    for text in filter(says_something, (text.removesuffix(ending).rstrip() for text in texts)):
+        yield f"* {_plain(text)}"
     if ending:
         yield ""
         yield f"Each is followed by: *{_plain(ending)}*"

@@ -175,7 +175,7 @@ class RequestRejectedError(ApiError):
         answered_at: When the API answered, on the earliest clock, in UTC; None if unknown.
     """
 
-    advice = "Check the setting behind the parameter. If it is right, the rules of the API have changed."
+    advice = "Check the setting behind the parameter. If it is right, the API's rules have changed."
 
     def __init__(
         self, status: int, title: str, parameters: Sequence[str] = (), answered_at: datetime | None = None

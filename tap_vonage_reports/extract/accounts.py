@@ -86,7 +86,7 @@ def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
         if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
             msg = (
                 "The setting api_url leads to a server without the Reports API (HTTP 404). Set it to "
-                "https://api.nexmo.com, or to the address of your proxy, without a path that is not the proxy's."
+                "https://api.nexmo.com, or to the address of your proxy, without any other path."
             )
             raise SettingsError([msg]) from error
     if not client.clock.known:

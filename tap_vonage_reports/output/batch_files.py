@@ -291,7 +291,7 @@ def _parquet() -> MakeFormat:
         from tap_vonage_reports.output.parquet import Parquet  # noqa: PLC0415
     except ImportError:
         problem = (
-            "The setting batch_config asks for Parquet files, which need the package pyarrow, and it is not installed. "
+            "The setting batch_config selects Parquet files, which need the package pyarrow. It is not installed. "
             "Run pip install 'tap-vonage-reports[parquet]', or set the format to jsonl."
         )
         raise SettingsError([problem]) from None
