@@ -32,6 +32,7 @@ except ModuleNotFoundError as error:
 
 PROGRAM = "vonage-reports-sandbox"
 DEFAULT_PORT = 8080
+MAX_PORT = 65_535
 _COMMAND_NOT_FOUND = 127
 
 _EXAMPLES = f"""examples:
@@ -54,7 +55,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="serve|run")
     serve = commands.add_parser("serve", help="serve the API until Ctrl-C")
     serve.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help=f"port to listen on; 0 picks a free one (default {DEFAULT_PORT})"
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        help=f"port to listen on; 0 picks a free one (default {DEFAULT_PORT})",
     )
     run = commands.add_parser("run", help="run a command against the sandbox and exit with its code")
     run.add_argument("arguments", nargs="+", metavar="COMMAND", help="the command, after --")
@@ -142,6 +146,14 @@ def _rows(text: str) -> tuple[str, int]:
         message = f"expected STREAM=N: {text}"
         raise argparse.ArgumentTypeError(message)
     return f"{stream}/{rest}" if rest else stream, int(count)
+
+
+def _port(text: str) -> int:
+    """Parse a port."""
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        message = f"expected a port from 0 to {MAX_PORT}: {text}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def _clock(text: str) -> Clock:

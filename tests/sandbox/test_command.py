@@ -97,6 +97,8 @@ def test_serve_prints_what_to_use_and_stops_on_a_signal(number: signal.Signals) 
         (["--rows", "smss=3"], "unknown stream smss"),
         (["--rows", "sms=many"], "expected STREAM=N"),
         (["--now", "noon"], "expected a time with an offset"),
+        (["--port", "99999"], "expected a port from 0 to 65535"),
+        (["--port", "-1"], "expected a port from 0 to 65535"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_in_words(
