@@ -101,7 +101,7 @@ class WindowCommitter:
         return Chunk(commit, due, page.records)
 
     def _log(self, page: Page, progress: WindowProgress) -> None:
-        """Log the progress of a long window, and each kind of contradiction once per partition."""
+        """Log the progress of a long window, and once per partition and kind, what the API contradicts itself in."""
         if page.contradiction not in {"", *self._told}:
             self._told.add(page.contradiction)
             text = "%s: the API marked a page of %s as the last one (SUCCESS) but returned a cursor %s"
