@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.report import Section
 
 INK = "#6e7781"
-"""A grey that can be read on white and on black; the background is whatever the page has."""
+"""A gray that can be read on white and on black; the background is whatever the page has."""
 COLORS = {"tap": "#2f81f7", "floor": "#8b949e", "peer": "#d29922"}
 WORDS = {"tap": "the tap", "floor": "the least that a program could do", "peer": "other tools"}
 WIDTH, BAR, FRAME = 9.0, 0.27, 0.95

@@ -256,7 +256,7 @@ def aspects_of(stage: Stage) -> dict[str, list[str]]:
     requests = [
         line
         for number, run in runs.items()
-        for line in labelled(number, [clean(_request(each)) for each in run.requests or ()])
+        for line in labeled(number, [clean(_request(each)) for each in run.requests or ()])
     ]
     files = sorted(path for path in stage.files.rglob("*") if path.is_file())
     return {
@@ -267,16 +267,16 @@ def aspects_of(stage: Stage) -> dict[str, list[str]]:
             line
             for number, run in runs.items()
             for messages in _by_stream(run).values()
-            for line in labelled(number, map(clean, messages))
+            for line in labeled(number, map(clean, messages))
         ],
         "last STATEs": [
-            line for number, run in runs.items() for line in labelled(number, map(clean, run.of_type("STATE")[-1:]))
+            line for number, run in runs.items() for line in labeled(number, map(clean, run.of_type("STATE")[-1:]))
         ],
         "shapes of STATEs": sorted({line for run in runs.values() for value in run.states for line in shape(value)}),
         "rows of BATCH files": [row for run in runs.values() for row in _rows(run)],
         "bytes of BATCH files": sorted(f"{clean(path.name)} {_digest(path)}" for path in files),
         "requests": _counted(requests),
-        MESSAGES: [line for number, run in runs.items() for line in labelled(number, map(clean, run.lines))],
+        MESSAGES: [line for number, run in runs.items() for line in labeled(number, map(clean, run.lines))],
         STATES: _lines(runs, clean, "STATE"),
         REQUESTS: requests,
     }
@@ -324,14 +324,14 @@ def text(line: bytes | str) -> str:
     return line if isinstance(line, str) else line.decode("utf-8", "surrogateescape").rstrip("\n")
 
 
-def labelled(number: int, lines: Iterable[str]) -> list[str]:
+def labeled(number: int, lines: Iterable[str]) -> list[str]:
     """Return lines with the number of their run."""
     return [f"run {number}: {line}" for line in lines]
 
 
 def _lines(runs: Mapping[int, Run], clean: _Cleaner, kind: str) -> list[str]:
     """Return the lines of one type of message of several runs, in their order."""
-    return [line for number, run in runs.items() for line in labelled(number, map(clean, run.of_type(kind)))]
+    return [line for number, run in runs.items() for line in labeled(number, map(clean, run.of_type(kind)))]
 
 
 def _by_stream(run: Run) -> dict[str, list[bytes]]:

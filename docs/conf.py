@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT))
 
 project = "tap-vonage-reports"
 language = "en"
-extensions = ["myst_parser", "docs.reference"]
+extensions = ["myst_parser", "docs.reference", "docs.tables"]
 exclude_patterns = ["generated", "hub"]  # docs/hub goes to the Meltano hub, not on the site
 nitpicky = True
 smartquotes = False  # so that a search finds a message as the tap writes it

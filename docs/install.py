@@ -1,7 +1,8 @@
-"""How to install the tap, in one place: the README and the guide take these lines from here."""
+"""How to get and install the tap, in one place: the README, the guide and the site's first page use these lines."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,16 @@ if TYPE_CHECKING:
 
 RELEASED = False
 """True once the package is on PyPI. Then run `python -m tests.test_readme`, and `pip_url` in docs/hub/ is right."""
+
+
+def clone_lines() -> Iterator[str]:
+    """Yield the lines of Markdown that say where to run the demo, with a link if the repository's address is known.
+
+    GitHub's workflows give the address; a local build knows none.
+    """
+    server, name = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
+    where = f"[the repository]({server}/{name})" if server and name else "the repository"
+    yield f"Try it without a Vonage account, in a clone of {where}:"
 
 
 def install_lines() -> Iterator[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from docs.source import MAX_DEPTH, UNBOUND, VARIES, bindings, distinct, modules, texts
+from docs.source import MAX_DEPTH, UNBOUND, VARIES, bindings, distinct, modules, says_something, texts
 from tap_vonage_reports import errors
 
 if TYPE_CHECKING:
@@ -31,6 +31,35 @@ LEVELS = ("critical", "error", "warning", "info", "debug")
 
 _LEVEL_OF = {**{level: level for level in LEVELS}, "exception": "error"}
 _LOGGERS = {"logger", "log"}
+PLACEHOLDERS = {
+    "TimeWindow": "window",
+    "account": "account",
+    "cause": "reason",
+    "contradiction": "details",
+    "difference": "time",
+    "earliest": "date",
+    "error": "reason",
+    "failure": "window",
+    "first": "clock",
+    "job": "report",
+    "last": "clock",
+    "name": "name",
+    "now": "time",
+    "page": "window",
+    "pages": "pages",
+    "partition": "partition",
+    "reason": "reason",
+    "retention": "limit",
+    "rows": "rows",
+    "status": "status",
+    "stream": "stream",
+    "traceback_without_text": "traceback",
+    "used": "clock",
+    "whole": "window",
+    "window": "window",
+}
+"""Words for values of log lines, by the names of the values in the code."""
+_SPECS = {",": "number", "%Y": "time", "d": "number", "f": "number"}
 _FORMAT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 
 
@@ -40,7 +69,7 @@ class Message(Generic[Kind]):
 
     Attributes:
         kind: Error type, or log level.
-        text: The text, with `VARIES` for the parts that differ.
+        text: The text, with `VARIES` for the parts that differ, or in a log line a word such as ``<window>``.
         site: File and line of the call.
     """
 
@@ -101,9 +130,9 @@ def _errors_in(scope: Scope) -> Iterator[Message[ErrorType]]:
             for kind in _kinds(call.func, scope, binding):
                 for text in _error_texts(kind, call, scope, binding):
                     yield Message(kind, text, scope.module.site(call))
-    for problem in _problems(scope):
+    for kind, problem in _problems(scope):
         for text in texts(problem, scope):
-            yield Message(errors.SettingsError, text, scope.module.site(problem))
+            yield Message(kind, text, scope.module.site(problem))
 
 
 def _kinds(node: ast.expr, scope: Scope, binding: Binding, depth: int = 0) -> list[ErrorType]:
@@ -138,14 +167,19 @@ def _returned_kinds(name: str, scope: Scope, depth: int) -> list[ErrorType]:
     ]
 
 
-def _problems(scope: Scope) -> Iterator[ast.expr]:
-    """Find what a `SettingsError` lists: values yielded by functions ``..._problems`` or appended to ``problems``."""
+def _problems(scope: Scope) -> Iterator[tuple[ErrorType, ast.expr]]:
+    """Find the lines of errors that list several: yielded by functions ``..._problems`` or appended to ``problems``.
+
+    The lines are of the error that the same function raises, or else of a `SettingsError`.
+    """
+    raised = [node.exc.func for node in scope.nodes if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+    kinds = [kind for function in raised for kind in _kinds(function, scope, UNBOUND)] or [errors.SettingsError]
     for node in scope.nodes:
         match node:
             case ast.Yield(value=ast.expr() as problem) if scope.name.endswith("_problems"):
-                yield problem
+                yield errors.SettingsError, problem
             case ast.Call(func=ast.Attribute(value=ast.Name(id="problems"), attr="append"), args=[problem]):
-                yield problem
+                yield kinds[0], problem
 
 
 def _error_texts(kind: ErrorType, call: ast.Call, scope: Scope, binding: Binding) -> Iterator[str]:
@@ -179,7 +213,11 @@ def _log_lines_in(scope: Scope) -> Iterator[Message[str]]:
             level, parts = logged
             for binding in bindings(scope):
                 for format_, *values in product(*(texts(part, scope, binding) for part in parts)):
-                    yield Message(level, _formatted(format_, values), scope.module.site(call))
+                    text = _formatted(format_, values)
+                    if says_something(text):
+                        shown = [_shown(part, value) for part, value in zip(parts[1:], values, strict=True)]
+                        text = _formatted(format_, shown)
+                    yield Message(level, text, scope.module.site(call))
 
 
 def _logged(call: ast.Call) -> tuple[str, list[ast.expr]] | None:
@@ -195,6 +233,26 @@ def _logged(call: ast.Call) -> tuple[str, list[ast.expr]] | None:
     return (_LEVEL_OF[method], call.args) if method in _LEVEL_OF and call.args else None
 
 
+def _shown(node: ast.expr, text: str) -> str:
+    """Return a text, or the word for a value that varies, from the name or the format that it has in the code."""
+    if text != VARIES:
+        return text
+    formats = [part.format_spec for part in ast.walk(node) if isinstance(part, ast.FormattedValue)]
+    spec = "".join(ast.unparse(format_) for format_ in formats if format_)
+    words = [PLACEHOLDERS[name] for part in ast.walk(node) if (name := _name(part)) in PLACEHOLDERS]
+    words += [word for mark, word in _SPECS.items() if mark in spec]
+    return f"<{words[0]}>" if words else VARIES
+
+
+def _name(node: ast.AST) -> str:
+    return str(getattr(node, "attr", getattr(node, "id", "")))
+
+
 def _formatted(format_: str, values: list[str]) -> str:
     left = iter(values)
-    return _FORMAT.sub(lambda _: next(left, VARIES), format_)
+
+    def word(code: re.Match[str]) -> str:
+        value = next(left, VARIES)
+        return "<number>" if value[:1] in (VARIES, "<") and code[0][-1] in "df" else value
+
+    return _FORMAT.sub(word, format_)

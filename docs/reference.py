@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.contrib.msgspec import encoder
 
-from docs.install import install_lines
+from docs.install import clone_lines, install_lines
 from docs.messages import error_texts, error_types, log_texts
+from docs.source import says_something
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
 from tap_vonage_reports.products import PRODUCTS
@@ -43,6 +44,9 @@ WORDS = {"object": "object (JSON)", "date-time": "date and time", "array": "list
 MIN_SHARED = 5
 """From this many messages on, an ending that all of them share is shown once."""
 
+SOURCE_MARK = re.compile(r"\s\[(?:confirmed|likely|unknown)\]")
+"""A mark in the code that says how certain a fact about the API is."""
+
 GENERATED = ("generated", "streams")
 """The folders that contain only generated pages."""
 
@@ -50,6 +54,7 @@ GENERATED = ("generated", "streams")
 def pages() -> dict[str, str]:
     """Return the pages and parts of pages as Markdown, by path."""
     return {
+        "generated/clone.md": _text(clone_lines()),
         "generated/install.md": _text(install_lines()),
         "generated/settings.md": _text(_settings()),
         "generated/errors.md": _text(_errors()),
@@ -305,22 +310,28 @@ def _errors() -> Iterator[str]:
         yield ""
         yield what
         yield ""
-        for kind in kinds:
-            yield f"#### `{kind.__name__}`"
+        for kind in filter(texts.get, kinds):  # the others are bases
+            what_happened, explanation = re.split(r"\.(?:\s+|$)", _docstring(kind), maxsplit=1)
+            yield f"({kind.__name__.lower()})="
+            yield f"#### {what_happened}"
             yield ""
-            yield _docstring(kind)
+            yield explanation
             yield ""
-            yield from _said(texts.get(kind, []))
+            yield from _said(texts[kind])
 
 
 def _by_reach() -> Iterator[tuple[str, str, list[type[TapError]]]]:
-    """Yield the error types by what they end: title, explanation, types."""
+    """Yield the error types grouped by what they end: title, explanation, types."""
     kinds = error_types()
     partition = (
-        "The other partitions continue. The summary names the failed partition, the exit code is 1, and the next run "
-        "resumes where this one stopped. In the log, the partition comes before the message."
+        "The other partitions continue. The summary names the failed partition or window, the exit code is 1, and the "
+        "next run resumes where this one stopped. In the log, each message begins with its partition."
     )
-    yield "Errors that end a partition", partition, [kind for kind in kinds if issubclass(kind, ApiError)]
+    yield (
+        "Errors that end a partition or leave out a window",
+        partition,
+        [kind for kind in kinds if issubclass(kind, ApiError)],
+    )
     run = "Every other partition would fail in the same way. The exit code is 1."
     yield "Errors that end the run immediately", run, [kind for kind in kinds if issubclass(kind, FatalApiError)]
     here = "The settings, state, catalog or output are the cause. The exit code is 1."
@@ -331,15 +342,15 @@ def _by_reach() -> Iterator[tuple[str, str, list[type[TapError]]]]:
 def _docstring(kind: type[TapError]) -> str:
     """Return the docstring of an error type without its attributes."""
     words = inspect.getdoc(kind) or ""
-    return words.partition("\nAttributes:")[0].strip().replace("``", "`")
+    return SOURCE_MARK.sub("", words.partition("\nAttributes:")[0]).strip().replace("``", "`")
 
 
 def _said(texts: list[str]) -> Iterator[str]:
     """Yield messages. An ending that many of them share is shown once."""
     endings = [text.partition(". ")[2] for text in texts]
     ending = endings[0] if len(texts) >= MIN_SHARED and len(set(endings)) == 1 else ""
-    for text in texts:
-        yield f"* {_plain(text.removesuffix(ending).rstrip())}"
+    for text in filter(says_something, (text.removesuffix(ending).rstrip() for text in texts)):
+        yield f"* {_plain(text)}"
     if ending:
         yield ""
         yield f"Each is followed by: *{_plain(ending)}*"

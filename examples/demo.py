@@ -1,8 +1,8 @@
-"""What `./run demo` shows: 30 days of traffic go from the sandbox through Meltano into files; a day later, the news.
+"""The demo of `./run demo`: load 30 days of traffic from the sandbox through Meltano into files, then one more day.
 
-The sandbox plays the API with its clock at one minute past midnight, so that the 30 days are whole ones, and Meltano
-runs the tap as meltano.yml says. What arrived is counted from the files and compared with the sandbox's own count.
-Everything that the demo makes is in the folder .run, and the state of a project in .meltano stays as it is.
+The sandbox's clock starts at one minute past midnight, so that the 30 days are complete, and Meltano runs the tap as
+configured in meltano.yml. The demo compares the files with the sandbox's own totals. Everything that it creates is in
+the folder .run; the state of a project in .meltano is not touched.
 """
 
 # ruff: noqa: INP001 - a program, not a package
@@ -35,7 +35,7 @@ FILES = HOME / "output"
 LOG = HOME / "meltano.log"
 DATABASE = HOME / "meltano.db"
 MELTANO = "meltano==4.4.1"
-# An environment works with the Python that it was made with.
+# An environment works only with the Python that created it.
 MELTANO_HOME = ROOT / ".run" / f"meltano-python{sys.version_info.major}.{sys.version_info.minor}"
 BIN = "Scripts" if os.name == "nt" else "bin"
 
@@ -52,10 +52,10 @@ Prices = dict[str, Decimal]
 
 @dataclass
 class Total:
-    """What a stream amounts to.
+    """The totals of a stream.
 
     Attributes:
-        rows: How many rows there are.
+        rows: The number of rows.
         prices: The sum of their prices, by currency.
     """
 
@@ -63,13 +63,13 @@ class Total:
     prices: Prices = field(default_factory=lambda: defaultdict(Decimal))
 
     def __str__(self) -> str:
-        """The prices, as a table shows them."""
+        """Return the prices in the form of the summary."""
         return money(self.prices)
 
 
 def main() -> None:
-    """Show the tap at work; end with an error where the files are not what the sandbox has."""
-    # The second run is a day later, and the tap reads no time that has not passed on this machine's clock.
+    """Run the demo. Exit with an error if the files differ from the sandbox's data."""
+    # The second run is a day later, and the tap never reads time that is in the future on this machine's clock.
     today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     midnight = today - timedelta(days=2)
     start = midnight - timedelta(days=DAYS)
@@ -99,11 +99,11 @@ def main() -> None:
             for row in after[stream][len(before[stream]) :]
             if row["id"] in first[stream]
         ]
-        say(f"  {new:,} of them new; {len(changed):,} read again, of which {sum(changed):,} had changed")
+        say(f"  {new:,} of them new, {len(changed):,} refetched; {sum(changed):,} of the refetched rows had changed")
         compare(second, sandbox, start, midnight + timedelta(days=1))
     say(
         "",
-        f"Files  {FILES}: a line for each row that was read; of several with one id the last is the row",
+        f"Files  {FILES}: one line per fetched row; the last line with an id is the current row",
         f"Log    {LOG}",
         "",
         "Next",
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def install_meltano() -> None:
-    """Give Meltano an environment of its own: its packages are none of the tap's business."""
+    """Install Meltano into an environment of its own, apart from the tap's packages."""
     uv = os.environ.get("UV", "uv")
     python = MELTANO_HOME / BIN / "python"
     if not python.exists():
@@ -125,7 +125,7 @@ def install_meltano() -> None:
 
 
 def environment_of(sandbox: Sandbox, start: datetime) -> dict[str, str]:
-    """The environment for Meltano: the sandbox, and places of the demo's own; nothing of the user's settings."""
+    """Return the environment for Meltano: the sandbox and the demo's own folders, without the user's settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
     return (
         own
@@ -143,7 +143,7 @@ def environment_of(sandbox: Sandbox, start: datetime) -> dict[str, str]:
 
 
 def plan(environment: dict[str, str]) -> list[str]:
-    """What the tap says that a run will ask for; of each partition it says so, too."""
+    """Return the totals of the tap's plan, without its partitions."""
     command = [sys.executable, "-m", "tap_vonage_reports", "--config", "ENV", "--plan"]
     with LOG.open("a", encoding="utf-8") as log:
         done = subprocess.run(  # noqa: S603 - the tap
@@ -154,22 +154,22 @@ def plan(environment: dict[str, str]) -> list[str]:
 
 
 def meltano_run(sandbox: Sandbox, environment: dict[str, str], *options: str) -> None:
-    """Run the pipeline, and say what it asks of the API; all that Meltano and the tap have to say goes to the log."""
+    """Run the pipeline and show its requests to the API. The output of Meltano and the tap goes to the log."""
     requests = sandbox.requests
     requests.reset()
 
     def progress() -> str:
         reports = sum(requests.reports.values())
-        return f"  {requests.total:,} requests, {reports:,} of them for a report; {requests.rows:,} rows read"
+        return f"  {requests.total:,} requests, {reports:,} of them to create a report; {requests.rows:,} rows fetched"
 
-    # The project's .env stays out: it may hold what a user keeps for the real API.
+    # Ignore the project's .env, which may have credentials for the real API.
     command = [str(MELTANO_HOME / BIN / "meltano"), "--env-file", os.devnull, "run", *options, *PIPELINE]
     execute(command, environment, progress)
     say(progress())
 
 
 def execute(command: list[str], environment: dict[str, str], progress: Callable[[], str] = str) -> None:
-    """Run a program, or end with its exit code and what it said of errors."""
+    """Run a program. If it fails, show its errors and exit with its code."""
     with (
         LOG.open("a", encoding="utf-8") as log,
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as process,  # noqa: S603 - from here
@@ -201,14 +201,14 @@ def ended(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def rows_of(stream: str) -> list[Row]:
-    """The rows in a stream's file, in the order in which they were written."""
+    """Return the rows in a stream's file, in the order in which they were written."""
     file = FILES / f"{stream}.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [json.loads(line, parse_float=Decimal) for line in lines]
 
 
 def latest(rows: list[Row]) -> dict[str, Row]:
-    """The rows by id; of several with one id the last."""
+    """Return the rows by id. The last row with an id counts."""
     return {row["id"]: row for row in rows}
 
 
@@ -223,7 +223,7 @@ def total_of(rows: dict[str, Row]) -> Total:
 
 
 def sandbox_totals(sandbox: Sandbox, start: datetime, end: datetime) -> dict[str, Total]:
-    """The same as the sandbox counts it, without any client in between."""
+    """Return the sandbox's own totals by stream."""
     totals: dict[str, Total] = defaultdict(Total)
     for line in sandbox.summary(start, end):
         total = totals[line["stream"]]
@@ -234,7 +234,7 @@ def sandbox_totals(sandbox: Sandbox, start: datetime, end: datetime) -> dict[str
 
 
 def table(arrived: dict[str, dict[str, Row]]) -> list[str]:
-    """What arrived, as lines of text."""
+    """Return the loaded rows as lines of a table."""
     lines = [("stream", "rows", "first", "last", "total price")]
     for stream, rows in arrived.items():
         dates = sorted(row[PRODUCTS[stream].date_field] for row in rows.values()) or ["-"]
@@ -246,7 +246,7 @@ def table(arrived: dict[str, dict[str, Row]]) -> list[str]:
 
 
 def compare(arrived: dict[str, dict[str, Row]], sandbox: Sandbox, start: datetime, end: datetime) -> None:
-    """Say whether the files hold what the sandbox has; end with an error if not."""
+    """Compare the files with the sandbox's data. Exit with an error if they differ."""
     totals = sandbox_totals(sandbox, start, end)
     found = {stream: total_of(rows) for stream, rows in arrived.items()}
     wrong = [
@@ -255,13 +255,13 @@ def compare(arrived: dict[str, dict[str, Row]], sandbox: Sandbox, start: datetim
         if (here.rows, str(here)) != ((there := totals[stream]).rows, str(there))
     ]
     if wrong:
-        sys.exit("\n".join(["The files are not what the sandbox has:", *wrong, f"The log: {LOG}"]))
+        sys.exit("\n".join(["The files differ from the sandbox's data:", *wrong, f"The log: {LOG}"]))
     rows = sum(total.rows for total in found.values())
-    say(f"  {rows:,} rows in the files: rows and prices of every stream are equal to the sandbox's own count")
+    say(f"  {rows:,} rows in the files: the rows and prices of every stream equal the sandbox's own totals")
 
 
 def say(*lines: str) -> None:
-    """Print lines at once."""
+    """Print lines immediately."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
 

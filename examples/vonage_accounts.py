@@ -1,4 +1,4 @@
-"""Lists the accounts of an API key, and loads one: the tap into a target, with a state of the account's own.
+"""List the accounts of an API key, and load one of them: the tap into a target, with a state per account.
 
 This is what the orchestrators in this folder call, and it needs nothing of them: a cron job or a queue can call it too.
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vonage_accounts")
 
 KEY_REQUESTS_PER_SECOND = 10
-"""What Vonage takes of one API key, whatever the number of accounts and processes."""
+"""Requests per second that Vonage accepts per API key, for all its accounts and processes."""
 KEY_REPORTS = 5
-"""Reports that may be in flight at once."""
+"""Reports that may be in flight at the same time."""
 TIMEOUT_SECONDS = 60
 TAP, TARGET, STATES = "tap", "target", "states"
 LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
@@ -52,7 +52,7 @@ RECORD = b'{"type":"RECORD"'
 
 @dataclass(frozen=True)
 class Setup:
-    """What the environment says.
+    """The settings from the environment.
 
     Attributes:
         tap: VONAGE_TAP, the tap's command.
@@ -70,7 +70,7 @@ class Setup:
 
     @classmethod
     def read(cls) -> Setup:
-        """Take what is set from the environment, and the defaults for the rest."""
+        """Read the settings from the environment, with defaults."""
         given = os.environ
         return cls(
             given.get("VONAGE_TAP", cls.tap),
@@ -81,7 +81,7 @@ class Setup:
         )
 
     def environment_for(self, account: str) -> dict[str, str]:
-        """The tap's environment for one account: with its share of what the key may ask for."""
+        """Return the tap's environment for one account, with its share of the key's rate limit."""
         return os.environ | {
             "TAP_VONAGE_REPORTS_ACCOUNT_IDS": json.dumps([account]),
             "TAP_VONAGE_REPORTS_INCLUDE_SUBACCOUNTS": "false",
@@ -91,11 +91,11 @@ class Setup:
 
 
 class LoadError(Exception):
-    """An account was not loaded to the end. What the target has acknowledged is in the state."""
+    """An account was not loaded completely. The state has what the target acknowledged."""
 
 
 def list_accounts() -> list[str]:
-    """The keys of the primary account and of its sub-accounts, suspended ones too: their records stay.
+    """Return the keys of the primary account and its sub-accounts, including suspended ones: their records stay.
 
     Raises:
         requests.RequestException: The Subaccounts API did not answer, or refused.
@@ -110,7 +110,7 @@ def list_accounts() -> list[str]:
 
 
 def load_account(account: str, log: Log) -> int:
-    """Load what is new of one account.
+    """Load the new rows of one account.
 
     Two loads of one account at once would read the same rows twice, and each row is billed: it is for the
     orchestrator to see that there is one at a time.
@@ -137,20 +137,20 @@ def load_account(account: str, log: Log) -> int:
                     level = LEVEL.search(line)
                     log(getattr(logging, level[1]) if level else logging.INFO, f"{name}: {line}")
         except BaseException:
-            # Cancelled. The tap ends at its last state, and what the target still acknowledges counts.
+            # Canceled. The tap stops at its last state; what the target still acknowledges counts.
             pipe.tap.terminate()
             for name, line in pipe:
                 if name == STATES:
                     keep(line, state)
             raise
     if failed := [f"the {name} ended with {code}" for name, code in pipe.codes.items() if code]:
-        message = f"Account {account}: {' and '.join(failed)}. The log says why; the next load goes on from there."
+        message = f"Account {account}: {' and '.join(failed)}. The log says why. The next load continues from there."
         raise LoadError(message)
     return pipe.records
 
 
 def keep(line: str, path: Path) -> None:
-    """Put a state in the place of the one before, in one step: whenever this is killed, one of them is there, whole."""
+    """Replace the state file in one step, so that a kill leaves either the old or the new one, complete."""
     draft = path.with_suffix(".unfinished")
     with draft.open("w", encoding="utf-8") as file:
         file.write(line)
@@ -160,7 +160,7 @@ def keep(line: str, path: Path) -> None:
 
 
 class Pipe:
-    """The tap, piped into the target. To iterate over it gives what both say, until they have ended.
+    """The tap, piped into the target. Iterating yields the log lines of both until they end.
 
     Attributes:
         tap: The tap's process.
@@ -199,7 +199,7 @@ class Pipe:
         return {TAP: self.tap.wait(), TARGET: self.target.wait()}
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Who says something, and the line."""
+        """Yield the name of the program and the line."""
         while self._open:
             name, line = self._said.get()
             if line is None:
@@ -223,8 +223,8 @@ class Pipe:
     def _carry(self) -> None:
         """Hand the tap's messages to the target, and count the records."""
         assert self.tap.stdout  # noqa: S101 - it was started with a pipe
-        assert self.target.stdin  # noqa: S101 - likewise
-        # Where the target has gone, the tap finds its output closed, and ends.
+        assert self.target.stdin  # noqa: S101 - as above
+        # If the target has exited, the tap finds its output closed, and ends.
         with suppress(BrokenPipeError), self.target.stdin as sink, self.tap.stdout as source:
             for line in source:
                 sink.write(line)

@@ -45,8 +45,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return interrupted.exit_code
     except Exception as error:  # noqa: BLE001 - the way out of every program
         logger.critical(
-            "Unexpected: %s. This should not happen; please report it with this line. No record is lost: the next run "
-            "goes on from the last state.",
+            "Unexpected error: %s. This is a bug: please open an issue with this line. No record is lost; the next run "
+            "continues from the last state.",
             traceback_without_text(error),
         )
     return 1

@@ -1,4 +1,6 @@
-"""Every error that a user may see, as a type. A message is one line: what failed, why, and what to do.
+"""The types of all errors that a user may see. A message is one line: what failed, why, and what to do.
+
+The first sentence of a type's docstring is its heading in the documentation.
 
 .. code-block:: text
 
@@ -8,8 +10,9 @@
      +-- StateError
      +-- CatalogError
      +-- OutputError
+     +-- BatchFileError
      +-- BrokenPipeToTargetError
-     +-- SyncFailedError                  the sum of a run in which a partition failed
+     +-- SyncFailedError                  ends a run in which a partition failed
      |
      +-- FatalApiError                    fatal: ends the run
      |    +-- CredentialsError
@@ -59,8 +62,8 @@ class TapError(Exception):
 class SettingsError(TapError):
     """The settings are invalid.
 
-    All problems are reported together, one line each, with the names of the settings and never their values. What can
-    be checked without the API is checked before the first request.
+    All problems are reported together, one line each, with the names of the settings and never their values. The tap
+    checks everything that it can before the first request.
 
     Attributes:
         problems: One line per problem.
@@ -72,18 +75,19 @@ class SettingsError(TapError):
 
 
 class StateError(TapError):
-    """The state given with `--state` was not written by this tap or a compatible one. Nothing was read.
+    """The state cannot be used.
 
-    Using the intact half of a state would mean to guess the rest, and a wrong guess loses rows.
+    The state given with `--state` is damaged or belongs to another tap, so nothing was read. The tap does not use the
+    intact part of a damaged state, because a wrong guess about the rest would lose rows.
     """
 
 
 class CatalogError(TapError):
-    """The catalog given with `--catalog` does not fit this tap. Nothing was read."""
+    """The catalog cannot be used. The catalog given with `--catalog` does not fit this tap, so nothing was read."""
 
 
 class OutputError(TapError):
-    """Standard output cannot be written: it is closed, or the disk behind it is full."""
+    """Standard output cannot be written. It is closed, or its disk is full."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -93,49 +97,60 @@ class OutputError(TapError):
 
 
 class BrokenPipeToTargetError(TapError):
-    """The target closed the pipe, usually because it failed itself. Check its log first."""
+    """The target closed the pipe. Usually the target itself failed, so check its log first."""
 
 
 class SyncFailedError(TapError):
-    """At least one partition failed. The summary above names it, and this error says why.
+    """The run is incomplete.
 
-    The rows and the state of the other partitions were handed to the target. The next run reads what is missing.
+    At least one partition failed. The summary names it, and this error says why. The target received the rows and the
+    state of the other partitions. The next run reads what is missing.
     """
+
+
+class BatchFileError(TapError):
+    """A BATCH file cannot be written."""
 
 
 # Fatal: ends the run
 
 
 class FatalApiError(TapError):
-    """The API cannot be used at all, so no other partition is tried."""
+    """The API cannot be used at all, so the tap tries no other partition."""
 
 
 class CredentialsError(FatalApiError):
-    """The API key or secret is wrong: HTTP 401 before any request has succeeded."""
+    """Authentication failed.
+
+    The API answered HTTP 401 before any request had succeeded, so the key or the secret is wrong.
+    """
 
     advice = "Check api_key and api_secret in the Vonage dashboard; use the primary account's key."
 
 
 class UnreachableError(FatalApiError):
-    """There was no connection, also after retries. The cause is the address, the network, a proxy or a certificate."""
+    """The API cannot be reached.
+
+    There was no connection, even after retries. The cause is the address, the network, a proxy or a certificate.
+    """
 
 
-# The partition's: leaves a window out, or ends one partition
+# Of a partition: leaves a window out, or ends the partition
 
 
 class ApiError(TapError):
     """The API did not deliver what a partition needs.
 
-    If only one window is concerned, it is left out and the partition continues behind it. Otherwise, and after three
-    such windows in a row, the partition ends. The other partitions go on in either case.
+    If only one window is affected, the tap leaves it out and continues with the next one. Otherwise, and after three
+    such windows in a row, the partition ends. The other partitions continue in either case.
     """
 
     leaves_gap: bool = False
-    """True if the error concerns one window or report, so that others of the partition may still be read."""
+    """True if the error affects only one window or report, so that the partition can continue."""
 
 
 class ConsecutiveGapsError(ApiError):
-    """Several windows in a row could not be read, so the rest of the partition is not tried in this run."""
+    """Several windows in a row could not be read. The run does not try the rest of the partition."""
 
     def __init__(self, count: int) -> None:
         super().__init__(
@@ -149,7 +164,9 @@ ACCESS_STATUSES = frozenset({401, 402, 403, 407})
 
 
 class RequestRejectedError(ApiError):
-    """The API rejected a request with HTTP 4xx, which no retry would change.
+    """The API rejected a request.
+
+    The answer was HTTP 4xx, which no retry would change.
 
     Attributes:
         status: The HTTP status.
@@ -158,7 +175,7 @@ class RequestRejectedError(ApiError):
         answered_at: When the API answered, on the earliest clock, in UTC; None if unknown.
     """
 
-    advice = "Check the setting behind the parameter. If it is right, the rules of the API have changed."
+    advice = "Check the setting behind the parameter. If it is right, the API's rules have changed."
 
     def __init__(
         self, status: int, title: str, parameters: Sequence[str] = (), answered_at: datetime | None = None
@@ -174,19 +191,19 @@ class RequestRejectedError(ApiError):
 
 
 class UnexpectedRedirectError(RequestRejectedError):
-    """The API answered with a redirect. The tap follows none, because the credentials are for `api_url` only."""
+    """The API answered with a redirect. The tap follows none: the credentials are for `api_url` only."""
 
     advice = "Redirects are not followed, because the credentials are for api_url only. Check that address."
 
 
 class ProductUnavailableError(RequestRejectedError):
-    """The account does not have the product, in the API's own words.
+    """The account does not have the product.
 
-    These are HTTP 401 or 403 "not provisioned", 403 "not authorized to query the requested data" [confirmed], and 422
-    that calls the parameter `product` invalid. Any other refusal says nothing about the product.
+    The API says so with HTTP 401 or 403 "not provisioned", 403 "not authorized to query the requested data"
+    [confirmed], or 422 for the parameter `product`. Any other refusal says nothing about the product.
 
-    A partition that was never read is skipped with a warning, because most accounts have few products. One that was
-    read before fails, because its rows would be missing from now on.
+    If the partition was never read, the tap skips it with a warning, because most accounts have few products. If it
+    was read before, it fails, because its rows would be missing from now on.
     """
 
     advice = (
@@ -196,7 +213,11 @@ class ProductUnavailableError(RequestRejectedError):
 
 
 class AccessDeniedError(RequestRejectedError):
-    """HTTP 402 or 403 whose problem body does not speak of a product, such as ``Low balance``. Never skipped."""
+    """The API refuses the account or the key.
+
+    The answer was HTTP 402 or 403 for a reason other than the product, such as ``Low balance``. The tap never skips
+    such a partition.
+    """
 
     advice = (
         "The refusal does not concern a product. Check the account's balance, status and permissions in the Vonage "
@@ -205,13 +226,19 @@ class AccessDeniedError(RequestRejectedError):
 
 
 class CredentialsRevokedError(AccessDeniedError):
-    """HTTP 401, twice, for credentials that were accepted earlier in the run, and not because of a product."""
+    """The API no longer accepts the credentials.
+
+    The answer was HTTP 401, twice, although the credentials worked earlier in the run, and not because of a product.
+    """
 
     advice = "The credentials may have been changed or revoked during the run. Check api_key and api_secret."
 
 
 class WindowInFutureError(RequestRejectedError):
-    """A bound of the window is not in the past on the API's clock, also after the window was shortened once."""
+    """A window ends in the future.
+
+    One of its ends is not in the past on the API's clock, even after the tap shortened the window once.
+    """
 
     advice = "Set end_date to an earlier time. Without end_date, check this machine's clock."
 
@@ -220,10 +247,11 @@ class WindowInFutureError(RequestRejectedError):
 
 
 class RetriableApiError(ApiError):
-    """There was no usable answer: a broken connection, HTTP 408, 429 or 5xx, or a body that is cut, large or not JSON.
+    """The API gave no usable answer.
 
-    The request is tried up to eight times within 15 minutes, with a warning before each retry. After the last try,
-    this error leaves the window out.
+    The connection broke, the answer was HTTP 408, 429 or 5xx, or its body was truncated, too large or not JSON. The
+    tap tries up to eight times within 15 minutes, with a warning before each retry. After the last try, it leaves the
+    window out.
 
     Attributes:
         reason: What was wrong with the last answer.
@@ -242,7 +270,7 @@ class RetriableApiError(ApiError):
 
 
 class RateLimitedError(RetriableApiError):
-    """HTTP 429, also after retries."""
+    """The rate limit is exhausted. The API answered HTTP 429, even after retries."""
 
     advice = (
         "Another program may use the same API key: lower max_requests_per_second in each, so that the sum stays within "
@@ -251,7 +279,9 @@ class RateLimitedError(RetriableApiError):
 
 
 class ForeignAnswerError(RetriableApiError):
-    """HTTP 4xx whose body is not a problem of the API (RFC 7807): a firewall, proxy or gateway answered in its place.
+    """Something else answered in the API's place.
+
+    The answer was HTTP 4xx without the API's problem body (RFC 7807), so a firewall, proxy or gateway sent it.
 
     Attributes:
         status: The HTTP status.
@@ -268,33 +298,34 @@ class ForeignAnswerError(RetriableApiError):
 
 
 class UndecodableBodyError(RetriableApiError):
-    """A body arrived whole, and is not JSON even if it is read leniently, or is nested too deeply.
+    """The API sent a body that cannot be decoded.
 
-    The request is tried once more, because the body may have been damaged on the way.
+    The body is complete, but it is not JSON even when read leniently, or it is nested too deeply. The tap requests it
+    once more, in case it was damaged on the way.
     """
 
-    advice = "The same answer came twice. If it persists in the next run, contact Vonage support with the time range."
+    advice = "The same answer came twice. If this persists in the next run, contact Vonage support with the time range."
 
 
 class ConnectionFailedError(RetriableApiError):
-    """A connection or its TLS handshake was refused, cut, or timed out before it was established."""
+    """No connection could be established. The connection or its TLS handshake was refused, was cut or timed out."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, may_have_worked=False)
 
 
 class ConnectionRefusedByHostError(ConnectionFailedError):
-    """A connection was refused before the API has answered once. The address is probably wrong, so tries are few."""
+    """The host refused the connection. The address is probably wrong, so the tap tries only a few times."""
 
 
-# The partition's: reports, pages and records
+# Of a partition: reports, pages and records
 
 
 class ReportLimitError(ApiError):
-    """The API accepts no more reports at the moment: HTTP 429, for the request rate or for concurrent reports.
+    """The API accepts no more reports.
 
-    The tap continues with fewer concurrent reports. This error ends the partition if no report at all was accepted for
-    `report_timeout_minutes`.
+    The answer was HTTP 429, for the request rate or for concurrent reports. The tap continues with fewer concurrent
+    reports. The partition ends if the API accepts no report at all for `report_timeout_minutes`.
 
     Attributes:
         retry_after: Seconds that the API asked to wait (`Retry-After`); 0 if it did not.
@@ -308,26 +339,27 @@ class ReportLimitError(ApiError):
 
 
 class ReportError(ApiError):
-    """A report did not lead to its rows: it failed, timed out, or its file is unusable.
+    """A report could not be read.
 
-    A report that is not ready stays in the state, and the next run resumes it. No row of a file that fails a check is
-    emitted.
+    It failed, timed out, or its file is unusable. A report that is not ready stays in the state, and the next run
+    resumes it. The tap emits no row of a file that fails a check.
     """
 
     leaves_gap = True
 
 
 class ArchiveError(ApiError):
-    """A downloaded file is not the archive that the report announced.
+    """A downloaded file is corrupt or does not match its report.
 
-    The tap downloads it again, then reads the window by pages. No other report is requested (and paid) for it.
+    The tap downloads it again, and if that does not help, reads the window by pages. It does not request (and pay for)
+    another report.
     """
 
     leaves_gap = True
 
 
 class PaginationError(ApiError):
-    """The pages of a window contradict each other (no cursor, a repeated cursor), so the window is incomplete."""
+    """The pages of a window contradict each other. For example, a cursor is missing or repeated."""
 
     leaves_gap = True
 
@@ -343,10 +375,10 @@ class PrefetchStorageError(ApiError):
 
 
 class StreamMapError(ApiError):
-    """A stream map, or flattening, cannot change a row. That partition ends, and its rows are read again."""
+    """A stream map or flattening fails on a row. The partition ends, and the next run refetches its rows."""
 
     def __init__(self, setting: str, stream: str, name: str | None, reason: str) -> None:
-        """Word the error without the expression, which may hold a value.
+        """Compose the message without the expression, which may contain a value.
 
         Args:
             setting: The setting that changes records.

@@ -1,4 +1,4 @@
-"""The product catalogue: one entry per product of the Reports API, with everything in which products differ.
+"""The products of the Reports API: one entry each, with everything in which they differ.
 
 No other module names a product or branches on one. To add a product:
 

@@ -133,7 +133,7 @@ def safe_for_log(text: object, max_characters: int = 80) -> str:
 def is_plain_name(name: str) -> bool:
     """Return True if a name looks like that of a column: letters, digits and underscores, with at most four digits.
 
-    Phone numbers, e-mail addresses and sentences do not.
+    Phone numbers, email addresses and sentences do not.
     """
     return _PLAIN_NAME.fullmatch(name) is not None and sum(map(str.isdigit, name)) <= MAX_DIGITS_IN_LOG
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _CONSEQUENCES = {
     IS_ODD: "the original goes into _extra",
-    IS_MISSING: "such rows get a key that is made of their content",
+    IS_MISSING: "such rows get a key made from their content",
 }
 
 
@@ -84,8 +84,8 @@ class ReportStream(Stream):
         ]
         if adopt_stream_bookmark(self.stream_state, contexts):
             self.logger.warning(
-                "%s: the state has one bookmark for all partitions, and which of them it belongs to is unknown; "
-                "reading from start_date. Set start_date to the bookmark if it holds for all",
+                "%s: the state has one bookmark for all partitions and does not say which one it belongs to; starting "
+                "over from start_date. If it applies to all of them, set start_date to the bookmark",
                 self.name,
             )
         return contexts

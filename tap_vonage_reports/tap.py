@@ -115,7 +115,7 @@ class TapVonageReports(TapCommand):
 
     @cached_property
     def output(self) -> OutputChannel:
-        """Where messages go."""
+        """The channel for Singer messages."""
         return OutputChannel(self.message_writer)
 
     @property

@@ -138,7 +138,7 @@ def test_rows_before_a_failure_are_written_and_not_refetched(
     assert len(set(ids[0] + ids[1])) == len(ids[0] + ids[1]) == 500
 
 
-@pytest.mark.promise("BATCH honours field selection.")
+@pytest.mark.promise("BATCH honors field selection.")
 def test_fields_that_are_not_selected_are_in_no_file(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> None:
     sandbox = make_sandbox(rows={"sms": Within(20, START, END)})
     catalog = catalog_of(["sms"])

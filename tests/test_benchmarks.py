@@ -291,7 +291,7 @@ def test_numbers_have_the_digits_that_count(form: Callable[[float], str], value:
     assert form(value) == text
 
 
-def test_a_cell_shows_between_what_the_runs_lie_where_it_can_be_seen() -> None:
+def test_a_cell_shows_the_range_of_the_runs_where_it_is_visible() -> None:
     assert cell(Figure(2, 1.5, 3), number) == "2.00 (1.50 to 3.00)"
     assert cell(Figure(2, 1.999, 2.001), number) == "2.00"
     reference = outcome("first", 2)

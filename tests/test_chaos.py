@@ -18,5 +18,5 @@ SEEDS = (2, 5, 14, 20, 24, 28, 41, 125)
 @pytest.mark.promise("Nothing is lost. The bookmark only moves over time that was read completely.")
 @pytest.mark.promise("They are kept up to date while their status still changes.")
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_happens_nothing_is_lost_invented_or_told(seed: int) -> None:
+def test_under_any_faults_nothing_is_lost_invented_or_disclosed(seed: int) -> None:
     play(seed)

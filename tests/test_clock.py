@@ -166,7 +166,7 @@ def test_without_vonages_clock_nothing_counts_as_deleted_by_the_retention(
     assert output.code == 0
     truth = sandbox.expected("amd", None, None, *map(parse_time, dates.values()))
     assert sorted(output.ids("amd")) == sorted(row["id"] for row in truth)
-    assert "make sure that this machine's clock is right" in output.log
+    assert "Make sure that this machine's clock is right" in output.log
 
 
 def test_a_clock_is_unknown_until_an_answer_tells_the_time() -> None:

@@ -68,7 +68,7 @@ def test_as_many_windows_are_read_at_once_as_the_setting_says(
     assert len(set(output.ids("amd"))) == len(output.ids("amd")) == 100
 
 
-def test_small_streams_are_no_chain_of_waits(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_small_streams_do_not_wait_for_each_other(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"*": 4})
     hour = {"start_date": "2026-11-19T00:00:00Z", "end_date": "2026-11-19T01:00:00Z"}
     with meet(4):  # each of these streams has one partition and one window

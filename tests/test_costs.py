@@ -56,7 +56,7 @@ def test_the_summary_counts_what_the_api_has_given(make_sandbox: Callable[..., S
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_what_the_look_back_reads_again_is_counted_row_by_row(make_sandbox: Callable[..., Sandbox], mode: str) -> None:
+def test_rows_refetched_by_the_lookback_are_counted_row_by_row(make_sandbox: Callable[..., Sandbox], mode: str) -> None:
     sandbox = make_sandbox(rows={"amd": 240})
     settings = settings_for(sandbox, start_date="2026-11-18", lookback_hours=6, fetch_mode=mode)
     first = run_tap(settings, ["amd"])
@@ -103,7 +103,7 @@ def test_requests_that_are_tried_again_are_counted(make_sandbox: Callable[..., S
     assert costs(output)["fetched"] == 200
 
 
-def test_what_the_answers_say_that_it_costs_is_in_the_summary(
+def test_prices_from_the_answers_are_in_the_summary(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = ReportsClient.records
@@ -124,7 +124,7 @@ def test_what_the_answers_say_that_it_costs_is_in_the_summary(
 
 
 @pytest.mark.parametrize("price", [None, "0.5", -1, True, 0, Decimal("1e30"), Decimal("1e-30"), [1]], ids=str)
-def test_what_is_no_price_is_not_counted(price: object) -> None:
+def test_text_that_is_not_a_price_is_not_counted(price: object) -> None:
     cost = FetchMetrics()
     cost.count_price({"price": price, "currency": "EUR"})
     assert cost.price == ""

@@ -124,11 +124,10 @@ def test_every_setting_has_an_anchor(site: dict[str, Page]) -> None:
 
 
 def test_every_error_type_is_explained(site: dict[str, Page]) -> None:
-    page = site["operations.html"]
-    for name, kind in vars(errors).items():
-        if isinstance(kind, type) and issubclass(kind, errors.TapError):
-            assert name.lower() in page.ids
-            assert (kind.__doc__ or "").split()[0] in page.text
+    page = site["errors.html"]
+    for kind in {message.kind for message in error_messages()}:
+        assert kind.__name__.lower() in page.ids
+        assert plain((kind.__doc__ or "").partition(".")[0]) in plain(page.text)
 
 
 def fail(error: errors.TapError) -> None:
@@ -152,7 +151,7 @@ def fail(error: errors.TapError) -> None:
 def test_error_message_is_on_the_site(site: dict[str, Page], act: Callable[[], object]) -> None:
     with pytest.raises(errors.TapError) as caught:
         act()
-    lines = [line.split(VARIES) for line in site["operations.html"].text.splitlines()]
+    lines = [line.split(VARIES) for line in site["errors.html"].text.splitlines()]
     texts = [".+".join(map(re.escape, parts)) for parts in lines if any(map(str.strip, parts))]
     assert any(re.fullmatch(text, str(caught.value)) for text in texts)
 
@@ -248,7 +247,7 @@ def test_every_log_line_of_the_tap_is_on_the_site(site: dict[str, Page]) -> None
     sites = log_sites(sources)
     assert len(sites) > 20
     assert {message.site for message in log_messages()} == sites
-    assert missing_from(site["operations.html"], sites, sources) == []
+    assert missing_from(site["errors.html"], sites, sources) == []
 
 
 def test_every_error_of_the_tap_is_on_the_site(site: dict[str, Page]) -> None:
@@ -256,7 +255,20 @@ def test_every_error_of_the_tap_is_on_the_site(site: dict[str, Page]) -> None:
     made, raised = error_sites(sources)
     assert len(made) > 40
     assert made - {message.site for message in error_messages()} == set()
-    assert missing_from(site["operations.html"], made | raised, sources) == []
+    assert missing_from(site["errors.html"], made | raised, sources) == []
+
+
+def test_errors_that_list_several_problems_stand_under_their_own_type() -> None:
+    texts = {
+        message.kind: message.text for message in error_messages() if "partitions could not be read" in message.text
+    }
+    assert list(texts) == [errors.SyncFailedError]
+
+
+def test_log_lines_say_what_varies_in_words() -> None:
+    texts = {message.text for message in log_messages() if any(map(str.isalpha, message.text))}
+    assert "<partition>: skipped. <reason>" in texts
+    assert len([text for text in texts if VARIES in text]) < len(texts) / 10
 
 
 def test_every_problem_with_settings_is_on_the_site(site: dict[str, Page]) -> None:
@@ -264,7 +276,7 @@ def test_every_problem_with_settings_is_on_the_site(site: dict[str, Page]) -> No
     yielded = [node.value for _, node in nodes_of(sources) if isinstance(node, ast.Yield)]
     texts = [text for value in yielded for text in sentences(value, ast.Module([], []))]
     assert len(yielded) > 20
-    assert [text for text in texts if plain(text) not in plain(site["operations.html"].text)] == []
+    assert [text for text in texts if plain(text) not in plain(site["errors.html"].text)] == []
 
 
 def test_every_error_type_that_is_raised_has_a_text_on_the_site() -> None:

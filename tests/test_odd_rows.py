@@ -68,7 +68,7 @@ def test_odd_rows_are_told_of_once_and_counted_in_the_summary(make_sandbox: Call
     output = run(sandbox, mode)
     assert output.code == 0
     assert output.log.count("are not valid and become U+FFFD; the original goes into _extra") == 1
-    assert output.log.count("the field id is missing; such rows get a key that is made of their content") == 1
+    assert output.log.count("the field id is missing; such rows get a key made from their content") == 1
     odd = sum("\ufffd" in json.dumps(row, ensure_ascii=False, default=str) for row in output.records["sms"])
     keyless = sum(row["id"].startswith("sha256:") for row in output.records["sms"])
     assert odd > keyless > 0

@@ -22,7 +22,7 @@ PROMISES = (
     "No secret and no personal datum ever reaches a log line or an error message.",
     # Failure
     "Retried: 429, 5xx, timeouts, broken connections, truncated or non-JSON bodies, failed downloads.",
-    "Retry-After is honoured.",
+    "Retry-After is honored.",
     "Never retried: 400, 401, 403, 404, 409, 422.",
     "A refusal that concerns one product or account ends that partition, the other partitions and streams go on.",
     "A summary at the end names it with the API's title, the names of the invalid parameters and what to do.",
@@ -36,11 +36,11 @@ PROMISES = (
     # Privacy and security
     "Basic credentials go to api_url only, never to a host from a link or a redirect.",
     "Secrets are redacted by value from everything that is logged.",
-    "Phone numbers, e-mail and IP addresses, names and bodies never appear in logs or errors.",
+    "Phone numbers, email and IP addresses, names and bodies never appear in logs or errors.",
     "personal_data: hash writes salted SHA-256, stable for a salt, so that joins work.",
     "personal_data: drop leaves the columns out of schema and records.",
     "Both hold for RECORD and BATCH alike.",
-    "BATCH honours field selection.",
+    "BATCH honors field selection.",
     "With stream_maps set, BATCH is refused with a clear message.",
     "Temporary files are private to the user and removed on every way out.",
     "A member that inflates beyond what its row count explains is an error.",

@@ -403,7 +403,7 @@ def test_a_signal_ends_a_wait_for_the_api(make_sandbox: Callable[..., Sandbox], 
 
 
 @pytest.mark.parametrize("maps", [{}, {"stream_maps": {"amd": {"note": "'x'"}}}], ids=["as they are", "mapped"])
-def test_what_was_read_is_out_while_the_next_page_is_waited_for(
+def test_rows_are_written_while_the_next_page_is_awaited(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, maps: dict[str, Any]
 ) -> None:
     sandbox = make_sandbox(rows={"amd": Within(40, START, START + timedelta(hours=1))}, page_size=15)

@@ -218,7 +218,7 @@ def test_the_audit_is_of_the_newest_versions_only(fake_uv: FakeUv) -> None:
     assert "audit takes no --versions" in answer.stderr
 
 
-def test_users_do_not_get_what_the_project_pins(tmp_path: Path) -> None:
+def test_users_do_not_get_the_projects_pins(tmp_path: Path) -> None:
     uv = os.environ.get("UV") or shutil.which("uv")
     if not uv:
         pytest.skip("no uv")
@@ -287,7 +287,7 @@ def test_later_dates_are_tested() -> None:
 
 
 @pytest.mark.parametrize("name", ["test", "audit"])
-def test_what_others_release_is_looked_at_every_week(name: str) -> None:
+def test_new_releases_of_dependencies_are_tested_every_week(name: str) -> None:
     (schedule,) = workflow_of(name)[True]["schedule"]  # in YAML 1.1, "on" is true
     assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
 

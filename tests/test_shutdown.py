@@ -658,7 +658,7 @@ def test_pages_that_cannot_be_stored_fail_the_run_and_are_read_by_the_next(sandb
     assert set(first.ids("amd")) | set(second.ids("amd")) == every_id(sandbox)
 
 
-def test_what_cannot_be_stored_is_told_when_it_is_put_in() -> None:
+def test_a_storage_error_is_raised_when_an_item_is_added() -> None:
     spool: DiskQueue[str] = DiskQueue()
     with (
         mock.patch.object(tempfile, "SpooledTemporaryFile", FullDisk),

@@ -1,4 +1,4 @@
-"""Airflow: one mapped task per account of the API key; the accounts are listed in each run."""
+"""Airflow DAG: one mapped task per account of the API key. Each run lists the accounts."""
 
 # ruff: noqa: INP001 - a program to copy, not a package
 
@@ -14,25 +14,25 @@ SETUP = Setup.read()
 
 
 @dag(
-    schedule="15 3 * * *",  # once a day: more often reads the lookback more often, and rows are billed
+    schedule="15 3 * * *",  # once a day: every run refetches the lookback, and rows are billed
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    catchup=False,  # the state knows what is missing; a day that was left out needs no run of its own
-    max_active_runs=1,  # two loads of an account at once would read, and pay for, the same rows
-    # What the API refuses for a moment the tap tries again itself. This is for what takes longer.
+    catchup=False,  # the state records what is missing, so a missed day needs no run of its own
+    max_active_runs=1,  # two concurrent loads of an account would fetch, and pay for, the same rows
+    # The tap itself retries short failures of the API. These retries are for longer ones.
     default_args={"retries": 3, "retry_delay": timedelta(seconds=SETUP.retry_seconds)},
 )
 def vonage_records() -> None:
-    """The call and message records of all accounts, into the target."""
+    """Load the call and message records of all accounts into the target."""
 
     @task
     def accounts() -> list[str]:
-        """The accounts' keys."""
+        """Return the keys of the accounts."""
         return list_accounts()
 
-    # As many at once as share what the key may ask for.
+    # The accounts that are loaded at the same time share the key's rate limit.
     @task(map_index_template="{{ task.op_kwargs['account'] }}", max_active_tis_per_dag=SETUP.workers)
     def load(account: str) -> int:
-        """Load one account; how many records the tap has written."""
+        """Load one account, and return the number of records written."""
         return load_account(account, logging.getLogger("vonage_accounts").log)
 
     load.expand(account=accounts())

@@ -1,4 +1,4 @@
-"""Dagster: one partition per account of the API key; a new sub-account becomes a partition by itself."""
+"""Dagster definitions: one partition per account of the API key. New sub-accounts become partitions by themselves."""
 
 # ruff: noqa: INP001 - a program to copy, not a package
 
@@ -10,13 +10,13 @@ accounts = dg.DynamicPartitionsDefinition(name="vonage_accounts")
 
 @dg.asset(
     partitions_def=accounts,
-    # Its limit is how many loads there are at once: the accounts share what the key may ask for.
+    # Its limit is the number of concurrent loads: the accounts share the key's rate limit.
     pool="vonage_api_key",
-    # What the API refuses for a moment the tap tries again itself. This is for what takes longer.
+    # The tap itself retries short failures of the API. These retries are for longer ones.
     retry_policy=dg.RetryPolicy(max_retries=3, delay=Setup.read().retry_seconds, backoff=dg.Backoff.EXPONENTIAL),
 )
 def vonage_records(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """The call and message records of one account, in the target."""
+    """Load the call and message records of one account into the target."""
     records = load_account(context.partition_key, context.log.log)
     return dg.MaterializeResult(metadata={"records": records})
 
@@ -26,7 +26,7 @@ load = dg.define_asset_job("load", selection=[vonage_records], partitions_def=ac
 
 @dg.sensor(job=load, minimum_interval_seconds=3600, default_status=dg.DefaultSensorStatus.RUNNING)
 def account_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Keeps the partitions equal to the accounts, and loads new accounts at once.
+    """Keep the partitions equal to the accounts, and load new accounts immediately.
 
     Of an account that is closed, the state and what was loaded stay.
     """
@@ -41,7 +41,7 @@ def account_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 @dg.schedule(job=load, cron_schedule="15 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
 def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    """Loads every account once a day: more often reads the lookback more often, and rows are billed."""
+    """Load every account once a day: every run refetches the lookback, and rows are billed."""
     day = context.scheduled_execution_time.date()
     known = context.instance.get_dynamic_partitions("vonage_accounts")
     return [dg.RunRequest(run_key=f"{day}/{account}", partition_key=account) for account in known]

@@ -1,9 +1,10 @@
-"""What each account has sent and paid, by DuckDB over the BATCH files of all runs.
+"""Total rows and prices per account, by DuckDB over the BATCH files of all runs.
 
     python totals.py s3://my-bucket/vonage sms
 
-prints CSV: account, currency, status, rows, and the sum of total_price, exact to the last digit. The address may be of
-any storage that fsspec knows, or a folder; for S3, credentials, region and AWS_ENDPOINT_URL come from the environment.
+prints CSV: account, currency, status, rows, and the sum of total_price, exact to the last digit. The address is a
+folder, or a URL of any storage that fsspec supports. For S3, credentials, region and AWS_ENDPOINT_URL come from the
+environment.
 """
 
 # ruff: noqa: INP001 - a program to copy, not a package
@@ -16,7 +17,7 @@ import sys
 import duckdb
 from fsspec.core import url_to_fs
 
-# A row that was read again is in a later file, and a file's name begins with the time at which it was begun.
+# A refetched row is in a later file, and file names begin with the time at which the file was started.
 TOTALS = """
 with latest as (
     from read_parquet($files, filename = true, file_row_number = true, union_by_name = true)
@@ -33,7 +34,7 @@ def main(address: str, stream: str) -> None:
     """Print the totals of a stream.
 
     Args:
-        address: Where the files are: `root` and, if there is one, `prefix` of the tap's setting batch_config.storage.
+        address: The files: `root` and, if set, `prefix` of the tap's setting batch_config.storage.
         stream: The stream; one with a column total_price.
     """
     files, _ = url_to_fs(address)

@@ -102,7 +102,7 @@ class ServerClock:
         used = "the API's Date header" if self._date_ahead is not None else "the time in its answers"
         logger.warning(
             "The clocks differ: %s is %s ahead of %s. Windows end by %s, and time counts as read up to the earliest "
-            "clock, %s; rows after it are fetched again. Set the clock that is wrong, or contact Vonage",
+            "clock, %s; later rows are refetched. Correct the clock that is wrong, or contact Vonage",
             last,
             difference,
             first,

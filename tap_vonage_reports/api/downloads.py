@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 1 << 32
 """Bytes of a report's file: four times the 1 GB at which the API cuts reports [likely], in case that limit rises."""
 ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
-"""How an archive begins: with its first member, or with its end if it has none."""
+"""The first bytes of an archive: of its first member, or of its directory if it has none."""
 SIGNATURE_BYTES = 4
-NOT_HTTPS = "an address that is not https"
+NOT_HTTPS = "an address that does not use https"
 PRIVATE_NETWORK = "a host in a private network"
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 UNCOMPRESSED = {"Accept-Encoding": "identity"}
@@ -78,7 +78,7 @@ class FileDownload:
         if response.status_code == HTTPStatus.PARTIAL_CONTENT:
             if not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
                 self._clear()
-                msg = "The download resumed at another position than requested"
+                msg = "The download resumed at a different position than requested"
                 raise RetriableApiError(msg)
             self._save(response, offset)
         elif response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -189,7 +189,7 @@ class Transport:
         if request.check:
             request.check(content)
         if request.method == "GET" and response.status_code == HTTPStatus.PARTIAL_CONTENT:
-            msg = "The API answered HTTP 206: a part of what was requested"
+            msg = "The API answered HTTP 206 with only part of what was requested"
             raise RetriableApiError(msg)
         time_in_body = content.get(request.time_field)
         answer = ApiResponse(content, self.clock.learn_from_body(time_in_body, answered_at, arrived_at))
@@ -241,7 +241,7 @@ class Transport:
 
     @property
     def _host(self) -> str:
-        """Where `api_url` leads, for a log line. The settings were checked: no credentials stand in it."""
+        """The host of `api_url`, for a log line. The settings were checked: it contains no credentials."""
         return printable(urlsplit(self.api_url).netloc)[:MAX_HOST_CHARACTERS]
 
     def error_for(

@@ -1,4 +1,4 @@
-"""The settings as JSON Schema: their names, types, limits, defaults and descriptions, and the values that they take.
+"""JSON Schema of the settings: their names, types, limits, defaults and descriptions.
 
 This module is data. `validation` checks a configuration against it, and `settings` turns the result into types. The
 titles and descriptions appear in `--about`, `meltano.yml`, the hub definition, the README and the documentation.
@@ -125,7 +125,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Lookback (hours)",
         description=(
             "Lookback window: how far before the bookmark to refetch, to pick up late and updated rows. "
-            "Refetched rows are billed again. Default: per product, see the table of streams."
+            "Refetched rows are billed again. Default: depends on the product, see the table of streams."
         ),
     ),
     th.Property(
@@ -135,7 +135,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Status refresh",
         description=(
             "How to pick up status changes: refetch the whole lookback window (window), or, for SMS and MESSAGES, "
-            "fetch only the rows that are not final, by ID (ids), which refetches far fewer rows."
+            "look up only the non-final rows by ID (ids), which refetches far fewer rows."
         ),
     ),
     th.Property(
@@ -144,8 +144,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=1,
         title="Late rows (hours)",
         description=(
-            "With status_refresh ids: how late the API may list a row. This much time before the bookmark is always "
-            "refetched."
+            "With status_refresh ids: how long after its time the API may list a row. This much time before the "
+            "bookmark is always refetched."
         ),
     ),
     th.Property(
@@ -160,7 +160,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Show concatenated",
-        description="Include the column concatenated (outbound SMS).",
+        description="Include the column concatenated in outbound SMS rows.",
     ),
     th.Property(
         "fetch_mode",
@@ -226,8 +226,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=True,
         title="Adopt reports",
         description=(
-            "Look for reports that an interrupted run requested and whose IDs were lost with its state, and read them "
-            "instead of paying for them again. Costs one request for each account that needs reports."
+            "Find reports that an earlier run requested but whose IDs were lost, and read them instead of paying for "
+            "them again. Costs one request per account that needs reports."
         ),
     ),
     th.Property(
@@ -260,8 +260,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         secret=True,
         title="Salt for personal data",
         description=(
-            "Secret hashed with each value, at least 16 characters. Required by personal_data hash. "
-            "Keep it: another salt gives other hashes."
+            "Secret that is hashed together with each value; at least 16 characters. Required with personal_data "
+            "hash. Keep it: another salt changes all hashes."
         ),
     ),
     th.Property(
@@ -269,7 +269,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.ObjectType(additional_properties=_STREAM_OPTIONS),
         title="Stream options",
         description=(
-            "Options for single streams, by stream name: lookback_hours, fetch_mode, and filters "
+            "Options for individual streams, by stream name: lookback_hours, fetch_mode and filters "
             "(those that the API accepts for the product, see the table of streams)."
         ),
     ),

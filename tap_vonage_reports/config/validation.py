@@ -130,7 +130,8 @@ def warn_of_quotes(config: Mapping[str, Any]) -> None:
         value = str(config.get(name) or "")
         if value != value.strip().strip(QUOTES):
             logger.warning(
-                "The setting %s begins or ends with a space or a quote. If the API refuses it, remove that", name
+                "The setting %s begins or ends with a space or a quote. If the API rejects it, remove that character",
+                name,
             )
 
 
@@ -215,7 +216,7 @@ def _limit_problems(name: str, keyword: str, limit: Any) -> Iterator[str]:  # no
         case "maximum":
             yield f"The setting {name} must be at most {limit}."
         case _:
-            yield f"The setting {name} is not valid. See --about for what it takes."
+            yield f"The setting {name} is not valid. See --about for its valid values."
 
 
 def _value_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
@@ -251,12 +252,12 @@ def _salt_problems(values: Mapping[str, Any]) -> Iterator[str]:
     if values["personal_data"] == HASH and not salt:
         yield (
             "The setting personal_data_salt is missing. Without a salt, hashed phone numbers can be guessed. "
-            f"{hint}: another salt gives other hashes."
+            f"{hint}: another salt changes all hashes."
         )
     elif "personal_data_salt" in values and len(salt) < MIN_SALT_CHARACTERS:
         yield (
-            f"The setting personal_data_salt must have at least {MIN_SALT_CHARACTERS} characters besides spaces at its "
-            f"ends. A shorter salt can be guessed. {hint}: another salt gives other hashes."
+            f"The setting personal_data_salt must have at least {MIN_SALT_CHARACTERS} characters, not counting spaces "
+            f"at its ends. A shorter salt can be guessed. {hint}: another salt changes all hashes."
         )
 
 
@@ -332,7 +333,7 @@ def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
         return
     if _URL_WITHOUT_SLASHES.match(config["storage"]["root"]):
         yield (
-            "The setting batch_config.storage.root begins like a URL but has no // behind the colon. Write it like "
+            "The setting batch_config.storage.root begins like a URL but has no // after the colon. Write it like "
             "s3://bucket/folder, or begin a local folder with ./ or /."
         )
     kind, compression = config["encoding"]["format"], config["encoding"].get("compression")
@@ -342,7 +343,7 @@ def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
     for name in ("stream_maps", "flattening_enabled"):
         if values.get(name):
             yield (
-                f"The settings batch_config and {name} exclude each other, because the tap writes the files before "
+                f"The settings batch_config and {name} cannot be combined, because the tap writes the files before "
                 "the SDK maps or flattens records. Remove one."
             )
 

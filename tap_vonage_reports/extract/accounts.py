@@ -36,7 +36,7 @@ def list_subaccounts(client: ReportsClient) -> list[str]:
     try:
         return client.subaccounts()
     except RequestRejectedError as error:
-        msg = f"The sub-accounts could not be listed: {error} Or name them in account_ids."
+        msg = f"The sub-accounts could not be listed: {error} Alternatively, name them in account_ids."
         raise ApiError(msg) from error
 
 
@@ -86,12 +86,12 @@ def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
         if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
             msg = (
                 "The setting api_url leads to a server without the Reports API (HTTP 404). Set it to "
-                "https://api.nexmo.com, or to the address of your proxy, without a path that is not the proxy's."
+                "https://api.nexmo.com, or to the address of your proxy, without any other path."
             )
             raise SettingsError([msg]) from error
     if not client.clock.known:
         logger.warning(
-            "The API sends no Date header, and no time in its answers: make sure that this machine's clock is right"
+            "The API sends no Date header, and no time in its answers. Make sure that this machine's clock is right"
         )
 
 

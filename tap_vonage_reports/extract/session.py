@@ -159,15 +159,14 @@ class SyncSession:
         )
         if bookmark.filters_changed:
             logger.warning(
-                "%s: the filters have changed since the last run, so its bookmark does not count; reading from "
-                "start_date",
+                "%s: the filters have changed since the last run; ignoring its bookmark, starting over from start_date",
                 partition,
             )
         if is_full_table:
             bookmark.reset()
         now, until = dates.now(), dates.end()
         if bookmark.truncate(max(now, until)):
-            logger.warning("%s: the state covers time after %s; it is read again", partition, now)
+            logger.warning("%s: the state covers time after %s; refetching it", partition, now)
         lookback = self.planner.lookback(partition, bookmark, until)
         bookmark.apply_lookback(lookback.refetch, lookback.tracked)
         result = PartitionResult(partition)

@@ -147,7 +147,7 @@ class BatchFiles:
             records: Records that `RecordParser` has made.
 
         Raises:
-            TapError: A file cannot be written.
+            BatchFileError: A file cannot be written.
         """
         with self._all_or_nothing():
             self._write(self._format.from_records(records))
@@ -167,7 +167,7 @@ class BatchFiles:
             The number of rows.
 
         Raises:
-            TapError: A file cannot be written.
+            BatchFileError: A file cannot be written.
             ArchiveError: As `report_archive.verify`.
         """
         rows = 0
@@ -190,7 +190,7 @@ class BatchFiles:
             The addresses of all files since the last call, for a BATCH message. Empty if there were no rows.
 
         Raises:
-            TapError: A file cannot be written.
+            BatchFileError: A file cannot be written.
         """
         with self._all_or_nothing():
             self._publish()
@@ -291,7 +291,7 @@ def _parquet() -> MakeFormat:
         from tap_vonage_reports.output.parquet import Parquet  # noqa: PLC0415
     except ImportError:
         problem = (
-            "The setting batch_config asks for Parquet files, which need the package pyarrow, and it is not installed. "
+            "The setting batch_config selects Parquet files, which need the package pyarrow. It is not installed. "
             "Run pip install 'tap-vonage-reports[parquet]', or set the format to jsonl."
         )
         raise SettingsError([problem]) from None

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tap_vonage_reports.errors import SettingsError, TapError
+from tap_vonage_reports.errors import BatchFileError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -143,10 +143,10 @@ def open_storage(settings: StorageSettings) -> Storage:
 
 @contextmanager
 def storage_errors() -> Generator[None, None, None]:
-    """Raise an OSError as a `TapError`, without the file's name.
+    """Raise an OSError as a `BatchFileError`, without the file's name.
 
     Raises:
-        TapError: A file could not be written.
+        BatchFileError: A file could not be written.
     """
     try:
         yield
@@ -154,8 +154,8 @@ def storage_errors() -> Generator[None, None, None]:
         raise _write_error(error.strerror or type(error).__name__) from None
 
 
-def _write_error(why: str) -> TapError:
-    return TapError(
+def _write_error(why: str) -> BatchFileError:
+    return BatchFileError(
         f"A BATCH file cannot be written ({why}). Check that the location in the setting batch_config.storage and the "
         "folder for temporary files (TMPDIR) exist, have free space and are writable. The next run resumes from the "
         "last state."

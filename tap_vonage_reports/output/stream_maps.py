@@ -200,8 +200,8 @@ def _setup_error(
             error, setting = found, ".".join([STREAM_MAPS, *(_shown(name, config) for name in path)])
             break
     problem = (
-        f"The setting {setting} cannot be used ({reason_of(error)}). Correct or remove it. The key has to stay, "
-        "unless __key_properties__ names another. The Meltano SDK's page on stream maps says what maps take."
+        f"The setting {setting} cannot be used ({reason_of(error)}). Correct or remove it. Keep the key, unless "
+        "__key_properties__ names another one. The Meltano SDK's page on stream maps explains the syntax."
     )
     return SettingsError([problem])
 

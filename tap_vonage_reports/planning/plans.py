@@ -1,4 +1,4 @@
-"""What the planner returns for one partition: its lookback, its reports and its pages; and what it sees of it."""
+"""The planner's input and output for one partition: its state, and its plans for lookback, reports and pages."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class PartitionScope(Protocol):
 
     @property
     def until(self) -> datetime:
-        """Where reading ends."""
+        """The end of the time to read."""
 
     @property
     def read_at(self) -> datetime:

@@ -66,7 +66,7 @@ class RecordParser:
     Attributes:
         transform: By field, the function that hides personal data in a value (see `personal_data`).
         odd_rows: How many rows had text that is not valid (see `odd_text`).
-        rows_without_id: How many rows got a key that is made of their content.
+        rows_without_id: How many rows got a key made from their content.
     """
 
     def __init__(  # noqa: PLR0913 - what a record is made of

@@ -34,7 +34,7 @@ class PersonalData:
     ``phone_or_email``, ``ip``, ``name``, ``content``, or ``possible`` for free text of the customer's.
 
     A hash is the SHA-256 of the salt followed by the value, both in UTF-8, as hexadecimal digits. Values are normalized
-    first (see `normalize`), so that a phone number or e-mail address has the same hash in every field.
+    first (see `normalize`), so that a phone number or email address has the same hash in every field.
 
     Columns of objects are never dropped, because `_extra` is one and holds values that do not fit their type. Inside an
     object, a value is kept only if its name is that of a field without personal data, and it holds no object or list
@@ -114,7 +114,7 @@ class PersonalData:
 def normalize(value: str, kind: str) -> str:
     """Return the form of a value that is hashed.
 
-    E-mail addresses become lower case, phone numbers their digits. Free text (``possible``) is only changed where it is
+    Email addresses become lower case, phone numbers their digits. Free text (``possible``) is only changed where it is
     an address or an international number: two different references must not get the same hash.
 
     Args:

@@ -1,12 +1,15 @@
-"""`vonage-reports-sandbox`: the Reports API on this machine, to try a pipeline without an account."""
+"""Command line of `vonage-reports-sandbox`: the Reports API on this machine, to try a pipeline without an account."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.products import PRODUCTS
@@ -20,7 +23,7 @@ try:
     from tap_vonage_reports.sandbox.accounts import DEMO_KEY, DEMO_SECRET
     from tap_vonage_reports.sandbox.clock import Clock
     from tap_vonage_reports.sandbox.exchange import MAX_REPORTS
-    from tap_vonage_reports.sandbox.faults import ABOUT, Faults
+    from tap_vonage_reports.sandbox.faults import ABOUT, GROUPS, Faults
     from tap_vonage_reports.sandbox.sandbox import Sandbox as _Sandbox
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
@@ -29,6 +32,7 @@ except ModuleNotFoundError as error:
 
 PROGRAM = "vonage-reports-sandbox"
 DEFAULT_PORT = 8080
+MAX_PORT = 65_535
 _COMMAND_NOT_FOUND = 127
 
 _EXAMPLES = f"""examples:
@@ -40,20 +44,23 @@ _EXAMPLES = f"""examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    faults = "faults:\n" + _fault_lines()
+    """Return the parser of the command line."""
+    faults = f"faults (--fault NAME, or --fault NAME=VALUE):\n{_fault_lines()}"
     top = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="The Vonage Reports API on this machine, with generated traffic. It listens on loopback only.",
+        description="The Vonage Reports API on this machine, with invented traffic. It listens on loopback only.",
         epilog=f"{_EXAMPLES}\n{faults}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="serve|run")
-    serve = commands.add_parser("serve", help="answer until Ctrl-C")
+    serve = commands.add_parser("serve", help="serve the API until Ctrl-C")
     serve.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help=f"port to listen on; 0 takes a free one (default {DEFAULT_PORT})"
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        help=f"port to listen on; 0 picks a free one (default {DEFAULT_PORT})",
     )
-    run = commands.add_parser("run", help="run a command against the sandbox, and end with its exit code")
+    run = commands.add_parser("run", help="run a command against the sandbox and exit with its code")
     run.add_argument("arguments", nargs="+", metavar="COMMAND", help="the command, after --")
     for command in (serve, run):
         command.formatter_class, command.epilog = argparse.RawDescriptionHelpFormatter, faults
@@ -62,25 +69,29 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _fault_lines() -> str:
-    width = max(len(fault.value) for fault in ABOUT) + 2
-    return "\n".join(
-        f"  {fault.value:{width}}{about.text}" + (f" (value, default {about.value})" if about.value != "" else "")
-        for fault, about in ABOUT.items()
-    )
+    """Return the table of faults in groups, wrapped to the width of the terminal."""
+    indent = max(len(fault.value) for fault in ABOUT) + 4
+    wrap = partial(textwrap.fill, width=max(shutil.get_terminal_size().columns - 2, 2 * indent))
+    lines = []
+    for fault, about in ABOUT.items():
+        lines += [f"\n {GROUPS[fault]}:"] if fault in GROUPS else []
+        name = f"  {fault.value:{indent - 2}}"
+        lines.append(wrap(about.description, initial_indent=name, subsequent_indent=" " * indent))
+    return "\n".join(lines)
 
 
 def _add_options(command: argparse.ArgumentParser) -> None:
-    """What both commands take."""
+    """Add the options that both commands take."""
     account = command.add_argument_group("accounts")
     account.add_argument("--api-key", default=DEMO_KEY, help="key of the primary account (default %(default)s)")
     account.add_argument("--api-secret", default=DEMO_SECRET, help="its secret (default %(default)s)")
     account.add_argument(
-        "--subaccount", action="append", default=[], metavar="KEY", help="key of a sub-account; may be repeated"
+        "--subaccount", action="append", default=[], metavar="KEY", help="key of a sub-account; repeatable"
     )
     traffic = command.add_argument_group("traffic")
-    traffic.add_argument("--seed", default="sandbox", help="the same seed has the same rows (default %(default)s)")
+    traffic.add_argument("--seed", default="sandbox", help="the same seed gives the same rows (default %(default)s)")
     traffic.add_argument(
-        "--volume", type=float, default=1.0, metavar="FACTOR", help="factor on the usual volumes (default 1)"
+        "--volume", type=float, default=1.0, metavar="FACTOR", help="multiply the usual number of rows (default 1)"
     )
     traffic.add_argument(
         "--rows",
@@ -88,39 +99,43 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         default=[],
         type=_rows,
         metavar="STREAM=N",
-        help="exactly N rows a day, evenly, for each account and direction of a stream (or of * for the others); "
-        "also STREAM/DIRECTION and STREAM/DIRECTION/ACCOUNT; may be repeated",
+        help="exactly N evenly spaced rows a day for each account and direction of a stream; * means all other "
+        "streams; also STREAM/DIRECTION=N and STREAM/DIRECTION/ACCOUNT=N; repeatable",
     )
-    traffic.add_argument("--now", type=_clock, metavar="TIME", help="stop the API's clock at a time, in ISO 8601")
+    traffic.add_argument("--now", type=_clock, metavar="TIME", help="stop the API's clock at this time (ISO 8601)")
     service = command.add_argument_group("service")
-    service.add_argument("--page-size", type=int, default=1000, help="most rows of a page (default %(default)s)")
-    service.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="each answer takes longer")
+    service.add_argument("--page-size", type=int, default=1000, help="maximum rows per page (default %(default)s)")
+    service.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="delay each answer by this time")
     service.add_argument(
-        "--realistic", action="store_true", help="reports take as long as the real ones: 7 minutes for a million rows"
+        "--realistic", action="store_true", help="generate reports as slowly as Vonage: 7 minutes per million rows"
     )
     service.add_argument(
-        "--generation-seconds", type=float, metavar="SECONDS", help="each report takes as long, whatever its size"
+        "--generation-seconds",
+        type=float,
+        metavar="SECONDS",
+        help="generate every report in this time",
     )
     service.add_argument(
         "--max-reports",
         type=int,
         default=MAX_REPORTS,
         metavar="N",
-        help="unfinished reports that an account may have (default %(default)s)",
+        help="maximum number of unfinished reports per account (default %(default)s)",
     )
     service.add_argument(
         "--fault",
         action="append",
         default=[],
-        metavar="NAME[=VALUE][,every=N][,first=N][,after=N][,product=P][,account=KEY]",
-        help="switch a fault on; may be repeated",
+        metavar="NAME[=VALUE][,OPTION=...]",
+        help="switch on a fault (see below); repeatable. Options: every=N (hit every Nth request), first=N (stop "
+        "after N hits), after=N (spare the first N requests), product=NAME, account=KEY, endpoint=NAME",
     )
-    service.add_argument("--every", type=int, default=1, metavar="N", help="faults hit every N-th request")
-    service.add_argument("--first", type=int, metavar="N", help="faults stop after N hits")
+    service.add_argument("--every", type=int, default=1, metavar="N", help="default of every=N for all faults")
+    service.add_argument("--first", type=int, metavar="N", help="default of first=N for all faults")
 
 
 def _rows(text: str) -> tuple[str, int]:
-    """A volume as the command line says it."""
+    """Parse a volume."""
     name, _, count = text.partition("=")
     stream, _, rest = name.partition("/")
     stream = stream.lower().replace("-", "_")
@@ -133,8 +148,16 @@ def _rows(text: str) -> tuple[str, int]:
     return f"{stream}/{rest}" if rest else stream, int(count)
 
 
+def _port(text: str) -> int:
+    """Parse a port."""
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        message = f"expected a port from 0 to {MAX_PORT}: {text}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
 def _clock(text: str) -> Clock:
-    """A clock that stands still."""
+    """Parse a time, and return a clock that stands still at it."""
     try:
         return Clock(text)
     except ValueError:
@@ -143,10 +166,10 @@ def _clock(text: str) -> Clock:
 
 
 def _sandbox(options: argparse.Namespace, port: int) -> Sandbox:
-    """The sandbox that the options describe.
+    """Create the sandbox that the options describe.
 
     Raises:
-        ValueError: If a fault makes no sense.
+        ValueError: If a fault or its options are invalid.
     """
     faults = Faults()
     for text in options.fault:
@@ -175,7 +198,7 @@ def _say(line: str) -> None:
 
 
 def _serve(sandbox: Sandbox) -> int:
-    """Answer until a signal comes."""
+    """Serve the API until a signal arrives."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with sandbox:
@@ -184,8 +207,8 @@ def _serve(sandbox: Sandbox) -> int:
                 _say(f"  {name}={value}")
             for account in sandbox.accounts.subaccounts:
                 _say(f"  sub-account {account.key}")
-            _say(f"What was asked: {sandbox.url}/__sandbox/requests")
-            _say("Ctrl-C stops it.")
+            _say(f"Requests so far: {sandbox.url}/__sandbox/requests")
+            _say("Ctrl-C stops the sandbox.")
             sandbox.wait()
     except KeyboardInterrupt:
         pass

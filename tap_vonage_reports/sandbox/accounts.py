@@ -24,7 +24,7 @@ class Account:
         name: What people call it.
         currency: Currency of its prices.
         scale: Its traffic as a share of the default volume.
-        suspended: Whether it is suspended; a suspended account keeps its records.
+        suspended: True if it is suspended. A suspended account keeps its records.
         created_at: When it was opened, as the Subaccounts API writes it.
     """
 
@@ -37,7 +37,7 @@ class Account:
 
 
 def subaccounts(*keys: str) -> tuple[Account, ...]:
-    """Sub-accounts by their keys, with currencies and volumes that differ."""
+    """Return sub-accounts by their keys, with currencies and volumes that differ."""
     currencies = ("EUR", "USD", "GBP")
     return tuple(
         Account(key, f"Sub-account {number}", currencies[number % 3], scale=0.6 / number, suspended=number % 5 == 0)
@@ -54,16 +54,16 @@ class Accounts:
     subaccounts: tuple[Account, ...] = ()
 
     def __iter__(self) -> Iterator[Account]:
-        """The primary account first."""
+        """Yield the primary account first."""
         yield self.primary
         yield from self.subaccounts
 
     def find(self, key: str) -> Account | None:
-        """The account of a key, if it is the primary one or one of its own."""
+        """Return the account of a key, if it is the primary one or one of its own."""
         return next((account for account in self if account.key == key), None)
 
     def opened_by(self, authorization: str | None) -> bool:
-        """Whether an Authorization header carries the primary account's credentials.
+        """Return True if an Authorization header carries the primary account's credentials.
 
         HTTP Basic in standard Base64 (confirmed; the URL-safe unpadded alphabet of one Go client is
         refused), the text in UTF-8, the secret free to hold any character, colons too.

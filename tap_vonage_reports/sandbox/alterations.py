@@ -1,7 +1,7 @@
-"""Ways in which the rows themselves can differ from the documented ones, as faults switch them on.
+"""Alterations of rows: faults that make the rows themselves differ from the documented ones.
 
-Each alteration takes a row and gives another one. None of them touches the date that the window selects on, and only
-one the key, so that a client can be asked for every row in spite of them.
+Each alteration takes a row and returns another one. None of them touches the date field, and only one touches the key,
+so that a test can still expect every row.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Raw
 
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.sandbox.catalogue import REDACTED_FIELDS
 from tap_vonage_reports.sandbox.faults import Fault
 from tap_vonage_reports.sandbox.odd_bytes import LONG_NUMBER, ODD_TEXT
+from tap_vonage_reports.sandbox.reference_data import REDACTED_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 KEPT = 2
-"""How many of each three columns stay where columns are missing."""
+"""The number of columns that stay, out of each three, when columns are missing."""
 
 
 class Alteration(NamedTuple):
-    """An alteration that is switched on: its fault, every how manieth row, and its value."""
+    """An alteration that is switched on: its fault, its interval in rows, and its value."""
 
     fault: Fault
     every: int
@@ -38,13 +38,13 @@ class Alteration(NamedTuple):
 
 @cache
 def _protected(stream: str) -> frozenset[str]:
-    """The columns that no alteration touches."""
+    """Return the columns that no alteration touches."""
     return frozenset({"id", PRODUCTS[stream].date_field})
 
 
 @cache
 def _unfit(stream: str) -> dict[str, str]:
-    """For each column with a type, a text that does not fit it."""
+    """Return, for each typed column, a text that does not fit it."""
     words = {"number": "n/a", "integer": "abc", "boolean": "maybe", "object": "[not an object"}
     columns: dict[str, str] = {}
     for name, schema in PRODUCTS[stream].schema["properties"].items():
@@ -85,7 +85,7 @@ def _params_as_text(row: Row, _stream: str, _direction: str, _value: str | float
 
 
 def _java_date(text: str) -> str:
-    """A timestamp as Java writes a date: ``Thu Oct 07 00:00:00 UTC 2021``."""
+    """Return a timestamp as Java writes a date: ``Thu Oct 07 00:00:00 UTC 2021``."""
     at = datetime.fromisoformat(text)
     return f"{_DAYS[at.weekday()]} {_MONTHS[at.month - 1]} {at:%d %H:%M:%S} UTC {at.year}"
 
@@ -111,7 +111,7 @@ def _redacted(row: Row, stream: str, direction: str, value: str | float, /) -> R
 
 @cache
 def _column(stream: str, kind: str) -> str:
-    """A column of a kind that alterations may touch: one for free text of the customer's, if there is one."""
+    """Return a column of a kind that alterations may touch: one for free text of the customer's, if there is one."""
     columns = {
         name: spec
         for name, spec in PRODUCTS[stream].schema["properties"].items()
@@ -121,7 +121,7 @@ def _column(stream: str, kind: str) -> str:
 
 
 def _with(row: Row, stream: str, kind: str, change: Callable[[str], str]) -> Row:
-    """A row with a change in its first column of a kind, if it has one."""
+    """Return a row with a change in its first column of a kind, if it has one."""
     name = _column(stream, kind)
     return {**row, name: change(str(row[name] or ""))} if name in row else row
 
@@ -161,11 +161,11 @@ ALTERATIONS: Mapping[Fault, Callable[[Row, str, str, Any], Row]] = {
     Fault.ODD_COLUMNS: _odd_columns,
     Fault.MOVED_COLUMNS: _moved_columns,
 }
-"""What each fault does to a row, in the order in which they are done."""
+"""The alteration of each fault, in the order in which they apply."""
 
 
 def altered(row: Row, stream: str, direction: str, number: int, alterations: tuple[Alteration, ...]) -> Row:
-    """The row after all alterations that hit it.
+    """Return the row after all alterations that hit it.
 
     Args:
         row: The row as documented.

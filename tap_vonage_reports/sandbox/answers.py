@@ -1,4 +1,4 @@
-"""Answers as they go over the wire, the ones that break on the way too."""
+"""HTTP answers on the wire, including those that break or arrive slowly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GATEWAY_PAGE = (
 
 
 def json_bomb(count: int) -> bytes:
-    """A page of empty lists in place of rows, compressed by gzip; `count` of them."""
+    """Return a page of empty lists in place of rows, compressed by gzip; `count` of them."""
     return gzip.compress(b'{"request_status":"SUCCESS","records":[' + b"[]," * count + b"[]]}", 9, mtime=0)
 
 
@@ -71,7 +71,7 @@ class HalfAnswer(Response):
 
 
 class SlowAnswer(Response):
-    """An answer whose body drips in pieces with a pause between two."""
+    """An answer whose body arrives in pieces, with pauses between them."""
 
     def __init__(self, answer: Response, pause: float) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class SlowAnswer(Response):
 
 
 class SlowHead(Response):
-    """An answer whose head drips byte by byte, with a pause after each; the body follows, and the connection ends."""
+    """An answer whose headers arrive byte by byte, with a pause after each. The connection ends after the body."""
 
     def __init__(self, answer: Response, pause: float, write: Writer, cut: Cutter) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class FileAnswer(Response):
         self._cut: Cutter | None = None
 
     def cut_in_the_middle(self, cut: Cutter) -> FileAnswer:
-        """The same answer, cut after half of its bytes."""
+        """Return the same answer, cut after half of its bytes."""
         self._cut = cut
         return self
 

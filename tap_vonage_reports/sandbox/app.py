@@ -1,4 +1,4 @@
-"""The API as an ASGI application: its endpoints, and the order in which a request meets rules and faults."""
+"""The API as an ASGI application: its endpoints, and the order in which rules and faults apply to a request."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ _REMEMBERED_CURSORS = 10_000
 _BEHIND_THE_END = 0
 """The number of the empty page to which a cursor of a last page leads."""
 _CURSOR_REFUSALS = {"401": problems.unauthorized, "500": problems.internal_error}
-"""How cursors are refused, by the value of the fault; with 422 otherwise."""
+"""The rejections of cursors by the fault's value; any other value rejects with 422."""
 
 _GOOD = frozenset({200, 206})
 """The statuses of good answers."""
 
 
 class Api:
-    """The endpoints over a world."""
+    """The endpoints of the API, on top of a `World`."""
 
     def __init__(self, world: World, *, seed: str, cut: Cutter, write: Writer, options: Options | None = None) -> None:
         """Set up the endpoints.
@@ -143,7 +143,7 @@ class Api:
     def _endpoint(
         self, name: str, handle: Callable[[Exchange], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint of the API: arrival, rules, faults, answer, log."""
+        """Wrap an endpoint of the API: note the arrival, apply rules and faults, answer, log."""
 
         async def endpoint(request: Request) -> Response:
             self.journal.arrived()
@@ -164,7 +164,7 @@ class Api:
         return endpoint
 
     async def _guarded(self, exchange: Exchange, handle: Callable[[Exchange], Awaitable[Response]]) -> Response:
-        """The answer of an endpoint, unless a fault or a rule comes before it."""
+        """Return the answer of an endpoint, unless a fault or a rule comes before it."""
         request = exchange.request
         given: Mapping[str, str] = {}
         try:
@@ -196,7 +196,7 @@ class Api:
         return await handle(exchange)
 
     def _limit(self, exchange: Exchange, limit: int) -> None:
-        """Refuse what goes beyond some requests in any second; refused ones do not count."""
+        """Refuse requests above the limit per second. Refused requests do not count."""
         if rule := exchange.strike(Fault.TOO_MANY_REQUESTS):
             raise problems.rate_limited(rule.pause)
         if limit and self.faults.rule(Fault.NO_RATE_LIMIT) is None:
@@ -214,7 +214,7 @@ class Api:
         answer.headers["Date"] = format_datetime(now, usegmt=True)
 
     def _broken(self, exchange: Exchange, answer: Response) -> Response:
-        """A good answer as faults break it."""
+        """Return an answer after the faults that break it."""
         if answer.status_code not in _GOOD or isinstance(answer, CutAnswer):
             return answer
         if exchange.strike(Fault.CUT_BODY):
@@ -237,7 +237,7 @@ class Api:
         return answer if isinstance(answer, FileAnswer) else self._slowed(exchange, answer)
 
     def _slowed(self, exchange: Exchange, answer: Response) -> Response:
-        """An answer as faults slow it."""
+        """Return an answer after the faults that slow it."""
         if rule := exchange.strike(Fault.SLOW_HEADERS):
             return SlowHead(answer, float(rule.value), self._write, self._cut)
         rule = exchange.strike(Fault.SLOW_BODY)
@@ -293,7 +293,7 @@ class Api:
 
     @staticmethod
     async def _read_body(exchange: Exchange) -> None:
-        """Note what a report is asked for; whether that makes sense is for the endpoint to say."""
+        """Note the parameters of a report request. The endpoint validates them."""
         if exchange.endpoint == "report-create":
             with suppress(Refusal):
                 content = fields(await exchange.request.body())
@@ -334,7 +334,7 @@ class Api:
         )
 
     def _position(self, given: Mapping[str, str], exchange: Exchange) -> Position | None:
-        """Where the cursor of a request leads to; None if it has none."""
+        """Return the position that a request's cursor leads to; None without a cursor."""
         if "id" in given or not given.keys() & {"cursor", "iv"}:
             return None
         cursor, iv = given.get("cursor"), given.get("iv")
@@ -354,7 +354,7 @@ class Api:
         return position
 
     def _cursor_refused(self, cursor: str, exchange: Exchange) -> Rule | None:
-        """How the fault that refuses cursors is on if it hits."""
+        """Return the rule of the fault that rejects cursors, if it hits."""
         rule = self.faults.rule(Fault.CURSOR_REFUSED)
         if rule is None or (rule.value == "once" and cursor in self._seen_cursors):
             return None
@@ -364,7 +364,7 @@ class Api:
         return exchange.strike(Fault.CURSOR_REFUSED)
 
     def _by_date(self, exchange: Exchange, query: Query, account: Account, position: Position | None) -> dict[str, Any]:
-        """A page of a window."""
+        """Return a page of a window."""
         assert query.start is not None  # noqa: S101 - a query without ids has a window
         assert query.end is not None  # noqa: S101 - likewise
         if position is not None and (position.fingerprint, position.start, position.end) != (
@@ -380,7 +380,7 @@ class Api:
         rows, number = page.rows, position.page if position else 1
 
         def leads_to(page_number: int, reached: list[After | None] | None) -> tuple[str, str]:
-            """The cursor of a page of this window."""
+            """Return the cursor of a page of this window."""
             assert query.start is not None  # noqa: S101 - as above
             assert query.end is not None  # noqa: S101 - as above
             begins = reached or [None] * len(query.directions)
@@ -412,7 +412,7 @@ class Api:
         return body
 
     def _by_ids(self, exchange: Exchange, query: Query, account: Account) -> dict[str, Any]:
-        """The rows of up to 20 identifiers, in one answer."""
+        """Return the rows of up to 20 identifiers, in one answer."""
         if exchange.strike(Fault.IDS_REFUSED):
             raise problems.invalid_filter(["id"])
         missed = exchange.strike(Fault.IDS_NOT_FOUND)
@@ -426,14 +426,14 @@ class Api:
         return body
 
     def _records_of(self, exchange: Exchange, rows: list[bytes]) -> msgspec.Raw:
-        """The rows of a page, as faults spoil them on their way into JSON."""
+        """Return the rows of a page after the faults that alter their JSON."""
         if rule := self.faults.rule(Fault.ROWS_NO_OBJECTS):
             rows = [str(rule.value).encode() if exchange.strike(Fault.ROWS_NO_OBJECTS) else row for row in rows]
         content = b"[" + b",".join(rows) + b"]"
         return msgspec.Raw(as_json(content) if self.world.is_odd else content)
 
     def _wanted(self, query: Query, account: Account) -> Wanted:
-        """The rows that a query asks for."""
+        """Return the rows that a query asks for."""
         look = self.world.look(
             include_message=query.include_message,
             show_concatenated=query.show_concatenated,
@@ -445,7 +445,7 @@ class Api:
         return Wanted(query.product, account, query.directions, look, query.start, query.end, query.filters)
 
     def _head(self, exchange: Exchange, query: Query, rows: list[bytes], status: str) -> dict[str, Any]:
-        """The fields of an answer before its records, with the echo of the query (confirmed, section 3.3)."""
+        """Return the fields of an answer before its records, with the echo of the query (confirmed, section 3.3)."""
         exchange.rows = len(rows)
         wrong = exchange.strike(Fault.ITEMS_COUNT_WRONG)
         body: dict[str, Any] = {
@@ -492,7 +492,7 @@ class Api:
     # Sub-accounts
 
     async def _subaccounts(self, exchange: Exchange) -> Response:
-        """The sub-accounts of the primary account (Subaccounts API)."""
+        """Return the sub-accounts of the primary account (Subaccounts API)."""
         accounts = self.world.accounts
         if exchange.account != accounts.primary.key or exchange.strike(Fault.FORBIDDEN):
             raise problems.forbidden()
@@ -531,18 +531,18 @@ class Api:
     # The sandbox's own endpoints
 
     async def _home(self, request: Request) -> Response:
-        """The page for a browser."""
+        """Return the page for a browser."""
         return Response(self._index(str(request.base_url)), 200, media_type="text/html")
 
     async def _requests(self, request: Request) -> Response:
-        """What was asked so far; DELETE forgets it."""
+        """Return the requests so far; DELETE forgets them."""
         if request.method == "DELETE":
             self.journal.reset()
             return Response(status_code=204)
         return Response(msgspec.json.encode(self.journal.report()), 200, media_type="application/json")
 
     async def _summary(self, request: Request) -> Response:
-        """Rows and prices of a window as the traffic has them at this moment."""
+        """Return the current number of rows and prices of a window."""
         given = parameters(request.url.query)
         bounds = [moment(given.get(name, "")) for name in ("date_start", "date_end")]
         start, end = bounds
@@ -559,10 +559,10 @@ class Api:
 
 
 def _kept_headers(answer: Response) -> dict[str, str]:
-    """The headers that an answer keeps when its body is replaced."""
+    """Return the headers that an answer keeps when its body is replaced."""
     return {name: answer.headers[name] for name in ("Date", "X-Request-Id") if name in answer.headers}
 
 
 def _written(at: datetime) -> str:
-    """A moment as the API writes it."""
+    """Return a moment as the API writes it."""
     return at.isoformat()

@@ -1,8 +1,8 @@
-"""The archive of a report: a zip file as the real ones are, written as a stream.
+"""Writer for the zip archive of a report, streamed and structured like the real ones.
 
-Real archives (confirmed: nine of them) hold one entry, deflated while it was written: sizes and CRC stand
+Real archives (confirmed: nine of them) have one entry, deflated as a stream: sizes and CRC are
 behind the data, in a data descriptor, and the name is flagged as UTF-8. The entry's size is unknown when
-its header is written, so memory stays flat however many rows there are.
+its header is written, so memory stays flat for any number of rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ END_SIZE = _END.size
 
 
 class _Entry(NamedTuple):
-    """An entry that was written: its name, where its header begins, and what stands behind its data."""
+    """An entry that was written: its name, the offset of its header, and its data descriptor."""
 
     name: bytes
     offset: int
@@ -60,7 +60,7 @@ class Archive:
         self._entries: list[_Entry] = []
         self._written = 0
         self.crc_offsets: list[int] = []
-        """Where the CRCs stand: behind the data and in the directory."""
+        """The offsets of the CRCs: behind the data and in the directory."""
         self._begin(b"")
 
     def _begin(self, name: bytes) -> None:

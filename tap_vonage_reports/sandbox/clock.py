@@ -1,4 +1,4 @@
-"""The sandbox's clock: real time, real time from another moment on, or a hand that only the test moves."""
+"""The sandbox's clock: real time, real time shifted to another date, or a fixed time that only the test changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 
 def _utc(moment: datetime | str) -> datetime:
-    """A moment in UTC.
+    """Return a moment in UTC.
 
     Raises:
         ValueError: If the moment has no offset.
@@ -21,7 +21,7 @@ def _utc(moment: datetime | str) -> datetime:
 
 
 class Clock:
-    """What time it is for the sandbox. Everything that depends on time asks this clock alone.
+    """The sandbox's clock, which is the only source of time for everything in it.
 
     The rate limit is the exception: it counts real seconds, because clients run in real time.
     """
@@ -37,7 +37,7 @@ class Clock:
         self._offset = timedelta()
 
     def now(self) -> datetime:
-        """The present moment, in UTC."""
+        """Return the present moment, in UTC."""
         with self._lock:
             return self._fixed if self._fixed is not None else datetime.now(timezone.utc) + self._offset
 

@@ -1,11 +1,11 @@
-"""Cursors: where a query goes on, in a text that only the sandbox can read.
+"""Cursors: a query's next position, encoded as text that only the sandbox can read.
 
-Like the real ones (likely: encrypted, long, URL-safe Base64, with an initialisation vector of about 22
-characters) a cursor is bound to its `iv` and to its query. It holds everything that the next page
-needs, so the sandbox remembers nothing and a cursor survives its restart.
+Like the real ones (likely: encrypted, long, URL-safe Base64, with an initialization vector of about 22
+characters) a cursor is bound to its `iv` and to its query. It contains everything that the next
+page needs, so the sandbox stores nothing and a cursor survives a restart.
 
-The vector is a keyed digest of the content (a synthetic initialisation vector), so decoding proves
-that neither was changed. That makes the text unreadable, not secret: it protects nothing.
+The vector is a keyed digest of the content (a synthetic initialization vector), so decoding proves
+that neither was changed. The encoding makes the text opaque; it does not protect it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LEAST = 144
 
 
 class CursorRefusedError(ValueError):
-    """A cursor or an iv is not one of ours, was changed, or they do not belong together."""
+    """A cursor or an iv is foreign, was changed, or does not belong to the other one."""
 
 
 def _text(data: bytes) -> str:
@@ -54,14 +54,14 @@ class CursorCodec(Generic[T]):
         self._decoder = msgspec.msgpack.Decoder(kind)
 
     def encode(self, content: T) -> tuple[str, str]:
-        """The cursor and the iv of a position."""
+        """Return the cursor and the iv of a position."""
         plain = self._encoder.encode(content)
         plain = len(plain).to_bytes(2, "big") + plain.ljust(_LEAST, b"\0")
         vector = self._vector(plain)
         return _text(self._masked(plain, vector)), _text(vector)
 
     def decode(self, cursor: str, iv: str) -> T:
-        """The position of a cursor.
+        """Return the position of a cursor.
 
         Raises:
             CursorRefusedError: If the two are not what `encode` gave out together.

@@ -1,4 +1,4 @@
-"""A request on its way through the sandbox, and what may be changed about all requests."""
+"""The handling of one request, and the options that apply to all requests."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ PAGE_SIZE = 1000
 MAX_REPORTS = 5
 """Unfinished reports of an account (stated for version 1 of the API only; unknown today)."""
 ROWS_PER_SECOND = 1_000_000.0
-"""How fast reports are generated unless said otherwise: practically at once."""
+"""The default speed of generating reports: practically immediate."""
 REALISTIC_ROWS_PER_SECOND = 1_000_000 / (7 * 60)
 """Seven minutes for a million rows (confirmed: five to ten)."""
 REALISTIC_PENDING_SECONDS = 5.0
-"""How long a report waits for its turn (unknown)."""
+"""The seconds that a report waits before it is generated (unknown)."""
 
 
 @dataclass
 class Options:
-    """What may be changed while the sandbox runs, beside its faults and its clock.
+    """Options that can be changed while the sandbox runs, in addition to its faults and its clock.
 
     How long a report takes is counted in real seconds, because clients run in real time; the seconds by
     which the sandbox's clock was moved count as well. A report is never final before its file is there.
 
     Attributes:
-        page_size: Most rows of a page.
-        latency: Seconds that each answer takes longer.
+        page_size: Maximum number of rows per page.
+        latency: Seconds by which each answer is delayed.
         pending_seconds: Seconds that a report is PENDING.
         rows_per_second: How fast reports are generated after that.
         generation_seconds: How long each report takes after PENDING, whatever its size; None goes by
@@ -59,13 +59,13 @@ class Options:
 
 @dataclass
 class Exchange:
-    """A request on its way through the sandbox.
+    """One request, and the faults that hit it.
 
     Attributes:
         request: The request.
         endpoint: The endpoint that it met.
         faults: The faults that are switched on.
-        identifier: What `X-Request-Id` says.
+        identifier: The value of `X-Request-Id`.
         given: Its parameters; for a report that was created before, those that it was created with.
         product: The stream of the product that it asks for, if there is one of that name.
         account: The account that it asks for.
@@ -86,13 +86,13 @@ class Exchange:
     fault: str = ""
 
     def about(self, given: Mapping[str, str]) -> None:
-        """Note what the request asks for."""
+        """Note the parameters of the request."""
         self.given = given
         self.product = given.get("product", "").lower().replace("-", "_")
         self.account = given.get("account_id", self.request.path_params.get("api_key", ""))
 
     def received(self, name: str, at: datetime) -> dict[str, str]:
-        """When a request was received, as the field of that name, or as the fault of it has it."""
+        """Return the value of the field received_at, which a fault may change."""
         rule = self.strike(Fault.RECEIVED_AT)
         if rule is None:
             return {name: at.isoformat()}
@@ -104,7 +104,7 @@ class Exchange:
             return {name: str(rule.value)}
 
     def fail_window(self, start: datetime | None, end: datetime | None) -> None:
-        """Fail a query whose window touches the hour that cannot be read.
+        """Fail a query whose window overlaps the hour of the fault.
 
         Raises:
             Refusal: It does.
@@ -117,7 +117,7 @@ class Exchange:
             raise problems.internal_error()
 
     def strike(self, fault: Fault) -> Rule | None:
-        """How a fault is on if it hits the request; None if it does not."""
+        """Return the rule of a fault if it hits the request; None otherwise."""
         rule = self.faults.strike(fault, self.endpoint, self.product, self.account)
         if rule is not None:
             self.fault = fault.value

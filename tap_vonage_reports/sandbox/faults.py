@@ -1,7 +1,7 @@
-"""What can be switched: the open questions of the API, and everything that goes wrong in reality.
+"""Faults of the sandbox: behaviors of the API that nobody could confirm, and everything that goes wrong in practice.
 
-A fault is off until it is switched on; each is deterministic. `every`, `first` and `after` say which of
-the requests that come to a fault's place it hits, so that a client's retries can succeed:
+Every fault is deterministic, and off until it is switched on. `every`, `first` and `after` say which of the eligible
+requests it hits, so that a client's retries can succeed:
 
 >>> faults = Faults()
 >>> faults.on(Fault.SERVER_ERROR, every=3)
@@ -131,10 +131,15 @@ class Fault(str, Enum):
 
 
 class About(NamedTuple):
-    """What a fault does, and the value that it has unless another is given."""
+    """The effect of a fault, in words, and its default value."""
 
     text: str
     value: str | float = ""
+
+    @property
+    def description(self) -> str:
+        """The effect, with the default value if there is one."""
+        return f"{self.text} (default: {self.value})" if self.value != "" else self.text
 
 
 ELSEWHERE = "http://elsewhere.invalid"
@@ -143,144 +148,146 @@ ABOUT: Mapping[Fault, About] = {
     Fault.NEXT_LINK_WITHOUT_DATES: About("the next link lacks date_start and date_end (seen in production)"),
     Fault.NEXT_LINK_WITHOUT_IV: About("the next link lacks the iv"),
     Fault.NEXT_LINK_BARE: About("the next link lacks the dates and the iv (as in the official samples)"),
-    Fault.NEXT_LINK_ELSEWHERE: About("the next link names another host", ELSEWHERE),
+    Fault.NEXT_LINK_ELSEWHERE: About("the next link points to the host VALUE", ELSEWHERE),
     Fault.NEXT_LINK_PRODUCT_PATH: About("links have the path /v2/reports/sms/records (as in the specification)"),
-    Fault.CURSOR_ONLY_IN_LINK: About("cursor and iv stand in the next link alone"),
-    Fault.CURSOR_MISSING: About("TRUNCATED, but neither a cursor nor a next link"),
-    Fault.CURSOR_REPEATED: About("the cursor of the page just read is given out again, for ever"),
+    Fault.CURSOR_ONLY_IN_LINK: About("cursor and iv are only in the next link"),
+    Fault.CURSOR_MISSING: About("pages are TRUNCATED but have no cursor and no next link"),
+    Fault.CURSOR_REPEATED: About("every page returns the cursor that led to it"),
     Fault.CURSOR_REFUSED: About(
-        "cursors are refused with 422; the value `once` refuses each cursor once, 401 or 500 is another status", ""
+        "cursors are rejected with 422; with VALUE `once`, each cursor is rejected only once; with 401 or 500, the "
+        "status is that one"
     ),
     Fault.SUCCESS_WITH_CURSOR: About(
-        "every page says SUCCESS, also with a next one (as in the reference's sample); the last page has a cursor, "
-        "too, where the value says to what: `refused`, `empty` or `again`, the same page",
-        "",
+        "every page says SUCCESS, even if there is a next one (as in the reference's sample); with a VALUE, the last "
+        "page also has a cursor, which is rejected (`refused`), leads to an empty page (`empty`) or to the same page "
+        "(`again`)"
     ),
     Fault.ENDLESS_PAGES: About(
-        "a page is TRUNCATED and empty, and its cursor, a new one each time, leads to where the page began; with the "
-        "value `again` the page has its rows",
-        "",
+        "every page is TRUNCATED and empty, and its cursor, a new one each time, leads back to the start of the page; "
+        "with VALUE `again`, the page has its rows"
     ),
-    Fault.CURSOR_EXPIRES: About("cursors beyond some pages of a window are refused; the value says how many", 4),
-    Fault.ROWS_REPEATED: About("a page begins with the last rows of the page before; the value says how many", 3),
-    Fault.ROWS_SHUFFLED: About("the rows of a window come in no order"),
+    Fault.CURSOR_EXPIRES: About("cursors are rejected after VALUE pages of a window", 4),
+    Fault.ROWS_REPEATED: About("a page begins with the last VALUE rows of the previous page", 3),
+    Fault.ROWS_SHUFFLED: About("the rows of a window are in no particular order"),
     Fault.LATE_ROWS: About("some rows are listed up to hours late, not only calls after their end"),
-    Fault.NO_CHANGES: About("every row is final and listed at once"),
-    Fault.ITEMS_COUNT_WRONG: About("items_count is off; the value says by how many", 1),
-    Fault.IDS_NOT_FOUND: About("a query by id does not find rows that are there; the value says how many", 1),
-    Fault.IDS_REFUSED: About("queries by id are refused with 422"),
+    Fault.NO_CHANGES: About("every row is final, and listed immediately"),
+    Fault.ITEMS_COUNT_WRONG: About("items_count is too high by VALUE", 1),
+    Fault.IDS_NOT_FOUND: About("a query by ID misses VALUE rows that exist", 1),
+    Fault.IDS_REFUSED: About("queries by ID are rejected with 422"),
     Fault.NO_WINDOW_LIMIT: About("a synchronous window may be longer than 24 hours"),
-    Fault.FUTURE_ACCEPTED: About("bounds may lie in the future"),
-    Fault.DATES_DEFAULTED: About("missing dates mean the last seven days"),
-    Fault.DIRECTION_IGNORED: About("a direction on a product without directions is ignored"),
-    Fault.CURRENCY_BLANK: About("SMS, VERIFY-API and NUMBER-INSIGHT rows have no currency (as documented)"),
-    Fault.NO_RATE_LIMIT: About("requests are not limited to ten in a second (five for reports)"),
-    Fault.CLOCK_SKEW: About("the API's clock is off; the value says by how many seconds", -120),
+    Fault.FUTURE_ACCEPTED: About("date_start and date_end may be in the future"),
+    Fault.DATES_DEFAULTED: About("without dates, a query returns the last seven days"),
+    Fault.DIRECTION_IGNORED: About("the parameter direction is ignored for products without directions"),
+    Fault.CURRENCY_BLANK: About("rows of SMS, VERIFY-API and NUMBER-INSIGHT have no currency (as documented)"),
+    Fault.NO_RATE_LIMIT: About("there is no limit of ten requests per second (five for reports)"),
+    Fault.CLOCK_SKEW: About("the API's clock is off by VALUE seconds", -120),
     Fault.NO_DATE_HEADER: About("answers have no Date header"),
-    Fault.DATE_SKEW: About("the Date header alone is off; the value says by how many seconds", 86400),
+    Fault.DATE_SKEW: About("only the Date header is off, by VALUE seconds", 86400),
     Fault.RECEIVED_AT: About(
-        "received_at, and receive_time of a report that is created now, are off by a number of seconds; another value "
-        "stands there as it is, and `none` leaves them out",
+        "received_at, and receive_time of a new report, are off by VALUE seconds; `none` omits them, and any other "
+        "text replaces them",
         "86400",
     ),
-    Fault.TOO_MANY_REQUESTS: About("429; the value is Retry-After in seconds, `none` leaves the header out", 1),
+    Fault.TOO_MANY_REQUESTS: About("429 with Retry-After: VALUE seconds; `none` omits the header", 1),
     Fault.SERVER_ERROR: About("500 with a problem body"),
     Fault.WINDOW_FAILED: About(
-        "500 for records and reports of each window that touches an hour; the value is its start", "2026-11-19T05:00"
+        "500 for records and reports of each window that overlaps the hour from VALUE on", "2026-11-19T05:00"
     ),
     Fault.UNAVAILABLE: About(
-        "503 with a gateway's page; the value is Retry-After in seconds, `none` leaves it out", "none"
+        "503 with a gateway's HTML page and Retry-After: VALUE seconds; `none` omits the header", "none"
     ),
-    Fault.GATEWAY_PAGE: About("a refusal with a gateway's page for a body; the value is its status", 403),
+    Fault.GATEWAY_PAGE: About("status VALUE with a gateway's HTML page", 403),
     Fault.CUT: About("the connection is cut before the first byte"),
     Fault.CUT_BODY: About("the connection is cut in the middle of the body"),
-    Fault.NOT_JSON: About("200 with a gateway's page for a body"),
-    Fault.JSON_CUT: About("200 with half of the JSON, and a Content-Length that fits the half"),
+    Fault.NOT_JSON: About("200 with a gateway's HTML page"),
+    Fault.JSON_CUT: About("200 with half of the JSON, and a Content-Length that matches the half"),
     Fault.EMPTY_BODY: About("200 with an empty body"),
-    Fault.JSON_BOMB: About("200 with a page of empty lists, compressed; the value is how many", 10_000_000),
-    Fault.SLOW_BODY: About("the body drips in eight pieces; the value is the pause between two in seconds", 0.25),
-    Fault.SLOW_HEADERS: About(
-        "the head of the answer drips byte by byte; the value is the pause after each in seconds", 0.5
-    ),
-    Fault.REDIRECT: About("302 to another host", ELSEWHERE),
-    Fault.REPORT_TRUNCATED: About(
-        "a report that is created now keeps the newest rows only and ends in TRUNCATED; the value says how many", 1000
-    ),
-    Fault.REPORT_FAILED: About("a report that is created now ends in FAILED"),
-    Fault.REPORT_ABORTED: About("a report that is created now ends in ABORTED"),
-    Fault.REPORT_STUCK: About("a report that is created now stays PENDING for ever"),
-    Fault.REPORT_PROCESSING_FOR_EVER: About("a report that is created now stays PROCESSING for ever"),
-    Fault.REPORT_VANISHED: About("404 for the state of a report"),
-    Fault.UNKNOWN_REPORT_STATUS: About(
-        "a report is in a state that no document names; the value is its name", "QUEUED"
-    ),
-    Fault.PREFIXED_REQUEST_IDS: About("a report that is created now has an id with a prefix (seen in 2020)"),
-    Fault.COUNT_WRONG: About("items_count of a report that is created now is off; the value says by how many", 1),
-    Fault.EMPTY_REPORT_WITHOUT_LINK: About("a report that is created now has no file if it has no rows"),
+    Fault.JSON_BOMB: About("200 with a compressed page of VALUE empty lists", 10_000_000),
+    Fault.SLOW_BODY: About("the body arrives in eight pieces with pauses of VALUE seconds", 0.25),
+    Fault.SLOW_HEADERS: About("the headers arrive byte by byte, with a pause of VALUE seconds after each", 0.5),
+    Fault.REDIRECT: About("302 to the host VALUE", ELSEWHERE),
+    Fault.REPORT_TRUNCATED: About("a new report keeps only its newest VALUE rows and ends as TRUNCATED", 1000),
+    Fault.REPORT_FAILED: About("a new report ends as FAILED"),
+    Fault.REPORT_ABORTED: About("a new report ends as ABORTED"),
+    Fault.REPORT_STUCK: About("a new report stays PENDING forever"),
+    Fault.REPORT_PROCESSING_FOR_EVER: About("a new report stays PROCESSING forever"),
+    Fault.REPORT_VANISHED: About("404 for the status of a report"),
+    Fault.UNKNOWN_REPORT_STATUS: About("a report has the undocumented status VALUE", "QUEUED"),
+    Fault.PREFIXED_REQUEST_IDS: About("a new report has an ID with a prefix (seen in 2020)"),
+    Fault.COUNT_WRONG: About("items_count of a new report is too high by VALUE", 1),
+    Fault.EMPTY_REPORT_WITHOUT_LINK: About("a new report without rows has no file"),
     Fault.EMPTY_REPORT_BLANK: About(
-        "the CSV file of a report that is created now has no header if it has no rows; the value is its line breaks", 0
+        "the CSV file of a new report without rows has no header, only VALUE line breaks", 0
     ),
-    Fault.LINK_ELSEWHERE: About("the download link names another host", ELSEWHERE),
+    Fault.LINK_ELSEWHERE: About("the download link points to the host VALUE", ELSEWHERE),
     Fault.CREATE_TOO_MANY_REQUESTS: About(
-        "429 for a report; the value is Retry-After in seconds, `none` leaves the header out", 1
+        "429 for a request of a report, with Retry-After: VALUE seconds; `none` omits the header", 1
     ),
     Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
-    Fault.CREATED: About("a report is answered with another status of success than 200; the value is the status", 201),
-    Fault.CREATE_GATEWAY_TIMEOUT: About("a report is created, but the answer is 504 with a gateway's page"),
+    Fault.CREATED: About("a new report is answered with status VALUE instead of 200", 201),
+    Fault.CREATE_GATEWAY_TIMEOUT: About("a report is created, but the answer is 504 with a gateway's HTML page"),
     Fault.LIST_ABSENT: About("404 for the list of reports (the newest specification does not name it)"),
-    Fault.LIST_ODD: About("the list of reports comes in a form that no document names"),
-    Fault.LIST_WITHOUT_FILTERS: About("the list of reports names product, account and dates of each report alone"),
+    Fault.LIST_ODD: About("the list of reports has an undocumented form"),
+    Fault.LIST_WITHOUT_FILTERS: About("the list of reports gives only product, account and dates of each report"),
     Fault.OFFSETS_WITHOUT_COLON: About("dates of reports end in +0000 (seen in 2022)"),
     Fault.FILE_VANISHED: About("404 for the file of a report"),
     Fault.FILE_FORBIDDEN: About("403 for the file of a report"),
-    Fault.DOWNLOAD_CUT: About("the connection is cut in the middle of what is left of the file"),
-    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: About("the same, and while this is on a download cannot be resumed either"),
-    Fault.BAD_CRC: About("a download whose CRC is wrong"),
-    Fault.CORRUPT_ZIP: About("a download that is no archive"),
-    Fault.NOT_A_ZIP: About("200 with a gateway's page in place of a report's file"),
-    Fault.ZIP_WITHOUT_CSV: About("the archive of a report that is created now holds no CSV file"),
-    Fault.ZIP_BOMB: About(
-        "the CSV file of a report that is created now is one long cell; the value is its size in gigabytes, up to 4", 2
-    ),
-    Fault.SPLIT_ARCHIVE: About(
-        "the archive of a report that is created now holds several CSV files; the value is the rows of each", 100
-    ),
-    Fault.ROW_WIDTH: About("a row of a report that is created now lacks a cell; the value is its number, from 1", 1),
-    Fault.HEADER_WITHOUT_ID: About("a report that is created now has no column id"),
-    Fault.CSV_CRLF: About("the lines of a report that is created now end in CR LF"),
-    Fault.CSV_BOM: About("the CSV file of a report that is created now begins with a byte order mark"),
-    Fault.CSV_BLANK_LINES: About("a blank line follows each row of a report that is created now"),
-    Fault.REVOKED: About("the credentials are refused"),
-    Fault.UNPROVISIONED: About("401, the account is not provisioned for the product"),
-    Fault.FORBIDDEN: About("403, the data may not be queried"),
-    Fault.LOW_BALANCE: About("403, the balance of the account is too low"),
-    Fault.UNKNOWN_PRODUCT: About("422, the product's name could not be resolved"),
-    Fault.EXTRA_COLUMNS: About("rows have columns that no document names"),
-    Fault.MOVED_COLUMNS: About("columns come in another order"),
+    Fault.DOWNLOAD_CUT: About("the connection is cut halfway through the rest of the file"),
+    Fault.DOWNLOAD_CUT_WITHOUT_RANGE: About("the same, and a download cannot be resumed"),
+    Fault.BAD_CRC: About("a downloaded file has a wrong CRC"),
+    Fault.CORRUPT_ZIP: About("a downloaded file is not an archive"),
+    Fault.NOT_A_ZIP: About("200 with a gateway's HTML page instead of a report's file"),
+    Fault.ZIP_WITHOUT_CSV: About("the archive of a new report contains no CSV file"),
+    Fault.ZIP_BOMB: About("the CSV file of a new report is one cell of VALUE gigabytes, up to 4", 2),
+    Fault.SPLIT_ARCHIVE: About("the archive of a new report contains several CSV files of VALUE rows each", 100),
+    Fault.ROW_WIDTH: About("row VALUE (counted from 1) of a new report lacks a cell", 1),
+    Fault.HEADER_WITHOUT_ID: About("a new report has no column id"),
+    Fault.CSV_CRLF: About("the lines of a new report end in CR LF"),
+    Fault.CSV_BOM: About("the CSV file of a new report begins with a byte order mark"),
+    Fault.CSV_BLANK_LINES: About("a blank line follows each row of a new report"),
+    Fault.REVOKED: About("the credentials are rejected"),
+    Fault.UNPROVISIONED: About("401: the account is not provisioned for the product"),
+    Fault.FORBIDDEN: About("403: not authorized to query the data"),
+    Fault.LOW_BALANCE: About("403: the account's balance is too low"),
+    Fault.UNKNOWN_PRODUCT: About("422: the product's name could not be resolved"),
+    Fault.EXTRA_COLUMNS: About("rows have undocumented columns"),
+    Fault.MOVED_COLUMNS: About("columns are in a different order"),
     Fault.MISSING_COLUMNS: About("one column in three is missing"),
     Fault.ODD_COLUMNS: About(
-        "each row has columns of every JSON type, and one more that is named like a phone number", "447700900123"
+        "each row has columns of every JSON type, and one named VALUE, like a phone number", "447700900123"
     ),
     Fault.PARAMS_AS_TEXT: About(
         "request_params of REPORTS-USAGE is text that is not JSON, and is_charged is lower case (seen in production)"
     ),
-    Fault.UNFIT_VALUES: About("numbers, dates and booleans hold other text"),
+    Fault.UNFIT_VALUES: About("numbers, dates and booleans contain other text"),
     Fault.ODD_TEXT: About(
-        "a text ends in what cannot be decoded; the value is `half-pair` (of surrogates) or `byte` (not UTF-8)",
+        "a text ends in something that cannot be decoded: `half-pair` (of surrogates) or `byte` (not UTF-8)",
         "half-pair",
     ),
-    Fault.NUL_IN_TEXT: About("a text has U+0000 in it"),
+    Fault.NUL_IN_TEXT: About("a text contains U+0000"),
     Fault.LONG_NUMBER: About("a number has 4,400 digits"),
-    Fault.LONG_CELL: About("a text is long; the value is its number of characters", 200_000),
-    Fault.ROWS_WITHOUT_ID: About("rows have no id; the value is `empty`, `null` or `absent`", "empty"),
-    Fault.ROWS_NO_OBJECTS: About("rows of a page are no objects; the value is their JSON", "null"),
-    Fault.REDACTED: About("bodies and handset numbers are overwritten; the value is the marker", "REDACTED"),
+    Fault.LONG_CELL: About("a text has VALUE characters", 200_000),
+    Fault.ROWS_WITHOUT_ID: About("the id of a row is `empty`, `null` or `absent`", "empty"),
+    Fault.ROWS_NO_OBJECTS: About("the rows of a page are not objects but the JSON VALUE", "null"),
+    Fault.REDACTED: About("message bodies and handset numbers are replaced by VALUE", "REDACTED"),
 }
+
+GROUPS: Mapping[Fault, str] = {
+    Fault.NEXT_LINK_WITHOUT_DATES: "pages",
+    Fault.NO_WINDOW_LIMIT: "rules and clocks",
+    Fault.TOO_MANY_REQUESTS: "broken answers",
+    Fault.REPORT_TRUNCATED: "reports (a new one is one created while the fault is on)",
+    Fault.LIST_ABSENT: "list of reports",
+    Fault.FILE_VANISHED: "files of reports",
+    Fault.REVOKED: "refusals",
+    Fault.EXTRA_COLUMNS: "contents of rows",
+}
+"""The groups of `ABOUT`: the title of a group, by its first fault."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a fault is switched on.
+    """The rule by which a fault hits requests.
 
     Attributes:
         value: The fault's value (see `ABOUT`).
@@ -302,11 +309,11 @@ class Rule:
 
     @property
     def pause(self) -> str | None:
-        """The seconds that a fault puts into Retry-After; None if it leaves the header out."""
+        """The seconds for Retry-After; None if the fault omits the header."""
         return None if self.value == "none" else f"{float(self.value):g}"
 
     def concerns(self, endpoint: str, product: str, account: str) -> bool:
-        """Whether a request is eligible."""
+        """Return True if a request is eligible."""
         return (
             (not self.products or product in self.products)
             and (not self.accounts or account in self.accounts)
@@ -348,7 +355,7 @@ class Faults:
         accounts: Iterable[str] = (),
         endpoints: Iterable[str] = (),
     ) -> None:
-        """Switch a fault on, or change how it is on.
+        """Switch a fault on, or change its rule.
 
         Args:
             fault: The fault, or its name.
@@ -362,7 +369,7 @@ class Faults:
                 ``report-cancel``, ``report-list``, ``media``, ``subaccounts``.
 
         Raises:
-            ValueError: If the fault, a product or a number makes no sense.
+            ValueError: If the fault, a product or a number is invalid.
         """
         fault = named(fault)
         if every < 1 or after < 0 or (first is not None and first < 0):
@@ -401,17 +408,17 @@ class Faults:
             self.off(fault)
 
     def rule(self, fault: Fault) -> Rule | None:
-        """How a fault is switched on; None if it is off."""
+        """Return a fault's rule; None if it is off."""
         with self._lock:
             return self._rules.get(fault)
 
     def hits(self, fault: Fault) -> int:
-        """How many requests a fault has hit since it was switched on."""
+        """Return how many requests a fault has hit since it was switched on."""
         with self._lock:
             return self._hits.get(fault, 0)
 
     def strike(self, fault: Fault, endpoint: str = "", product: str = "", account: str = "") -> Rule | None:
-        """Ask whether a fault hits the present request, and count the request.
+        """Decide whether a fault hits the current request, and count the request.
 
         Args:
             fault: The fault.
@@ -420,7 +427,7 @@ class Faults:
             account: The account that was asked for, if any.
 
         Returns:
-            How the fault is on if it hits; None otherwise.
+            The fault's rule if it hits; None otherwise.
         """
         with self._lock:
             rule = self._rules.get(fault)
@@ -434,7 +441,7 @@ class Faults:
             return rule
 
     def on_text(self, text: str, *, every: int = 1, first: int | None = None) -> None:
-        """Switch a fault on as the command line says it.
+        """Switch a fault on by its text from the command line.
 
         Args:
             text: ``NAME``, ``NAME=VALUE``, and after commas ``every=N``, ``first=N``, ``after=N``,
@@ -443,7 +450,7 @@ class Faults:
             first: `first` where the text does not say it.
 
         Raises:
-            ValueError: If the text makes no sense.
+            ValueError: If the text is invalid.
         """
         head, *options = text.split(",")
         name, separator, value = head.partition("=")
@@ -472,7 +479,7 @@ class Faults:
 
 
 def named(fault: Fault | str) -> Fault:
-    """A fault by its name.
+    """Return a fault by its name.
 
     Raises:
         ValueError: If there is none.
@@ -485,10 +492,10 @@ def named(fault: Fault | str) -> Fault:
 
 
 def _fitting(fault: Fault, value: str | float | None) -> str | float:
-    """A value in the type that the fault takes.
+    """Convert a value to the type that the fault takes.
 
     Raises:
-        ValueError: If the value should be a number and is none.
+        ValueError: If the value should be a number but is not.
     """
     default = ABOUT[fault].value
     if value is None:

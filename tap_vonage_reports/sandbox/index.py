@@ -1,4 +1,4 @@
-"""The sandbox's page for a browser: its accounts, what it serves, its faults, and how to point a tool at it."""
+"""The sandbox's index page for a browser: how to point a tool at it, its accounts, endpoints and faults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.sandbox.faults import ABOUT
+from tap_vonage_reports.sandbox.faults import ABOUT, GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,23 +25,25 @@ _PAGE = Template("""<!doctype html>
   table { border-collapse: collapse; display: block; overflow-x: auto; }
   th, td { border-bottom: 1px solid color-mix(in srgb, currentcolor 25%, transparent); padding: .3rem .8rem .3rem 0;
            text-align: left; vertical-align: top; }
+  @media (min-width: 40em) { td:first-child { white-space: nowrap; } }
   pre { background: color-mix(in srgb, currentcolor 8%, transparent); overflow-x: auto; padding: .8rem; }
 </style>
 <h1>Vonage Reports sandbox</h1>
-<p>The Vonage Reports API on this machine, with invented traffic. The time here is $now.</p>
+<p>The Vonage Reports API on this machine, with invented traffic. Its clock shows $now.</p>
 <h2>Point a tool at it</h2>
 <pre>$variables</pre>
-<p>Any client of the Reports API works: HTTP Basic with the key and the secret above, at this address.</p>
+<p>Any other client of the Reports API works, too. It needs this address, and HTTP Basic authentication with the key and
+the secret above.</p>
 <h2>Accounts</h2>
-<table><tr><th>Key<th>Name<th>Currency<th>State$accounts</table>
-<h2>What it serves</h2>
+<table><tr><th>Key<th>Name<th>Currency<th>Status$accounts</table>
+<h2>Endpoints</h2>
 <table><tr><th>Method<th>Path$endpoints</table>
 <p>Products: $products.</p>
-<p>About itself: <a href="/__sandbox/requests">the requests so far</a>. Rows and prices of a window:
-<code>/__sandbox/summary?date_start=...&amp;date_end=...</code></p>
+<p>The sandbox also reports on itself: <a href="/__sandbox/requests">the requests so far</a>, and the rows and prices
+of a time range at <code>/__sandbox/summary?date_start=...&amp;date_end=...</code></p>
 <h2>Faults</h2>
-<p>Switch faults on with <code>--fault NAME</code> when you start the sandbox.</p>
-<table><tr><th>Name<th>What it does<th>Now$faults</table>
+<p>Switch on a fault with <code>--fault NAME</code> or <code>--fault NAME=VALUE</code> when you start the sandbox.</p>
+<table><tr><th>Name<th>Effect$faults</table>
 </html>
 """)
 
@@ -68,8 +70,10 @@ def page(world: World, address: str, endpoints: Iterable[tuple[str, str]]) -> st
         ),
         endpoints=_rows(dict.fromkeys(endpoints)),
         products=escape(", ".join(product.name for product in PRODUCTS.values())),
-        faults=_rows(
-            (fault.value, about.text, "on" if world.faults.rule(fault) else "") for fault, about in ABOUT.items()
+        faults="".join(
+            (f"\n<tr><th colspan=2>{escape(GROUPS[fault].capitalize())}" if fault in GROUPS else "")
+            + _rows([(f"{fault.value} (on)" if world.faults.rule(fault) else fault.value, about.description)])
+            for fault, about in ABOUT.items()
         ),
     )
 

@@ -1,4 +1,4 @@
-"""What was asked of the sandbox: the log and the counters behind `/__sandbox/requests`."""
+"""Log of the requests to the sandbox, and the counters behind `/__sandbox/requests`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         date_start: Start of the window, as it was spelled.
         date_end: End of the window, as it was spelled.
         report: Id of the report that the request is about.
-        ids: How many ids were asked for.
-        cursor: Whether the request carried a cursor.
-        credentials: Whether it carried an Authorization header.
+        ids: Number of ids in the query.
+        cursor: True if the request had a cursor.
+        credentials: True if it had an Authorization header.
         rows: Rows in the answer.
         fault: The fault that hit the request, if any.
         milliseconds: Time from the request to the finished answer, without delays that were asked for.
@@ -58,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportKey(NamedTuple):
-    """What a report was asked for; the bounds are spelled as in the answers.
+    """The parameters of a report; dates are spelled as in the answers.
 
     Attributes:
         product: The product's name.
@@ -82,14 +82,14 @@ class SlidingSecond:
         self._times: deque[float] = deque()
 
     def count(self) -> int:
-        """How many there were within the second that ends now."""
+        """Return the number of requests in the last second."""
         horizon = time.monotonic() - 1
         while self._times and self._times[0] <= horizon:
             self._times.popleft()
         return len(self._times)
 
     def add(self) -> int:
-        """Count one more, and say how many there are now."""
+        """Count one more request, and return the number in the last second."""
         self._times.append(time.monotonic())
         return self.count()
 
@@ -136,13 +136,13 @@ class Journal:
 
     @property
     def reports(self) -> Counter[ReportKey]:
-        """How often a report was created for each product, account, direction and window."""
+        """The number of reports created for each product, account, direction and window."""
         with self._lock:
             return self._reports.copy()
 
     @property
     def most_in_flight(self) -> int:
-        """The most reports, over all accounts, that were unfinished at the same time."""
+        """The maximum number of reports, over all accounts, that were unfinished at the same time."""
         with self._lock:
             return self._most_in_flight
 
@@ -154,13 +154,13 @@ class Journal:
 
     @property
     def total(self) -> int:
-        """How many requests were answered."""
+        """The number of requests that were answered."""
         with self._lock:
             return self._total
 
     @property
     def rows(self) -> int:
-        """How many rows were served in all; the real API bills them one by one."""
+        """The number of rows served; the real API bills them one by one."""
         with self._lock:
             return self._rows
 

@@ -1,7 +1,7 @@
-"""What no JSON encoder writes and some APIs send: stand-ins in rows, and the bytes that go over the wire instead.
+"""Bytes that no JSON encoder writes but some APIs send: placeholders in rows, replaced by the bytes on the wire.
 
-What the real API does with such text is unknown. Half a surrogate pair is an escape in JSON, as programs write it that
-count in UTF-16, and what the same programs write as UTF-8 in CSV.
+It is unknown what the real API does with such text. Half a surrogate pair is an escape in JSON, as programs that use
+UTF-16 write it, and in CSV what the same programs write as UTF-8.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class OddBytes(NamedTuple):
-    """A stand-in, and its bytes in JSON and in CSV."""
+    """A placeholder, and its bytes in JSON and in CSV."""
 
     stand_in: str
     json: bytes
@@ -21,7 +21,7 @@ ODD_TEXT = {
     "half-pair": OddBytes("\ue000", rb"\ud83d", b"\xed\xa0\xbd"),
     "byte": OddBytes("\ue001", b"\xe9", b"\xe9"),
 }
-"""What a text may hold, by the value of the fault."""
+"""The placeholders by the value of the fault."""
 LONG_NUMBER = OddBytes("\ue002", b"9" * 4400, b"9" * 4400)
 
 _ALL = (*ODD_TEXT.values(), LONG_NUMBER)

@@ -1,7 +1,7 @@
 """Refusals in the API's words: RFC 7807 problems with the titles, details and types of the specifications.
 
 The specifications give shape and examples (likely); where they give no text (unknown: windows over 24
-hours, more than 20 ids, start after end, parameters that do not suit) the words here are the sandbox's.
+hours, more than 20 ids, start after end, unsuitable parameters), the words are the sandbox's own.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class InvalidParameter(NamedTuple):
 
 @dataclass
 class Refusal(Exception):  # noqa: N818 - what the API gives, not an error of ours
-    """An answer that refuses.
+    """A refusal, as an exception.
 
     Attributes:
         status: HTTP status.
         title: Short name of the problem.
-        detail: Its explanation; left out of the body where empty.
+        detail: Its explanation; omitted from the body if empty.
         type: Address that names the kind of problem.
         invalid_parameters: The parameters at fault.
         headers: Further headers of the answer.
@@ -46,7 +46,7 @@ class Refusal(Exception):  # noqa: N818 - what the API gives, not an error of ou
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, instance: str) -> dict[str, object]:
-        """The problem as the API writes it.
+        """Return the problem as the API writes it.
 
         Args:
             instance: The identifier of the answer.

@@ -1,8 +1,8 @@
-"""What a synchronous query may ask, by the rules of the API, and what it asks.
+"""Synchronous queries: parsed, and checked by the rules of the API.
 
-The rules are those of the facts' sections 3 and 7. Where they are contradicted the cautious reading
-holds unless a fault switches to the other one: both dates are required, a window has at most 24 hours,
-both bounds lie in the past. Everything that the API does not know is refused.
+The rules are those of the facts' sections 3 and 7. Where sources contradict each other, the strict reading
+applies unless a fault switches to the other one: both dates are required, a window has at most 24 hours, and
+both dates are in the past. Unknown parameters are refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d
 
 
 class Position(msgspec.Struct, array_like=True):
-    """What a cursor holds.
+    """The content of a cursor.
 
     Attributes:
         fingerprint: Digest of the query that the cursor goes with.
@@ -58,7 +58,7 @@ class Position(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True)
 class Query:
-    """A query that the API takes.
+    """A query that the API accepts.
 
     Attributes:
         product: The product.
@@ -69,8 +69,8 @@ class Query:
         end: End of the window, exclusive; None in a query by id.
         ids: The identifiers of a query by id, in the order asked.
         filters: The other filters, by parameter.
-        include_message: Whether bodies are wanted.
-        show_concatenated: Whether the column `concatenated` is wanted.
+        include_message: True if message bodies are wanted.
+        show_concatenated: True if the column `concatenated` is wanted.
         cursor: Cursor and iv of the request, if it has them.
         given: The parameters as they came, without cursor and iv.
     """
@@ -98,14 +98,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules on which the sources disagree, as they hold at present.
+    """The current form of the rules on which the sources disagree.
 
     Attributes:
         now: The API's time.
-        window_limited: Whether a window may have 24 hours at most.
-        past_only: Whether both bounds have to lie in the past.
-        dates_required: Whether both dates have to be given.
-        direction_refused: Whether a direction on a product without directions is refused.
+        window_limited: True if a window may have 24 hours at most.
+        past_only: True if both dates have to be in the past.
+        dates_required: True if both dates are required.
+        direction_refused: True if a direction is refused for products without directions.
     """
 
     now: datetime
@@ -116,7 +116,7 @@ class Rules:
 
 
 def parameters(text: str) -> dict[str, str]:
-    """The parameters of a query string; a raw ``+`` is a blank, as everywhere.
+    """Return the parameters of a query string; a raw ``+`` is a blank, as everywhere.
 
     Raises:
         Refusal: If a parameter comes twice.
@@ -131,7 +131,7 @@ def parameters(text: str) -> dict[str, str]:
 
 
 def moment(text: str) -> datetime | None:
-    """A moment of ISO 8601 with an offset (``Z``, ``+00:00`` or ``+0000``); None if it is none."""
+    """Parse an ISO 8601 time with an offset (``Z``, ``+00:00`` or ``+0000``); None if it is not one."""
     if not _MOMENT.fullmatch(text):
         return None
     try:
@@ -141,7 +141,7 @@ def moment(text: str) -> datetime | None:
 
 
 def parsed(given: Mapping[str, str], rules: Rules, cursor_window: tuple[datetime, datetime] | None = None) -> Query:
-    """The query of a request.
+    """Return the query of a request.
 
     Args:
         given: The parameters.
@@ -184,7 +184,7 @@ def parsed(given: Mapping[str, str], rules: Rules, cursor_window: tuple[datetime
 
 
 def wanted_directions(given: Mapping[str, str], product: Product, rules: Rules) -> tuple[str, tuple[str, ...]]:
-    """The direction that was asked for, and the ones that are wanted."""
+    """Return the direction that was asked for, and the ones that are wanted."""
     direction = given.get("direction")
     if not product.directions:
         if direction is not None and rules.direction_refused:
@@ -216,7 +216,7 @@ def _check_names(given: Mapping[str, str], product: Product, direction: str, *, 
 
 
 def _ids(text: str) -> tuple[str, ...]:
-    """The identifiers of a query by id, each once."""
+    """Return the identifiers of a query by id, each once."""
     ids = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not ids:
         raise problems.missing(["id"])
@@ -226,7 +226,7 @@ def _ids(text: str) -> tuple[str, ...]:
 
 
 def switch(given: Mapping[str, str], name: str) -> bool:
-    """A boolean, which travels as ``true`` or ``false`` (confirmed)."""
+    """Return a boolean, which travels as ``true`` or ``false`` (confirmed)."""
     text = given.get(name, "false")
     if text not in {"true", "false"}:
         raise problems.unprocessable(InvalidParameter(name, "Must be true or false"))
@@ -236,7 +236,7 @@ def switch(given: Mapping[str, str], name: str) -> bool:
 def window(
     given: Mapping[str, str], rules: Rules, cursor_window: tuple[datetime, datetime] | None
 ) -> tuple[datetime, datetime]:
-    """The window of a query by date."""
+    """Return the window of a query by date."""
     if rules.dates_required and (absent := [name for name in _DATES if not given.get(name)]):
         raise problems.missing(absent)
     default_start, default_end = cursor_window or (rules.now - DEFAULT_WINDOW, rules.now)

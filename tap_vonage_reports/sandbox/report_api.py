@@ -1,4 +1,4 @@
-"""The endpoints of the asynchronous half: reports asked for, watched, cancelled, listed and downloaded."""
+"""The endpoints for asynchronous reports: create, status, cancel, list and download."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ _MAKEUP: Mapping[Fault, Callable[[float], dict[str, Any]]] = {
     Fault.EMPTY_REPORT_BLANK: lambda value: {"blank": b"\n" * int(value)},
     Fault.ZIP_WITHOUT_CSV: lambda _: {"csv": False},
 }
-"""How a file is made up, by fault."""
+"""The changes that each fault makes to a file."""
 
 _ALWAYS_LISTED = frozenset(
     {"product", "account_id", "date_start", "date_end", "request_id", "request_status", "receive_time", "_links"}
 )
-"""What the list names of a report where it leaves the filters out."""
+"""The fields of a report in a list without filters."""
 
 _OTHERS = (Fault.PREFIXED_REQUEST_IDS, Fault.EMPTY_REPORT_WITHOUT_LINK, Fault.HEADER_WITHOUT_ID, Fault.COUNT_WRONG)
-"""What else is decided when a report is created."""
+"""Other faults that apply when a report is created."""
 
 
 class ReportApi:
-    """The endpoints over the reports of a world."""
+    """The endpoints for reports, on top of a `World`."""
 
     def __init__(self, world: World, reports: Reports, options: Options, cut: Cutter) -> None:
         """Set up the endpoints.
@@ -120,7 +120,7 @@ class ReportApi:
         return _json(body, int(created.value) if created else 200)
 
     async def status(self, exchange: Exchange) -> Response:
-        """The state of a report (section 4.2 of the facts)."""
+        """Return the state of a report (section 4.2 of the facts)."""
         report = self._found(exchange)
         if exchange.strike(Fault.REPORT_VANISHED):
             raise problems.unknown_report(report.request_id)
@@ -139,7 +139,7 @@ class ReportApi:
         return _json(self._shown(exchange, report))
 
     async def listing(self, exchange: Exchange) -> Response:
-        """The reports of an account by their states (section 4.6 of the facts; likely still there)."""
+        """Return the reports of an account by their states (section 4.6 of the facts; likely still there)."""
         given = exchange.given
         if exchange.strike(Fault.LIST_ABSENT):
             raise problems.not_found()
@@ -172,7 +172,7 @@ class ReportApi:
         return whole is None or not whole.concerns("media", exchange.product, exchange.account)
 
     async def media(self, exchange: Exchange) -> Response:
-        """The file of a report (section 4.7 of the facts), or the rest of it."""
+        """Return the file of a report (section 4.7 of the facts), or the rest of it."""
         file_id = exchange.request.path_params["file_id"]
         report = self._reports.find_file(file_id)
         built = report.linked if report is not None else None
@@ -209,14 +209,14 @@ class ReportApi:
         return answer
 
     def _found(self, exchange: Exchange) -> Report:
-        """The report that a request is about."""
+        """Return the report that a request is about."""
         report = self._reports.find(exchange.report)
         if report is None:
             raise problems.unknown_report(exchange.request.path_params["request_id"])
         return report
 
     def _plan(self, exchange: Exchange, query: ReportQuery, account: Account) -> Plan:
-        """What a report is to be; all that faults do to it is decided here."""
+        """Return the plan of a report, with the effects of all faults."""
         strikes: dict[Fault, Rule] = {}
         for fault in (*_FORCED, *_MAKEUP, *_OTHERS):
             if rule := exchange.strike(fault):
@@ -243,7 +243,7 @@ class ReportApi:
     def _table(
         self, exchange: Exchange, query: ReportQuery, account: Account, *, with_id: bool
     ) -> tuple[tuple[str, ...], Iterator[list[bytes]]]:
-        """The columns of a report, and its rows as they are at this moment."""
+        """Return the columns of a report, and its rows as they are at this moment."""
         accounts = [account]
         if query.include_subaccounts and account == self._world.accounts.primary:
             accounts = [*self._world.accounts]
@@ -275,7 +275,7 @@ class ReportApi:
         return names, self._world.table([wanted._replace(account=each) for each in accounts])
 
     def _head(self, exchange: Exchange, report: Report, state: str) -> dict[str, Any]:
-        """A report as the samples of 2020 show it: without start_time, count and file (confirmed)."""
+        """Return a report as the samples of 2020 show it: without start_time, count and file (confirmed)."""
         short = exchange.strike(Fault.OFFSETS_WITHOUT_COLON) is not None
         dates = {name: _time(str(report.plan.given[name]), short=short) for name in ("date_start", "date_end")}
         return {
@@ -288,7 +288,7 @@ class ReportApi:
         }
 
     def _shown(self, exchange: Exchange, report: Report, elsewhere: str = "") -> dict[str, Any]:
-        """A report in its present state."""
+        """Return a report in its present state."""
         body = self._head(exchange, report, report.state.value)
         if report.state is not State.PENDING:
             begun = report.received + timedelta(seconds=self._options.pending_seconds)
@@ -310,12 +310,12 @@ def _json(body: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _time(text: str, *, short: bool) -> str:
-    """A time in UTC as an answer has it."""
+    """Return a time in UTC as an answer has it."""
     return text.replace("+00:00", "+0000") if short else text
 
 
 def _span(text: str, size: int) -> range:
-    """The bytes that a Range header asks for; all where there is none, or one of another kind."""
+    """Return the bytes that a Range header asks for; all where there is none, or one of another kind."""
     found = _RANGE.fullmatch(text.strip())
     if found is None or found[1] == found[2] == "":
         return range(size)

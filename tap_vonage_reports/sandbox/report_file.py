@@ -1,4 +1,4 @@
-"""What is in a report's archive: the CSV file of its rows, or what faults make of it."""
+"""The content of a report's archive: the CSV file of its rows, changed by faults."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _FILLING = b"x"
 
 @dataclass(frozen=True)
 class Makeup:
-    """How a file is made up. Everything but the defaults is a fault.
+    """The structure of a file. Everything but the defaults is a fault.
 
     Attributes:
-        most_rows: Rows that the file takes at most; the newest ones.
+        most_rows: Maximum number of rows; the newest ones are kept.
         rows_of_member: Rows of a CSV file, where the archive holds several.
         short_row: Number of the row, from 1, that lacks its last cell; 0 for none.
-        bomb: Bytes of a single cell that stands in place of all rows; 0 for rows.
-        mark: Whether the file begins with a byte order mark.
+        bomb: Bytes of a single cell that replaces all rows; 0 for rows.
+        mark: True if the file begins with a byte order mark.
         line_break: What ends a line.
-        blank_lines: Whether a blank line follows each row.
-        blank: What a file without rows holds in place of the header; None for the header.
-        csv: Whether there is a CSV file at all.
-        odd: Whether rows hold stand-ins for odd bytes.
+        blank_lines: True if a blank line follows each row.
+        blank: Content of a file without rows; None for the header.
+        csv: True if there is a CSV file at all.
+        odd: True if rows have placeholders for odd bytes.
     """
 
     most_rows: int = MOST_ROWS
@@ -52,14 +52,14 @@ class Makeup:
 
 @dataclass(frozen=True)
 class Built:
-    """A file that is there.
+    """A file that is complete.
 
     Attributes:
-        path: Where it is.
-        size: Its bytes.
-        rows: Rows that it holds (or would hold, were it not for a fault).
-        truncated: Whether rows are missing.
-        crc_offsets: Where its CRCs stand.
+        path: Its path.
+        size: Its size in bytes.
+        rows: Number of rows that it has (or would have without a fault).
+        truncated: True if rows are missing.
+        crc_offsets: The offsets of its CRCs.
     """
 
     path: Path
@@ -69,24 +69,24 @@ class Built:
     crc_offsets: tuple[int, ...]
 
     def read(self, start: int, length: int) -> bytes:
-        """A part of the file."""
+        """Return a part of the file."""
         with self.path.open("rb") as file:
             file.seek(start)
             return file.read(length)
 
     @property
     def bad_crc(self) -> dict[int, bytes]:
-        """What to write over the file to make its CRCs wrong, by offset."""
+        """The bytes that make the file's CRCs wrong, by offset."""
         return {offset: bytes(byte ^ 0xFF for byte in self.read(offset, 4)) for offset in self.crc_offsets}
 
     @property
     def no_end(self) -> dict[int, bytes]:
-        """What to write over the file to make it no archive, by offset."""
+        """The bytes that make the file an invalid archive, by offset."""
         return {self.size - END_SIZE: bytes(END_SIZE)}
 
 
 class CancelledError(Exception):
-    """The file is not wanted any more."""
+    """The file is no longer wanted."""
 
 
 def build(  # noqa: PLR0913 - what a file is made of
@@ -108,10 +108,10 @@ def build(  # noqa: PLR0913 - what a file is made of
         columns: The columns.
         batches: The rows, as lines of CSV text.
         makeup: How the file is made up.
-        cancelled: Asked now and then whether to stop.
+        cancelled: Returns True when writing should stop; called from time to time.
 
     Raises:
-        CancelledError: If it was told to stop.
+        CancelledError: If `cancelled` returned True.
     """
     with open(path, "xb", opener=_private) as file:
         writer = _Writer(Archive(file, at), name, columns, makeup)
@@ -165,7 +165,7 @@ class _Writer:
         self._head = b""
 
     def add(self, batch: list[bytes]) -> bool:
-        """Add rows, and say whether more are wanted."""
+        """Add rows, and return True if more are wanted."""
         room = self._makeup.most_rows - self.rows if self.archive.room > _SPARE else 0
         if len(batch) > room:
             self.truncated = True
@@ -183,7 +183,7 @@ class _Writer:
         return not self.truncated
 
     def _parts(self, batch: list[bytes]) -> Iterator[list[bytes]]:
-        """The rows by the CSV file that they go into."""
+        """Yield the rows by the CSV file that they go into."""
         if not self._makeup.rows_of_member:
             yield batch
             return
@@ -197,7 +197,7 @@ class _Writer:
             yield part
 
     def finish(self) -> int:
-        """End the archive, and say how long it is."""
+        """Finish the archive, and return its length."""
         if self._makeup.bomb:
             self.archive.write(b'"')
             self.archive.repeat(_FILLING, self._makeup.bomb)

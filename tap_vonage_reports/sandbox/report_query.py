@@ -1,7 +1,7 @@
-"""What a report may be asked for, by the rules of the API, and what it was asked for.
+"""Report requests: parsed, and checked by the rules of the API.
 
-The rules are those of the facts' section 4.1. A body may hold the product's own filters, which are not
-all those of a synchronous query; both dates are optional, and a window may be as long as one likes.
+The rules are those of the facts' section 4.1. A body may contain the product's own filters, which are not
+always those of a synchronous query. Both dates are optional, and a window may have any length.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SWITCHES = ("include_subaccounts", "include_message", "show_concatenated")
 
 @dataclass(frozen=True)
 class ReportQuery:
-    """A report that the API takes on.
+    """A report request that the API accepts.
 
     Attributes:
         product: The product.
@@ -56,7 +56,7 @@ class ReportQuery:
 
 
 def fields(body: bytes) -> dict[str, Any]:
-    """The fields of a body; booleans as the text that they are in a query.
+    """Return the fields of a body; booleans as the text that they are in a query.
 
     Raises:
         Refusal: If it is no JSON object.
@@ -72,7 +72,7 @@ def fields(body: bytes) -> dict[str, Any]:
 
 
 def report_query(content: Mapping[str, Any], rules: Rules) -> ReportQuery:
-    """The report that a body asks for.
+    """Return the report that a body asks for.
 
     Args:
         content: The body's fields.

@@ -1,9 +1,8 @@
-"""The life of reports: asked for, generated, final, and gone.
+"""The life cycle of reports: requested, generated, final, expired.
 
-A report's rows are the ones that the API lists at the moment of the request, on the sandbox's clock. Its
-file is written at once, by one thread for all reports, into a private directory; from then on every
-download has the same bytes. What a client sees of that is a matter of the options: the file stays hidden
-until the report has been in the making for as long as they say.
+A report has the rows that the API lists at the time of the request, on the sandbox's clock. One thread for
+all reports writes its file immediately, into a private directory, and every download returns the same
+bytes. Clients see the file only after the generation time that the options set.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ if TYPE_CHECKING:
     from tap_vonage_reports.sandbox.journal import Journal
 
 STATE_KEPT = timedelta(days=4)
-"""How long a report can be asked for (confirmed). It is counted from the request, as is the next (unknown)."""
+"""How long a report's status is kept (confirmed), from the request on. The same applies to the file (unknown)."""
 FILE_KEPT = timedelta(hours=72)
-"""How long its file can be downloaded (confirmed)."""
+"""How long a report's file can be downloaded (confirmed)."""
 PATIENCE = 2.0
 """Seconds that a status request waits for a file that is due."""
 _log = logging.getLogger(__name__)
 
 _PREFIX = "ri3p58f-"
-"""What ids began with in samples of 2020 (confirmed)."""
+"""The prefix of report IDs in samples of 2020 (confirmed)."""
 
 
 class State(str, Enum):
@@ -57,13 +56,13 @@ class State(str, Enum):
 
     @property
     def final(self) -> bool:
-        """Whether a report stays in the state."""
+        """True if the status is final."""
         return self not in {State.PENDING, State.PROCESSING}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a report is to be, when it is asked for.
+    """A report as requested, with the effects of faults.
 
     Attributes:
         product: Its product.
@@ -132,13 +131,13 @@ class Report:
 
     @property
     def key(self) -> ReportKey:
-        """What it was asked for."""
+        """The parameters of the report."""
         given = self.plan.given
         texts = (str(given.get(name, "")) for name in ("direction", "date_start", "date_end"))
         return ReportKey(self.plan.product.name, self.plan.account, *texts)
 
     def name(self) -> str:
-        """Name of its CSV file: the day is that of the generation (confirmed)."""
+        """Return the name of its CSV file, with the day of its generation (confirmed)."""
         return f"report_{self.plan.product.name}_{self.plan.account}_{self.received:%Y%m%d}"
 
 
@@ -163,17 +162,17 @@ class Reports:
         self._cleaner: weakref.finalize[Any, Any] | None = None
 
     def __iter__(self) -> Iterator[Report]:
-        """The reports that are kept, oldest first, each in its present state."""
+        """Yield the reports that are kept, oldest first, each in its present state."""
         for report in list(self._reports.values()):
             if self._kept(report, STATE_KEPT):
                 yield self._looked_at(report)
 
     def unfinished(self, account: str) -> int:
-        """How many reports of an account are not final."""
+        """Return the number of an account's reports that are not final."""
         return sum(not report.state.final for report in self if report.plan.account == account)
 
     def create(self, plan: Plan) -> Report:
-        """Take a report on."""
+        """Create a report."""
         self._sweep()
         report = Report(plan, self._now())
         self._reports[report.request_id] = self._files[report.file_id] = report
@@ -183,12 +182,12 @@ class Reports:
         return report
 
     def find(self, request_id: str) -> Report | None:
-        """A report that can be asked for, in its present state."""
+        """Return a report that can be asked for, in its present state."""
         report = self._reports.get(request_id)
         return self._looked_at(report) if report is not None and self._kept(report, STATE_KEPT) else None
 
     def find_file(self, file_id: str) -> Report | None:
-        """The report of a file that can be downloaded."""
+        """Return the report of a file that can be downloaded."""
         report = self._files.get(file_id)
         if report is None or not self._kept(report, FILE_KEPT):
             return None
@@ -208,7 +207,7 @@ class Reports:
         self._discard(report)
 
     def close(self) -> None:
-        """Stop all work, and forget all reports and their files."""
+        """Stop all work, and delete all reports and their files."""
         for report in self._reports.values():
             report.cancelled.set()
         if self._builder is not None:
@@ -239,7 +238,7 @@ class Reports:
             report.built.path.unlink(missing_ok=True)
 
     def _looked_at(self, report: Report) -> Report:
-        """A report in its present state."""
+        """Return a report in its present state."""
         if report.state.final:
             return report
         state, forced = self._due(report), report.plan.forced
@@ -255,7 +254,7 @@ class Reports:
         return report
 
     def _due(self, report: Report) -> State | None:
-        """The state of a report by the options; None if they say that it is time for the final one."""
+        """Return the status of a report by its age; None if it is due to become final."""
         options = self._options
         if options.polls is not None:
             if report.polled >= options.polls:
@@ -270,7 +269,7 @@ class Reports:
         return None if elapsed >= options.pending_seconds + seconds else State.PROCESSING
 
     def _build(self, report: Report) -> Built | None:
-        """Write a report's file; None if it is not wanted any more, or cannot be written."""
+        """Write a report's file; None if it is no longer wanted, or cannot be written."""
         plan, path = report.plan, self._place() / report.file_id
         try:
             return build(
@@ -294,7 +293,7 @@ class Reports:
         return self._builder
 
     def _place(self) -> Path:
-        """The private directory; it is removed with this object, or at the end of the program."""
+        """Create the private directory. It is removed with this object, or when the program ends."""
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="vonage-reports-sandbox-"))
             self._cleaner = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)

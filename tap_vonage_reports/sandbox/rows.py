@@ -1,13 +1,12 @@
-"""What a row of each product looks like: the columns out of a draw of random bits, as of a moment.
+"""Row generators: one function per shape of row, from random bits and a point in time to the columns.
 
-One function per shape of row, found through `KINDS`. They share a signature, so that everything around
-them (`traffic`) is the same for all products. A function is called for each row that is ever served:
-it looks things up in tables, and does little else.
+`KINDS` maps products to these functions. They share a signature, so that `traffic` can treat all products
+alike. Because they run for every row, they only look things up in tables.
 
 Values and their wire types follow the documented rows (confirmed or likely, see the project's facts):
 text everywhere, but booleans and a number in AMD, and an object and numbers in REPORTS-USAGE. A missing
-value is at times "", at times null, at times an absent key, as it is in reality. What a row holds
-before it is final is unknown; here it is an early status and no date, latency or price.
+value is sometimes "", sometimes null, and sometimes an absent key, as in the real API. The content of a
+non-final row is unknown; here it has an early status and no date, latency or price.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Raw
 
 from tap_vonage_reports.products import INBOUND, OUTBOUND
-from tap_vonage_reports.sandbox import catalogue as world
-from tap_vonage_reports.sandbox.catalogue import UNITS_PER_ONE, Money, own_number
+from tap_vonage_reports.sandbox import reference_data as world
+from tap_vonage_reports.sandbox.reference_data import UNITS_PER_ONE, Money, own_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +52,7 @@ def _hour(hour: int) -> str:
 
 
 def stamp(second: int) -> str:
-    """A second of the epoch as the API writes it today: UTC, whole seconds, ``+00:00`` (confirmed)."""
+    """Return a second of the epoch as the API writes it today: UTC, whole seconds, ``+00:00`` (confirmed)."""
     return _hour(second // 3600) + _MINUTES[second % 3600]
 
 
@@ -66,45 +65,45 @@ _SMPP_MINUTES = tuple(f"{second // 60:02d}{second % 60:02d}000+" for second in r
 
 
 def _smpp_time(second: int) -> str:
-    """A second of the epoch as an SMPP absolute time (the form of the real validity_period)."""
+    """Return a second of the epoch as an SMPP absolute time (the form of the real validity_period)."""
     return _smpp_hour(second // 3600) + _SMPP_MINUTES[second % 3600]
 
 
 def uuid_text(number: int) -> str:
-    """128 bits in the form of a UUID."""
+    """Return 128 bits in the form of a UUID."""
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def hex_text(number: int) -> str:
-    """128 bits as 32 hexadecimal digits (the identifiers of VERIFY-API and NUMBER-INSIGHT)."""
+    """Return 128 bits as 32 hexadecimal digits (the identifiers of VERIFY-API and NUMBER-INSIGHT)."""
     return f"{number:032x}"
 
 
 def report_text(number: int) -> str:
-    """128 bits in the uneven form of a REPORTS-USAGE identifier."""
+    """Return 128 bits in the uneven form of a REPORTS-USAGE identifier."""
     digits = f"{number:032x}"
     return f"{digits[:13]}-{digits[13:18]}-{digits[18:22]}-{digits[22:26]}-{digits[26:]}"
 
 
 def amount(units: int, draw: int) -> str:
-    """Money of 10^-8 units as text: all eight decimals, or without the trailing zeros."""
+    """Return money of 10^-8 units as text: all eight decimals, or without the trailing zeros."""
     text = f"{units // UNITS_PER_ONE}.{units % UNITS_PER_ONE:08d}"
     return text if draw & 1 else text.rstrip("0").rstrip(".")
 
 
 def _other(number: int, salt: int) -> int:
-    """Another identifier that goes with the one of a row (or of the first row of a group)."""
+    """Return another identifier that goes with the one of a row (or of the first row of a group)."""
     return ((number ^ (salt * 0x9E3779B97F4A7C15)) * 0xDA942042E4DD58B5_9E3779B97F4A7C15) & _MASK
 
 
 def _call_id(number: int) -> str:
-    """A call leg's identifier: 32 hexadecimal digits and a number, as in the documented example."""
+    """Return a call leg's identifier: 32 hexadecimal digits and a number, as in the documented example."""
     return f"{_other(number, 1):032x}-1"
 
 
 class Place:
-    """Where a row stands in its line of traffic. One object goes from row to row, so nobody may keep it.
+    """A row's position in its line of traffic. The object is reused for the next row, so do not keep it.
 
     Attributes:
         account: Key of the account.
@@ -502,7 +501,7 @@ _EVENT_COUNTS = ("sms", "tts", "whatsapp", "email", "silentauth", "rcs")
 
 
 def _verify_v2(place: Place, second: int, draw: Draw, lead: Draw, now: int, /) -> Made:
-    """Groups of three: the v2 row, its silent_auth or e-mail event, and a v2 row without events."""
+    """Return a row of a group of three: the v2 row, its silent_auth or email event, and a v2 row without events."""
     network = world.NETWORKS[lead[1] & 1023]
     country = network.country
     final = second + 4 + draw[4] % 290
@@ -600,7 +599,7 @@ def _number_insight_v2(place: Place, second: int, draw: Draw, _lead: Draw, _now:
 
 
 def _application(place: Place, lead: Draw) -> str:
-    """One of the four applications of an account."""
+    """Return one of the four applications of an account."""
     return f"ab05efe3-0f00-4ac9-ad64-6082{sum(place.account.encode()) % 65536:04x}000{lead[13] & 3}"
 
 

@@ -1,4 +1,4 @@
-"""A sandbox: accounts, traffic, clock, faults and the server, in one object for tests and demonstrations."""
+"""The class `Sandbox`: accounts, traffic, clock, faults and the server in one object, for tests and demos."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 
 class Sandbox:
-    """The API on a loopback port, for the length of a `with` block.
+    """The API on a loopback port, for the duration of a `with` block.
 
     Attributes:
         api_key: The primary account's key.
         api_secret: Its secret.
         accounts: All accounts.
-        clock: What time it is for the API.
-        faults: What is switched on.
-        options: What may be changed while it runs: pages, latency, and how long reports take.
+        clock: The API's clock.
+        faults: The faults that are switched on.
+        options: Options that can change while it runs: page size, latency, time to generate reports.
         app: The API as an ASGI application, for clients that need no port.
         requests: What was asked.
     """
@@ -130,12 +130,12 @@ class Sandbox:
 
     @property
     def requests(self) -> Journal:
-        """What was asked."""
+        """The requests so far."""
         return self._api.journal
 
     @property
     def url(self) -> str:
-        """Where the API listens.
+        """The address of the API.
 
         Raises:
             RuntimeError: If the sandbox is not running.
@@ -162,7 +162,7 @@ class Sandbox:
         include_message: bool = False,
         show_concatenated: bool = False,
     ) -> list[Row]:
-        """The rows of a window as they are at this moment: the truth to compare a client with.
+        """Return the rows of a window as they are at this moment: the truth to compare a client with.
 
         Args:
             product: The product, by its name or its stream's name.
@@ -198,7 +198,7 @@ class Sandbox:
         return self._server
 
     def start(self) -> Self:
-        """Listen on the port and answer from now on."""
+        """Listen on the port and start to answer."""
         self._server = Server(self._api, self._connections, self._port)
         self._server.start()
         return self
@@ -210,7 +210,7 @@ class Sandbox:
         self._server = None
 
     def wait(self) -> None:
-        """Wait until somebody stops the sandbox."""
+        """Wait until the sandbox is stopped."""
         self._running.wait()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The sandbox on a loopback port: uvicorn in a thread, or until it is told to stop."""
+"""HTTP server of the sandbox: uvicorn on a loopback port, in a thread."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Connections:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that stops at once when it is told to, instead of looking every tenth of a second."""
+    """A uvicorn server that stops immediately when told to, instead of checking every tenth of a second."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
         await self._stopped.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Close the port and all connections; whoever still waits for an answer does not get one."""
+        """Close the port and all connections, even those that still wait for an answer."""
         for server in self.servers:
             server.close()
         for _ in range(_ROUNDS_TO_OPEN):
@@ -147,7 +147,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where the server listens."""
+        """The address of the server."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self) -> None:

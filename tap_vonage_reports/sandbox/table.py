@@ -1,7 +1,7 @@
-"""Rows as the lines of a CSV file: every value in double quotes, as in the real files (confirmed).
+"""CSV lines of rows: every value in double quotes, as in the real files (confirmed).
 
-How the real files write quotes and line breaks within a value, the booleans of AMD and the object of
-REPORTS-USAGE is unknown; here quotes are doubled, booleans are true and false, objects are JSON text.
+It is unknown how the real files write quotes and line breaks within a value, the booleans of AMD and the
+object of REPORTS-USAGE. Here, quotes are doubled, booleans are true and false, and objects are JSON text.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from tap_vonage_reports.products import Product
 
 _IN_THE_HEADER = frozenset({Fault.MOVED_COLUMNS, Fault.MISSING_COLUMNS})
-"""What shows in the header alone where it concerns every row: the cells follow the header."""
+"""Alterations that change only the header if they apply to every row, because the cells follow the header."""
 
 _NEW_COLUMNS = frozenset({Fault.EXTRA_COLUMNS, Fault.ODD_COLUMNS})
 
 
 def columns(product: Product, direction: str, *, include_message: bool, show_concatenated: bool) -> tuple[str, ...]:
-    """The columns of a report, in the order of the documentation.
+    """Return the columns of a report, in the order of the documentation.
 
     Args:
         product: The product.
@@ -47,7 +47,7 @@ def columns(product: Product, direction: str, *, include_message: bool, show_con
 def altered_columns(
     names: tuple[str, ...], stream: str, direction: str, alterations: tuple[Alteration, ...]
 ) -> tuple[tuple[str, ...], tuple[Alteration, ...]]:
-    """The columns after the alterations that concern them, and the alterations that are left for the rows."""
+    """Return the columns after the alterations that concern them, and the alterations that are left for the rows."""
     whole = tuple(alteration for alteration in alterations if alteration.every == 1)
     extra = tuple(a for a in alterations if a.every > 1 and a.fault in _NEW_COLUMNS)
     row = altered(dict.fromkeys(names, ""), stream, direction, 0, whole + extra)
@@ -55,7 +55,7 @@ def altered_columns(
 
 
 def line(row: Mapping[str, Any], names: tuple[str, ...]) -> bytes:
-    """A row as a line of the file, without the line break.
+    """Return a row as a line of the file, without the line break.
 
     Args:
         row: The row; columns that it lacks are empty.
@@ -73,7 +73,7 @@ def line(row: Mapping[str, Any], names: tuple[str, ...]) -> bytes:
 
 
 def _text(cell: Any) -> str:  # noqa: ANN401 - whatever a row holds
-    """A cell with the digits and letters that it has in JSON."""
+    """Return a cell with the digits and letters that it has in JSON."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, Decimal):

@@ -1,9 +1,9 @@
-"""The traffic: which rows there are, as a pure function of (seed, product, account, direction, time).
+"""Traffic: the existing rows, as a pure function of (seed, product, account, direction, time).
 
-Nothing is stored. Time is cut into hours; how many rows an hour has follows from the volume, and all
-random numbers of a row from a hash over the seed and the row's place (hour and number in the hour). A
-row's id is that place, scrambled. So any hour can be looked at without the ones before it, an id finds
-its row, and a row that changes its status with the clock keeps its id, its date and its place.
+Nothing is stored. Time is divided into hours. The volume determines the number of rows in an hour, and a
+hash over the seed and the row's place (hour and number in the hour) gives a row's random numbers. A row's
+id is its place, scrambled. So any hour can be generated without the earlier ones, an id leads to its row,
+and a row keeps its id, date and place while its status changes with the clock.
 
 Generated rows are kept, already encoded as JSON or CSV, in a small cache of chunks.
 """
@@ -23,7 +23,7 @@ import msgspec
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox.alterations import Alteration, altered
-from tap_vonage_reports.sandbox.catalogue import BLANK_CURRENCY_STREAMS, LATE_SECONDS
+from tap_vonage_reports.sandbox.reference_data import BLANK_CURRENCY_STREAMS, LATE_SECONDS
 from tap_vonage_reports.sandbox.rows import KINDS, Draw, Kind, Made, Place, Row
 from tap_vonage_reports.sandbox.table import line
 
@@ -54,7 +54,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Cell(NamedTuple):
-    """The rows of an hour: they lie evenly in [start, start + seconds), and there are `rows` of them."""
+    """The rows of an hour: `rows` of them, evenly spaced in [start, start + seconds)."""
 
     start: int
     seconds: int
@@ -62,10 +62,10 @@ class Cell(NamedTuple):
 
 
 class Volume(Protocol):
-    """How many rows there are, hour by hour."""
+    """The number of rows in each hour."""
 
     def cell(self, hour: int, /) -> Cell:
-        """The rows of an hour, counted in hours of the epoch."""
+        """Return the rows of an hour, counted in hours of the epoch."""
 
 
 OFFICE_HOURS = (2, 1, 1, 1, 2, 4, 8, 14, 22, 28, 30, 29, 26, 28, 30, 29, 27, 24, 20, 16, 12, 8, 5, 3)
@@ -99,7 +99,7 @@ class Daily:
     noise: int = 0
 
     def cell(self, hour: int, /) -> Cell:
-        """The rows of an hour."""
+        """Return the rows of an hour."""
         day, hour_of_day = divmod(hour, 24)
         rows = self.rows
         if self.weekend != 1.0 and (day + 3) % 7 >= _SATURDAY:
@@ -121,7 +121,7 @@ class Within:
     end: datetime
 
     def cell(self, hour: int, /) -> Cell:
-        """The rows of an hour."""
+        """Return the rows of an hour."""
         window_start, window_end = int(self.start.timestamp()), int(self.end.timestamp())
         start, end = max(hour * HOUR, window_start), min((hour + 1) * HOUR, window_end)
         if end <= start:
@@ -161,20 +161,20 @@ VOLUMES: dict[tuple[str, str], int] = {
 
 
 def usual(stream: str, direction: str, scale: float) -> Daily:
-    """The default volume of a stream and direction, times `scale`."""
+    """Return the default volume of a stream and direction, times `scale`."""
     return Daily(round(VOLUMES[stream, direction] * scale), OFFICE_HOURS, weekend=0.55, noise=12)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How rows are shown: the switches of the query, and what faults make of them.
+    """The presentation of rows: the parameters of the query, and the effects of faults.
 
     Attributes:
-        include_message: Whether bodies are shown.
-        show_concatenated: Whether the column `concatenated` is shown.
-        currency_blank: Whether some products have no currency.
-        late_rows: Whether some rows are listed late.
-        no_changes: Whether every row is final and listed at once.
+        include_message: True if message bodies are shown.
+        show_concatenated: True if the column `concatenated` is shown.
+        currency_blank: True if some products have no currency.
+        late_rows: True if some rows are listed late.
+        no_changes: True if every row is final and listed immediately.
         alterations: What else is done to the rows.
         columns: If given, rows are the lines of a CSV file with these columns; JSON objects otherwise.
     """
@@ -217,7 +217,7 @@ class Chunk:
 
 
 class ChunkCache:
-    """The chunks used last. Readers of any thread share it."""
+    """A cache of the chunks used last, shared by readers in all threads."""
 
     def __init__(self, size: int = CACHED_CHUNKS) -> None:
         self._size = size
@@ -225,7 +225,7 @@ class ChunkCache:
         self._chunks: OrderedDict[tuple[object, ...], Chunk] = OrderedDict()
 
     def get(self, key: tuple[object, ...], make: Callable[[], Chunk]) -> Chunk:
-        """The chunk of a key, made if it is not there."""
+        """Return the chunk of a key, and create it if needed."""
         with self._lock:
             chunk = self._chunks.get(key)
             if chunk is not None:
@@ -249,13 +249,13 @@ class Scrambler:
         self._inverses = tuple(pow(factor, -1, 1 << 128) for factor in self._factors)
 
     def scrambled(self, number: int) -> int:
-        """The identifier of a place."""
+        """Return the identifier of a place."""
         number = (number * self._factors[0] + self._terms[0]) & _MASK_128
         number = (number >> 64) | ((number & _MASK_64) << 64)
         return (number * self._factors[1] + self._terms[1]) & _MASK_128
 
     def restored(self, number: int) -> int:
-        """The place of an identifier."""
+        """Return the place of an identifier."""
         number = ((number - self._terms[1]) * self._inverses[1]) & _MASK_128
         number = (number >> 64) | ((number & _MASK_64) << 64)
         return ((number - self._terms[0]) * self._inverses[0]) & _MASK_128
@@ -309,7 +309,7 @@ class Line:
     def rows(
         self, window: tuple[int, int], now: int, look: Look, *, after: tuple[int, int] | None = None, mixed: str = ""
     ) -> Iterator[Listed]:
-        """The rows of a window that are listed by now, newest first.
+        """Yield the rows of a window that are listed by now, newest first.
 
         Args:
             window: First second of the window, and the second after its last one.
@@ -330,7 +330,7 @@ class Line:
                     yield Listed(second, hour, step, encoded)
 
     def batches(self, window: tuple[int, int], now: int, look: Look, *, mixed: str = "") -> Iterator[list[bytes]]:
-        """The same rows in lists of some hundred, for readers who want them all and nothing but the text."""
+        """Yield the same rows in lists of some hundred, for readers who want them all and nothing but the text."""
         start, end = window[0], min(window[1], now + 1)
         for hour, _, first, order in self._walk(window, now, None, mixed):
             chunk = self._chunk(hour, first, look)
@@ -368,7 +368,7 @@ class Line:
                 step += len(order)
 
     def find(self, identifier: str, start: int, now: int, look: Look) -> bytes | None:
-        """The row of an id, if it is listed by now and not older than `start`."""
+        """Return the row of an id, if it is listed by now and not older than `start`."""
         try:
             place = self._scrambler.restored(int(identifier.replace("-", ""), 16))
         except ValueError:
@@ -387,7 +387,7 @@ class Line:
         return self._shown(row, number, look)
 
     def number(self, hour: int, share: float) -> int:
-        """The 128 bits of the id of the row that lies at a share of an hour; 0 if the hour is empty."""
+        """Return the 128 bits of the id of the row that lies at a share of an hour; 0 if the hour is empty."""
         count = self._cells(hour).rows
         return self._number(hour, int(share * count)) if count else 0
 
@@ -396,7 +396,7 @@ class Line:
 
     @staticmethod
     def _chunk_at(count: int, step: int, mixed: str) -> tuple[int, int]:
-        """The first row of the chunk that holds a step of a reader, and the steps before it in the chunk."""
+        """Return the first row of the chunk that holds a step of a reader, and the steps before it in the chunk."""
         last = (count - 1) // CHUNK
         tail = count - last * CHUNK
         if mixed:
@@ -407,7 +407,7 @@ class Line:
         return (last - 1 - behind) * CHUNK, offset
 
     def _order(self, hour: int, first: int, length: int, mixed: str) -> range | list[int]:
-        """The order in which a chunk's rows come."""
+        """Return the order in which a chunk's rows come."""
         if not mixed:
             return range(length - 1, -1, -1)
         order = list(range(length))
@@ -429,7 +429,7 @@ class Line:
         return chunk
 
     def _current(self, chunk: Chunk, hour: int, number: int, now: int, look: Look) -> bytes:
-        """A row that is not final yet, as it is now."""
+        """Return a row that is not final yet, as it is now."""
         at, rows = chunk.current
         if at != now:
             rows = {}
@@ -439,20 +439,20 @@ class Line:
         return rows[number]
 
     def _made(self, hour: int, number: int, now: int) -> tuple[int, Made]:
-        """One row as of a moment, and its second."""
+        """Return one row as of a moment, and its second."""
         leader = number - number % self._kind.group
         *_, (_, second, made) = self._generate(hour, leader, number - leader + 1, now)
         return second, made
 
     def _draws(self, hour: int, first: int, count: int) -> list[Draw]:
-        """The random numbers of consecutive rows."""
+        """Return the random numbers of consecutive rows."""
         block, skipped = divmod(first, _BLOCK)
         blocks = range(block, (first + count - 1) // _BLOCK + 1)
         data = b"".join(hashlib.shake_128(b"%b/%d/%d" % (self._name, hour, n)).digest(_BLOCK_BYTES) for n in blocks)
         return list(_DRAW.iter_unpack(data[skipped * _DRAW.size : (skipped + count) * _DRAW.size]))
 
     def _generate(self, hour: int, first: int, limit: int, now: int) -> Iterator[tuple[int, int, Made]]:
-        """Consecutive rows as of a moment, with number and second; `first` is the first row of its group."""
+        """Yield consecutive rows as of a moment, with number and second; `first` is the first row of its group."""
         kind, cell = self._kind, self._cells(hour)
         group, together, make = kind.group, kind.together, kind.make
         draws = self._draws(hour, first, min(limit, cell.rows - first))
@@ -473,11 +473,11 @@ class Line:
             yield number, timed, make(place, timed, draw, lead, now)
 
     def _late(self, hour: int, number: int, listed: int) -> int:
-        """The second from which a row is listed where rows come late."""
+        """Return the second from which a row is listed where rows come late."""
         return listed + LATE_SECONDS[self._draws(hour, number, 1)[0][14] & 255]
 
     def _shown(self, row: Row, number: int, look: Look) -> bytes:
-        """A row as the switches want it, encoded."""
+        """Return a row in the requested form, encoded."""
         if self._has_message:
             if not look.include_message:
                 row.pop("message_body", None)

@@ -1,4 +1,4 @@
-"""The world behind the API: the accounts' traffic at the clock's time, by window, by id and in sums."""
+"""The data behind the API: the traffic of all accounts at the clock's time, by window, by ID and in totals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Amount: TypeAlias = int | Volume
 Rows: TypeAlias = Mapping[str, Amount] | Callable[[str, str, str], Amount | None]
-"""How many rows there are.
+"""The number of rows.
 
 A mapping says it by stream, ``stream/direction``, ``stream/direction/account`` or ``*`` for every stream
 that it does not name: a number is that many rows on each UTC day, for each account and direction, evenly.
@@ -45,7 +45,7 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _EVER = datetime.max.replace(tzinfo=timezone.utc)
 
 _FILTER_COLUMNS: Mapping[tuple[str, str], str] = {("network_api_event", "country"): "country_code"}
-"""Where a filter's column is not called like the filter."""
+"""Columns by filter, where their names differ."""
 
 _PRICE_COLUMNS = ("total_price", "price")
 """The column of a row's price; VERIFY-API has no `total_price` (confirmed)."""
@@ -59,7 +59,7 @@ class Page(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The rows that somebody wants.
+    """A selection of rows.
 
     Attributes:
         product: The product.
@@ -83,13 +83,13 @@ class Wanted(NamedTuple):
 
 
 def seconds(moment: datetime) -> int:
-    """The first whole second of the epoch that is not before a moment."""
+    """Return the first whole second of the epoch that is not before a moment."""
     whole = int(moment.replace(microsecond=0).timestamp())
     return whole + (moment.microsecond > 0)
 
 
 def decoded(row: bytes) -> Row:
-    """A row as it comes over the wire; numbers with a fraction as `Decimal`, so that no digit is lost."""
+    """Return a row as it comes over the wire; numbers with a fraction as `Decimal`, so that no digit is lost."""
     parsed: Row = _decode(row)
     return parsed
 
@@ -127,14 +127,14 @@ class World:
         self._line = cache(self._make_line)
 
     def now(self) -> datetime:
-        """The API's time: the clock's, or skewed."""
+        """Return the API's time: the clock's, or skewed."""
         now = self._clock.now()
         skew = self.faults.rule(Fault.CLOCK_SKEW)
         return now if skew is None else now + pendulum.duration(seconds=float(skew.value))
 
     @property
     def is_odd(self) -> bool:
-        """Whether rows may hold stand-ins for odd bytes (see `odd_bytes`)."""
+        """True if rows may have placeholders for odd bytes (see `odd_bytes`)."""
         return any(self.faults.rule(fault) for fault in (Fault.ODD_TEXT, Fault.LONG_NUMBER))
 
     def look(
@@ -146,7 +146,7 @@ class World:
         account: str = "",
         endpoint: str = "records",
     ) -> Look:
-        """How rows look at present: the switches of a query and those of the faults."""
+        """Return the presentation of rows by a query's parameters and the current faults."""
         rules = ((fault, self.faults.rule(fault)) for fault in ALTERATIONS)
         alterations = tuple(
             Alteration(fault, rule.every, rule.value)
@@ -163,7 +163,7 @@ class World:
         )
 
     def page(self, wanted: Wanted, size: int, after: Sequence[After | None] | None, repeated: int = 0) -> Page:
-        """A page of a window, newest rows first.
+        """Return a page of a window, newest rows first.
 
         Args:
             wanted: The rows that are wanted.
@@ -182,7 +182,7 @@ class World:
         return Page(encoded, reached)
 
     def by_ids(self, wanted: Wanted, ids: Sequence[str]) -> tuple[list[bytes], list[str]]:
-        """The rows of identifiers, and the identifiers that have none. Time does not limit the look-up."""
+        """Return the rows of identifiers, and the identifiers that have none. Time does not limit the lookup."""
         now, oldest = self._reach(wanted)
         lines = [self._line(wanted.product.stream, wanted.account, direction) for direction in wanted.directions]
         rows, unknown = [], []
@@ -206,7 +206,7 @@ class World:
         include_message: bool = False,
         show_concatenated: bool = False,
     ) -> list[Row]:
-        """The rows of a window as they are at this moment: the truth to compare a client with.
+        """Return the rows of a window as they are at this moment: the truth to compare a client with.
 
         Args:
             product: The product, by its name or its stream's name.
@@ -266,7 +266,7 @@ class World:
         return [line for line in lines if line["rows"]]
 
     def table(self, wanted: Sequence[Wanted]) -> Iterator[list[bytes]]:
-        """The rows of several accounts as one table, newest first: lines of CSV text, in lists of some hundred.
+        """Yield the rows of several accounts as one table, newest first: lines of CSV text, in lists of some hundred.
 
         Args:
             wanted: The rows of each account; all with the same columns in their look.
@@ -283,7 +283,7 @@ class World:
             yield batch
 
     def _lines(self, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
-        """The rows of an account as lines of CSV text, each with its second."""
+        """Yield the rows of an account as lines of CSV text, each with its second."""
         columns = wanted.look.columns
         # Filters look into the rows, so there the text is made from what is left.
         source = wanted._replace(look=replace(wanted.look, columns=())) if wanted.filters else wanted
@@ -291,12 +291,12 @@ class World:
             yield row.second, csv_line(decoded(row.encoded), columns) if wanted.filters else row.encoded
 
     def _decoded(self, wanted: Wanted) -> Iterator[Row]:
-        """The rows of a window as they come over the wire."""
+        """Yield the rows of a window as they come over the wire."""
         for _, row in self._listed(wanted, [None] * len(wanted.directions)):
             yield decoded(row.encoded)
 
     def _listed(self, wanted: Wanted, after: Sequence[After | None]) -> Iterator[tuple[int, Listed]]:
-        """The rows of a window from a place on, each with the number of its direction."""
+        """Return the rows of a window from a place on, each with the number of its direction."""
         now, window, mixed = self._view(wanted)
         lines = []
         for number, (direction, place) in enumerate(zip(wanted.directions, after, strict=True)):
@@ -306,14 +306,14 @@ class World:
         return self._filtered(rows, wanted) if wanted.filters else rows
 
     def _view(self, wanted: Wanted) -> tuple[int, tuple[int, int], str]:
-        """The second as of which rows are wanted, the seconds of their window, and what mixes their order."""
+        """Return the second as of which rows are wanted, the seconds of their window, and what mixes their order."""
         now, oldest = self._reach(wanted)
         mixed = f"{wanted.start}/{wanted.end}" if self.faults.rule(Fault.ROWS_SHUFFLED) else ""
         return now, (max(seconds(wanted.start), oldest), seconds(wanted.end)), mixed
 
     @staticmethod
     def _filtered(rows: Iterable[tuple[int, Listed]], wanted: Wanted) -> Iterator[tuple[int, Listed]]:
-        """The rows that fit; a filter without a column (ASR `country`, documented and unclear) takes all."""
+        """Yield the rows that fit; a filter without a column (ASR `country`, documented and unclear) takes all."""
         known = wanted.product.schema["properties"]
         columns = {
             column: value
@@ -326,7 +326,7 @@ class World:
                 yield row
 
     def _reach(self, wanted: Wanted) -> tuple[int, int]:
-        """The second as of which rows are wanted, and the oldest second that is kept then."""
+        """Return the second as of which rows are wanted, and the oldest second that is kept then."""
         now = wanted.at or self.now()
         kept = wanted.product.retention
         oldest = pendulum.instance(now).subtract(months=kept.months, days=kept.days)
@@ -358,13 +358,13 @@ class World:
 
 
 def _numbered(number: int, rows: Iterator[Listed]) -> Iterator[tuple[int, Listed]]:
-    """The rows of a direction, each with the direction's number."""
+    """Yield the rows of a direction, each with the direction's number."""
     for row in rows:
         yield number, row
 
 
 def _number(price: Any) -> Decimal:  # noqa: ANN401 - text, a number, or what a fault put there
-    """A price as a number; what is none counts nothing."""
+    """Return a price as a number; 0 for other text."""
     try:
         return Decimal(price or 0)
     except ArithmeticError:
@@ -372,11 +372,11 @@ def _number(price: Any) -> Decimal:  # noqa: ANN401 - text, a number, or what a 
 
 
 def utc(micros: int) -> datetime:
-    """A moment from its microseconds of the epoch."""
+    """Return a moment from its microseconds of the epoch."""
     whole, rest = divmod(micros, 1_000_000)
     return datetime.fromtimestamp(whole, timezone.utc).replace(microsecond=rest)
 
 
 def micros(moment: datetime) -> int:
-    """The microseconds of the epoch at a moment."""
+    """Return the microseconds of the epoch at a moment."""
     return int(moment.replace(microsecond=0).timestamp()) * 1_000_000 + moment.microsecond

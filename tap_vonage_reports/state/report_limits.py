@@ -1,4 +1,4 @@
-"""What the state keeps of earlier reports: windows whose file was refused, and how long a report may be."""
+"""State of earlier reports: the windows whose file was refused, and the maximum length of a report."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def waits() -> Any:
         yield lambda: [call.args[0] for call in pause.call_args_list if call.args[0] >= 1]
 
 
-@pytest.mark.promise("Retry-After is honoured.")
-def test_retry_after_is_honoured(make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]) -> None:
+@pytest.mark.promise("Retry-After is honored.")
+def test_retry_after_is_honored(make_sandbox: Callable[..., Sandbox], waits: Callable[[], list[float]]) -> None:
     sandbox = make_sandbox()
     sandbox.faults.on(Fault.TOO_MANY_REQUESTS, 17, first=2)
     client_of(sandbox, delay_factor=1).records(QUERY)

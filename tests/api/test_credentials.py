@@ -118,9 +118,7 @@ def test_a_redirect_of_a_redirect_is_not_followed(elsewhere: HostileServer) -> N
         "None",
     ],
 )
-def test_a_link_to_a_file_that_leads_nowhere_is_an_error_and_nobody_is_asked(
-    elsewhere: HostileServer, link: str
-) -> None:
+def test_a_malformed_link_to_a_file_is_an_error_and_requests_nothing(elsewhere: HostileServer, link: str) -> None:
     with (
         HostileServer(lambda _request: reply(FILE)) as server,
         pytest.raises(ReportError, match="malformed"),
@@ -233,7 +231,7 @@ def problems(**given_settings: Any) -> list[str]:
         ("stream_options.sms.filters", lambda text: {"stream_options": {"sms": {"filters": {"to": text}}}}),
     ],
 )
-def test_what_no_request_can_carry_is_refused_in_settings(
+def test_settings_that_no_request_can_carry_are_rejected(
     name: str, setting: Callable[[str], dict[str, Any]], character: str
 ) -> None:
     found = problems(**setting(f"LEAKED{character}X-Injected: yes"))
@@ -289,7 +287,7 @@ def test_a_report_is_one_part_of_a_path_whatever_its_name(name: str) -> None:
 @pytest.mark.parametrize(
     "listed", [{}, "", None, [{}], [{"api_key": None}], [{"api_key": "a\nb"}], [{"api_key": ""}], "ab"]
 )
-def test_a_list_of_accounts_that_is_none_is_an_error_and_not_empty(listed: object) -> None:
+def test_a_malformed_list_of_accounts_is_an_error_and_not_empty(listed: object) -> None:
     body = as_json({"_embedded": {"subaccounts": listed}})
     with HostileServer(lambda _request: reply(body)) as server, pytest.raises(ApiError, match="account_ids"):
         client_of(server).subaccounts()

@@ -165,7 +165,7 @@ def check_written(rows: Sequence[dict[str, Any]]) -> None:
 # JSON
 
 
-def test_whatever_stands_in_a_page_it_is_rows_or_an_error() -> None:
+def test_any_page_gives_rows_or_an_error() -> None:
     body = b""
 
     def answer(request: Request) -> bytes:
@@ -188,7 +188,7 @@ def test_whatever_stands_in_a_page_it_is_rows_or_an_error() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "right"), [("create", REPORT), ("status", REPORT), ("cancel", REPORT), ("subaccounts", SUBACCOUNTS)]
 )
-def test_whatever_stands_in_an_answer_it_is_right_or_an_error(endpoint: str, right: dict[str, Any]) -> None:
+def test_any_answer_is_right_or_an_error(endpoint: str, right: dict[str, Any]) -> None:
     body = b""
 
     @given(spoilt(right))
@@ -265,7 +265,7 @@ headers = st.fixed_dictionaries(
 
 
 @every_endpoint
-def test_whatever_stands_in_the_headers_it_is_right_or_an_error(endpoint: str) -> None:
+def test_any_headers_are_right_or_an_error(endpoint: str) -> None:
     answered = b""
 
     @given(
@@ -285,7 +285,7 @@ def test_whatever_stands_in_the_headers_it_is_right_or_an_error(endpoint: str) -
         check()
 
 
-def test_what_is_not_http_is_an_error() -> None:
+def test_an_answer_that_is_not_http_is_an_error() -> None:
     answered = b""
 
     @given(st.binary(max_size=40))
@@ -441,7 +441,7 @@ def test_a_small_body_of_many_values_is_an_error_and_is_not_decoded(endpoint: st
         ENDPOINTS[endpoint](client_of(server))
 
 
-def test_what_inflates_to_gigabytes_of_objects_takes_no_more_than_its_text() -> None:
+def test_an_answer_that_inflates_to_gigabytes_of_objects_takes_only_the_memory_of_its_text() -> None:
     small = zlib.compressobj(9, zlib.DEFLATED, 31)
     body = small.compress(b'{"records":[' + b"[]," * (10 * MIB) + b"0]}") + small.flush()
     assert len(body) < MIB // 8

@@ -107,7 +107,7 @@ def test_very_long_and_very_many_names_are_cut() -> None:
         TapVonageReports(config=GOOD, state={"bookmarks": {"sms": {}, "ab" * 50_000: 5}})
     assert len(str(malformed.value)) < 500
     catalog = {"streams": [stream_entry(f"stream {'a' * number}")["streams"][0] for number in range(1000)]}
-    with pytest.raises(CatalogError, match=r"stream aaa, .*, \.\.\.\. Make") as refused:
+    with pytest.raises(CatalogError, match=r"stream aaa, .*, \.\.\.\. Create") as refused:
         TapVonageReports(config=GOOD, catalog=catalog)
     assert len(str(refused.value)) < 500
 
@@ -149,7 +149,7 @@ def test_random_text_is_not_shown_as_a_name(characters: str, length: int) -> Non
 
 
 @pytest.mark.parametrize("name", ["447700900123", "", "\x1b\n", None, 5])
-def test_what_is_no_name_is_not_shown(name: object) -> None:
+def test_text_that_is_not_a_name_is_not_shown(name: object) -> None:
     assert name_for_log(name) == HIDDEN_NAME
 
 

@@ -83,7 +83,7 @@ def test_the_ids_of_adopted_reports_are_in_the_state_before_one_is_waited_for(sa
 
 
 @pytest.mark.parametrize("stream", ["sms", "amd"])
-def test_what_lies_behind_adopted_reports_is_requested(sandbox: Sandbox, stream: str) -> None:
+def test_time_after_adopted_reports_is_requested(sandbox: Sandbox, stream: str) -> None:
     """The first run ended at its now, and the second one at a later one."""
     ids = lost(sandbox, streams=(stream,), end_date=None, start_date=START.isoformat())
     sandbox.clock.advance(hours=5)
@@ -513,7 +513,7 @@ def test_a_request_is_recognized_in_every_form_of_its_echo(changes: dict[str, An
     ],
     ids=str,
 )
-def test_what_differs_from_a_request_is_another_report(changes: dict[str, Any]) -> None:
+def test_a_listed_report_with_other_parameters_is_not_adopted(changes: dict[str, Any]) -> None:
     assert report_of({**ECHO, **changes}, QUERY) is None
     for name in changes.keys() & ECHO.keys() - {"include_subaccounts"}:
         assert report_of({key: value for key, value in ECHO.items() if key != name}, QUERY) is None

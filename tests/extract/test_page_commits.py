@@ -277,7 +277,7 @@ def test_an_id_is_missing_if_no_row_came_for_it_whatever_else_came() -> None:
 def test_a_rejected_lookup_finds_nothing(caplog: pytest.LogCaptureFixture) -> None:
     [result] = looked_up(IdApi(RequestRejectedError(422, "Invalid")), "a", "b")
     assert (result.records, result.missing) == ([], {"a", "b"})
-    assert "rejects lookups by id" in caplog.text
+    assert "rejects lookups by ID" in caplog.text
 
 
 @pytest.mark.parametrize("error", [CredentialsRevokedError, ProductUnavailableError])

@@ -139,7 +139,7 @@ class LongWait:
         yield "never"
 
 
-def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[int], Prefetcher[Any]]) -> None:
+def test_tasks_behind_an_error_are_not_fetched_further(make: Callable[[int], Prefetcher[Any]]) -> None:
     later = LongWait()
 
     def fail(_context: RequestContext) -> Iterator[str]:
@@ -154,7 +154,7 @@ def test_what_comes_after_an_error_is_not_fetched_any_further(make: Callable[[in
         next(ahead.consume("group", nothing))
 
 
-def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int], Prefetcher[Any]]) -> None:
+def test_an_unwanted_request_is_cancelled_while_it_waits(make: Callable[[int], Prefetcher[Any]]) -> None:
     wait = LongWait()
     ahead = make(2)
     ahead.add("group", [work("a"), wait])
@@ -167,7 +167,7 @@ def test_what_nobody_wants_any_more_is_cancelled_in_its_wait(make: Callable[[int
     assert list(ahead.consume("other", nothing)) == ["b"]
 
 
-def test_there_is_something_to_do_while_nothing_comes(make: Callable[[int], Prefetcher[Any]]) -> None:
+def test_the_consumer_can_work_while_no_item_arrives(make: Callable[[int], Prefetcher[Any]]) -> None:
     looked = threading.Event()
 
     def slow(_context: RequestContext) -> Iterator[str]:

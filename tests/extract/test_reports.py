@@ -297,7 +297,7 @@ def test_a_report_that_is_not_there_yet_is_waited_for_and_not_paid_for_again(san
     assert output.code == 0, output.log
     assert len(set(output.ids("amd"))) == ROWS
     assert len(created(sandbox)) == 1
-    assert "look 5 of 10" in output.log
+    assert "check 5 of 10" in output.log
 
 
 def test_reports_of_other_partitions_are_polled_while_a_file_is_not_there_yet(
@@ -323,7 +323,7 @@ def test_a_window_whose_file_cannot_be_read_is_read_by_pages_and_paid_for_once(
     assert output.code == 0, output.log
     assert len(output.ids("amd")) == ROWS
     assert BROKEN_FILES[fault] in output.log
-    assert "leaving the window to pages" in output.log
+    assert "reading the window by pages instead" in output.log
     assert len(created(sandbox)) == 1
     assert endpoints(sandbox)["media"] <= 2
     (partition,) = (output.state or {})["bookmarks"]["amd"]["partitions"]
@@ -368,7 +368,7 @@ def test_a_refused_file_of_a_stream_whose_filter_pages_do_not_know_is_an_error_a
     first = read(sandbox, streams=("sms",), stream_options=filters)
     second = read(sandbox, first.state, streams=("sms",), stream_options=filters)
     for output in (first, second):
-        assert "pages do not know a filter" in str(output.error)
+        assert "works only for reports" in str(output.error)
         assert "2026-11-01 00:00 to 2026-11-11 00:00" in str(output.error)
     assert len(created(sandbox)) == 1
     assert "SMS" not in {entry.product for entry in sandbox.requests.log if entry.endpoint == "records"}
@@ -453,7 +453,10 @@ def test_an_hour_that_no_report_can_hold_is_read_by_pages(make_sandbox: Callable
     output = read(sandbox, **dates)
     assert output.code == 0, output.log
     assert len(set(output.ids("amd"))) == 500
-    assert "truncated by the API although it covers no more than an hour, leaving the window to pages" in output.log
+    assert (
+        "truncated by the API although it covers no more than an hour, reading the window by pages instead"
+        in output.log
+    )
 
 
 @pytest.mark.parametrize(
@@ -464,7 +467,7 @@ def test_a_report_without_rows_moves_the_bookmark(make_sandbox: Callable[..., Sa
     output = read(sandbox)
     assert output.code == 0
     assert len(created(sandbox)) == 1
-    assert "leaving the window to pages" not in output.log
+    assert "reading the window by pages instead" not in output.log
     assert output.bookmark("amd")["covered"] == [[START.isoformat(), END.isoformat()]]
 
 

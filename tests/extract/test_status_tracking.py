@@ -176,7 +176,7 @@ def test_rows_that_are_listed_late_are_found_within_the_hours_that_are_set(
 
 
 @pytest.mark.parametrize("fault", [Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED])
-def test_what_is_not_found_by_its_id_is_read_by_its_window_in_the_same_run(
+def test_rows_not_found_by_id_are_refetched_by_window_in_the_same_run(
     make_sandbox: Callable[..., Sandbox], fault: Fault
 ) -> None:
     sandbox = make_sandbox(rows=SOME, faults=[fault.value])
@@ -188,7 +188,7 @@ def test_what_is_not_found_by_its_id_is_read_by_its_window_in_the_same_run(
     assert "does not find" in "".join(logs)
 
 
-def test_what_the_run_has_read_by_report_is_not_opened_again_for_an_id(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_windows_read_by_report_in_this_run_are_not_refetched_for_an_id(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows=SOME, faults=["ids-not-found"])
     settings = by_id(sandbox, backfill_days=1)
     first = run_tap(settings, STREAMS)
@@ -201,7 +201,7 @@ def test_what_the_run_has_read_by_report_is_not_opened_again_for_an_id(make_sand
 
 
 @pytest.mark.parametrize("kind", ["records", "files"])
-def test_what_is_read_instead_is_only_what_ids_were_to_stand_in_for(
+def test_only_the_lookback_that_ids_replaced_is_refetched_by_windows(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, kind: str
 ) -> None:
     sandbox = make_sandbox(rows={"messages": 100}, faults=["ids-not-found"])
@@ -220,7 +220,7 @@ def test_what_is_read_instead_is_only_what_ids_were_to_stand_in_for(
     assert all(end <= start for (_, end), (start, _) in pairwise(sorted(windows))), "time is read twice"
 
 
-def test_what_is_read_instead_does_not_wait_for_what_is_read_ahead(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_refetched_windows_do_not_wait_for_prefetched_ones(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows=SOME, faults=["ids-not-found"], page_size=3)
     table: Table = {}
     logs = []
@@ -260,7 +260,7 @@ def test_a_stream_with_filters_is_read_by_its_windows(make_sandbox: Callable[...
     assert {name for _, name in table} == delivered
 
 
-def test_who_changes_between_the_two_ways_loses_nothing(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_switching_status_refresh_loses_nothing(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows=SOME)
     table: Table = {}
     state = None
@@ -273,7 +273,7 @@ def test_who_changes_between_the_two_ways_loses_nothing(make_sandbox: Callable[.
         sandbox.clock.advance(hours=17)
 
 
-def test_what_came_by_reports_is_read_again_by_windows_once(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_rows_from_reports_are_refetched_by_windows_once(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows=SOME)
     table: Table = {}
     first = run_tap(by_id(sandbox, backfill_days=1), STREAMS)

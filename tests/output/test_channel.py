@@ -67,7 +67,7 @@ def test_the_sdk_writes_records_that_go_elsewhere() -> None:
     assert not channel_to(Foreign()).write_records("things", RECORDS)
 
 
-def test_what_the_sdk_has_passed_on_is_out_after_a_flush() -> None:
+def test_messages_of_the_sdk_are_written_after_a_flush() -> None:
     writer = Keeping()
     channel: StreamOutput = channel_to(writer)
     writer.write_message(RecordMessage("things", RECORDS[0]))

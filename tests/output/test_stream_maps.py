@@ -177,7 +177,7 @@ def test_all_forms_of_maps_that_the_sdk_has_are_accepted(make_sandbox: Callable[
     assert streams[first - 1 : first + 3] == ["sms", "copies", "sms", "copies"]
 
 
-def test_the_rest_removed_leaves_no_stream(make_sandbox: Callable[..., Sandbox]) -> None:
+def test_a_stream_map_that_removes_all_other_streams_leaves_none(make_sandbox: Callable[..., Sandbox]) -> None:
     maps = {"__else__": None}
     output = mapped(make_sandbox(rows={"*": 5}), maps)
     assert output.code == 0

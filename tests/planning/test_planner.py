@@ -276,7 +276,7 @@ def test_without_a_start_date_reading_starts_where_coverage_does_but_within_the_
     assert partition.pages().windows[0].start == first
 
 
-def test_what_was_read_after_an_end_date_stays_covered() -> None:
+def test_time_after_an_end_date_stays_covered() -> None:
     covered, lookback = between(at(0), at(100)), 24 * HOUR
     assert lookback_intervals(covered, lookback, at(90), {}) == between(at(76), at(90))
     assert lookback_intervals(covered, lookback, at(70), {}).empty

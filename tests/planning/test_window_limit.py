@@ -46,7 +46,7 @@ def test_a_limit_doubles_after_windows_of_its_length_without_trouble_until_it_is
     assert limit.length is None
 
 
-def test_trouble_starts_the_count_over() -> None:
+def test_halving_a_window_resets_the_count() -> None:
     limit = WindowLimit(timedelta(hours=4))
     for _ in range(WINDOWS_PER_GROWTH - 1):
         limit.count_read(hours(0, 4))

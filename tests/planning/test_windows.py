@@ -75,7 +75,7 @@ def test_everything_wanted_and_not_covered_is_read(
 
 
 @given(windows, some_windows, st.integers(0, 100))
-def test_what_is_covered_is_read_again_only_within_the_lookback(
+def test_covered_time_is_refetched_only_within_the_lookback(
     wanted: TimeWindow, covered: list[TimeWindow], lookback: int
 ) -> None:
     need = to_read(wanted, to_intervals(covered), timedelta(hours=lookback))
@@ -308,7 +308,7 @@ def test_a_plan_covers_what_is_missing_and_the_lookback_and_nothing_else(case: C
 
 
 @given(cases)
-def test_what_was_begun_is_gone_on_with_wherever_it_is_still_needed(case: Case) -> None:
+def test_open_pages_and_reports_are_resumed_wherever_they_are_still_missing(case: Case) -> None:
     opened = case.opened()
     plan, page_plan = opened.reports(), opened.pages()
     reports, kept, pages, page = plan.windows, plan.resumed, page_plan.windows, page_plan.resume_from
@@ -400,9 +400,7 @@ def played(runs: list[Past], lookback: int) -> Iterator[Played]:
 
 
 @given(pasts(st.none() | st.integers(-50, 300), st.none() | st.integers(0, 400)), st.integers(0, 100))
-def test_whatever_runs_come_before_and_wherever_they_are_killed_nothing_stays_stale(
-    runs: list[Past], lookback: int
-) -> None:
+def test_after_any_sequence_of_killed_runs_nothing_stays_stale(runs: list[Past], lookback: int) -> None:
     seen: dict[int, int] = {}
     for run in played(runs, lookback):
         seen |= dict.fromkeys(run.read, run.now)
@@ -413,9 +411,7 @@ def test_whatever_runs_come_before_and_wherever_they_are_killed_nothing_stays_st
 
 
 @given(pasts(st.integers(-50, 0), st.none()), st.integers(0, 100))
-def test_what_was_final_when_it_was_read_is_not_read_again_wherever_runs_are_killed(
-    runs: list[Past], lookback: int
-) -> None:
+def test_final_rows_are_not_refetched_wherever_runs_are_killed(runs: list[Past], lookback: int) -> None:
     seen: dict[int, int] = {}
     for run in played(runs, lookback):
         for hour in run.read:
@@ -425,7 +421,7 @@ def test_what_was_final_when_it_was_read_is_not_read_again_wherever_runs_are_kil
 
 @pytest.mark.parametrize("start", [None, -20_000], ids=["by default", "before the retention"])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_where_the_start_moves_with_the_clock_what_was_begun_is_gone_on_with(start: int | None, mode: str) -> None:
+def test_open_pages_and_reports_are_resumed_when_the_start_moves_with_the_clock(start: int | None, mode: str) -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     first = open_sync(state, 0, fetch_mode=mode, **dated(start_date=start))
     [begun, *_] = first.reports().windows or first.pages().windows
@@ -451,7 +447,7 @@ def test_a_report_that_was_asked_for_is_read_although_little_else_is_left() -> N
     assert plan.windows == [one.window for one in plan.resumed] == [waiting]
 
 
-def test_what_the_retention_has_taken_is_not_gone_on_with() -> None:
+def test_a_page_before_the_retention_limit_is_not_resumed() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     first = open_sync(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
     begun = first.pages().windows[0]
@@ -462,7 +458,7 @@ def test_what_the_retention_has_taken_is_not_gone_on_with() -> None:
     assert plan.windows[0].start == later.session.dates.earliest(AMD)
 
 
-def test_what_nobody_can_have_begun_is_not_gone_on_with() -> None:
+def test_an_impossible_open_page_is_not_resumed() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     first = open_sync(state, 0, fetch_mode="sync", **dated(start_date=-20_000))
     begun = TimeWindow(datetime.min.replace(tzinfo=timezone.utc), ORIGIN)
@@ -487,7 +483,7 @@ def test_an_open_page_that_reports_have_overtaken_is_still_read_after_a_kill() -
     assert plan.windows[0] == begun
 
 
-def test_what_a_later_start_leaves_unread_is_read_when_the_start_moves_back() -> None:
+def test_time_skipped_by_a_later_start_is_read_when_the_start_moves_back() -> None:
     state: dict[str, Any] = {"context": {"account_id": ACCOUNT}}
     for now, start in ((100, 0), (110, 60)):
         read_windows(open_sync(state, now, **dated(start_date=start), lookback_hours=72), None)

@@ -118,7 +118,7 @@ def test_text_that_cannot_be_decoded_is_replaced_and_its_original_is_in_extra(
 
 
 @pytest.mark.parametrize(("in_json", "in_csv", "original"), [(one, two, last) for one, two, _, last in ODD.values()])
-def test_so_is_text_in_unknown_fields_in_names_and_in_values_that_do_not_fit(
+def test_undecodable_text_in_unknown_fields_names_and_misfits_is_replaced(
     in_json: bytes, in_csv: bytes, original: str
 ) -> None:
     (record,) = by_page(b'{"id":"1","new":"%b","n%b":"x","count":"1%b"}' % (in_json, in_json, in_json))
@@ -128,7 +128,7 @@ def test_so_is_text_in_unknown_fields_in_names_and_in_values_that_do_not_fit(
 
 @every_odd_text
 @pytest.mark.parametrize("is_escaped", [False, True])
-def test_so_is_text_in_objects_and_lists(
+def test_undecodable_text_in_objects_and_lists_is_replaced(
     in_json: bytes, in_csv: bytes, value: str, original: str, *, is_escaped: bool
 ) -> None:
     thing, new = b'{"a": ["x%b"], "b": "%b"}', b'{"n%b": 4.0E-4, "c": []}'
@@ -159,7 +159,7 @@ def test_an_id_that_cannot_be_decoded_stays_distinct() -> None:
 
 @given(st.text(st.characters(codec=None) | st.sampled_from("\\\0\ud83d\ude00" + MARK), max_size=8))
 @settings(max_examples=200, deadline=None)
-def test_what_is_odd_is_written_out_so_that_nothing_is_lost(text: str) -> None:
+def test_undecodable_text_is_escaped_so_that_nothing_is_lost(text: str) -> None:
     mended, written = mend_text(text), write_out(text)
     mended.encode()
     written.encode()
@@ -351,7 +351,7 @@ def test_a_cell_of_any_dialect_may_be_as_long_as_a_row(length: int) -> None:
 @pytest.mark.parametrize(
     "row", ['"id","client_ref"\n"1","{}"\n', "id,client_ref\n1,{}\n", '"id","client_ref"\n1,"{}"\n']
 )
-def test_a_longer_one_is_the_same_error_in_every_reader(row: str) -> None:
+def test_a_longer_cell_is_the_same_error_in_every_reader(row: str) -> None:
     file = archive(row.format("x" * (MAX_ROW_CHARACTERS + 1)).encode())
     readers: list[Callable[[], object]] = [
         lambda: verify(file, 1000),

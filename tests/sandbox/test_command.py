@@ -97,6 +97,8 @@ def test_serve_prints_what_to_use_and_stops_on_a_signal(number: signal.Signals) 
         (["--rows", "smss=3"], "unknown stream smss"),
         (["--rows", "sms=many"], "expected STREAM=N"),
         (["--now", "noon"], "expected a time with an offset"),
+        (["--port", "99999"], "expected a port from 0 to 65535"),
+        (["--port", "-1"], "expected a port from 0 to 65535"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_in_words(
@@ -125,6 +127,19 @@ def test_the_help_names_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
             main(arguments)
         text = capsys.readouterr().out
         assert all(fault.value in text for fault in Fault)
+
+
+def test_faults_in_the_help_stand_apart_from_their_texts_and_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tap_vonage_reports.sandbox import Fault  # noqa: PLC0415 - this test alone
+
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    lines = capsys.readouterr().out.partition("faults (")[2].splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line.split("  ")[1] for line in lines if re.match(r"  \S", line)} == {fault.value for fault in Fault}
 
 
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])

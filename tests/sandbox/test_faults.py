@@ -313,7 +313,7 @@ def test_a_200_can_hold_no_json(paged: Reader, fault: str) -> None:
     assert first(paged)["items_count"] == 10
 
 
-def test_a_body_can_drip(paged: Reader) -> None:
+def test_a_body_can_arrive_slowly(paged: Reader) -> None:
     whole = first(paged)["records"]
     paged.sandbox.faults.on("slow-body", 0.01)
     started = time.monotonic()
@@ -321,7 +321,7 @@ def test_a_body_can_drip(paged: Reader) -> None:
     assert time.monotonic() - started >= 0.08
 
 
-def test_a_head_can_drip(paged: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_can_arrive_slowly(paged: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = first(paged)
     pauses: list[float] = []
 
@@ -461,7 +461,7 @@ def test_rows_can_be_redacted(paged: Reader, marker: str) -> None:
     assert "message_body" not in inbound
 
 
-def test_what_is_expected_follows_the_switches(paged: Reader) -> None:
+def test_expected_rows_follow_the_include_parameters(paged: Reader) -> None:
     paged.sandbox.faults.on("redacted", every=3)
     paged.sandbox.faults.on("extra-columns", products=["sms"])
     window = utc("2026-11-18T00:00:00Z"), utc("2026-11-19T00:00:00Z")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_what_was_asked_is_counted_and_logged(opened: Callable[..., Reader]) -> None:
+def test_requests_are_counted_and_logged(opened: Callable[..., Reader]) -> None:
     reader = opened(rows={"sms": 25}, page_size=10)
     reader.rows(**reader.ask("sms", "outbound"))
     reader.get(**reader.ask("sms", "sideways"))

@@ -172,7 +172,9 @@ def test_a_report_can_be_refused(faulty: Callable[..., Reader], fault: str, code
 
 
 @pytest.mark.parametrize(("fault", "code"), [("500", 500), ("503", 503), ("429", 429), ("redirect", 302)])
-def test_what_hits_requests_hits_those_of_reports(faulty: Callable[..., Reader], fault: str, code: int) -> None:
+def test_faults_of_requests_also_hit_requests_about_reports(
+    faulty: Callable[..., Reader], fault: str, code: int
+) -> None:
     reader = faulty()
     asked = created(reader)
     file = path(status(reader, asked), "download_report")
@@ -336,7 +338,9 @@ def test_columns_can_be_of_every_type_and_of_any_name(faulty: Callable[..., Read
 @pytest.mark.parametrize(
     ("fault", "column", "value"), [("unfit-values", "latency", "abc"), ("redacted=XXX", "to", "XXX")]
 )
-def test_values_can_be_others(faulty: Callable[..., Reader], fault: str, column: str, value: str) -> None:
+def test_faults_replace_the_values_of_a_column(
+    faulty: Callable[..., Reader], fault: str, column: str, value: str
+) -> None:
     assert {row[column] for row in report(faulty(fault))} == {value}
 
 

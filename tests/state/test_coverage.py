@@ -64,7 +64,7 @@ def test_time_around_what_is_reopened_keeps_its_reading() -> None:
     assert tracked(opened) == [hours(0, 4), hours(6, 10)]
 
 
-def test_a_part_of_unknown_reading_was_read_as_it_happened() -> None:
+def test_coverage_without_a_read_time_counts_as_read_at_its_end() -> None:
     coverage = Coverage.of([hours(0, 10)], [None], [])
     assert coverage.read_at == {}
     assert coverage.reopen(to_intervals([hours(4, 6)])).read_at == {at(4): at(10), at(10): at(10)}
@@ -87,13 +87,13 @@ def test_only_covered_time_stays_tracked() -> None:
     assert coverage.track(EMPTY).tracked.empty
 
 
-def test_a_gap_filled_with_older_rows_makes_what_it_joins_as_old() -> None:
+def test_a_joined_range_is_as_old_as_its_oldest_part() -> None:
     covered = Coverage().add(hours(10, 20), at(30)).add(hours(0, 10), at(15))
     assert covered.read_at == {at(20): at(15)}
     assert Coverage().add(hours(10, 20), at(15)).add(hours(0, 10), at(30)).read_at == {at(20): at(15)}
 
 
-def test_what_was_read_again_is_fresh_to_the_end_of_its_part() -> None:
+def test_refetched_time_counts_as_fresh_to_the_end_of_its_range() -> None:
     covered = Coverage().add(hours(0, 10), at(12)).add(hours(20, 30), at(35)).add(hours(40, 50), at(50))
     fresh = covered.refresh(to_intervals([hours(5, 6), hours(41, 42)]), at(60), until=at(45))
     assert fresh.read_at == {at(10): at(60), at(30): at(35), at(50): at(50)}

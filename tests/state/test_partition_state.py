@@ -91,7 +91,7 @@ def test_time_that_is_marked_for_refetching_stays_covered_in_the_state_until_a_w
     assert (again.pending_ids, again.coverage.tracked) == ({}, EMPTY)
 
 
-def test_what_stays_tracked_keeps_its_ids() -> None:
+def test_tracked_time_keeps_its_ids() -> None:
     state = empty_state()
     opened = bookmark(state)
     opened.commit_window(hours(0, 24), at(50), is_tracked=True)

@@ -104,7 +104,7 @@ class WindowCommitter:
         """Log the progress of a long window, and once per partition and kind, what the API contradicts itself in."""
         if page.contradiction not in {"", *self._told}:
             self._told.add(page.contradiction)
-            text = "%s: the API called a page of %s the last one (SUCCESS) and gave a cursor with it %s"
+            text = "%s: the API marked a page of %s as the last one (SUCCESS) but returned a cursor %s"
             logger.warning(text, self._sync.partition, page.window, page.contradiction)
         now = time.monotonic()
         if page.cursor is not None and now - progress.logged >= LOG_EVERY_SECONDS:
@@ -164,7 +164,7 @@ class WindowCommitter:
         if not change.is_complete or len(bookmark.pending_ids) + len(fresh) > MAX_PENDING_IDS:
             progress.is_tracked = False
             bookmark.untrack(progress.tracked)
-            reason = "are too many to track" if change.is_complete else "have ids that cannot be looked up"
+            reason = "are too many to track" if change.is_complete else "have IDs that cannot be looked up"
             logger.warning(
                 "%s: non-final rows of %s %s; the next run refetches the window",
                 self._sync.partition,

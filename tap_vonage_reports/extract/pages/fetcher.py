@@ -114,7 +114,7 @@ class PageFetcher:
     def _fall_back(self, sync: PartitionSync, missing: set[str]) -> Iterator[Chunk]:
         """Refetch by windows what could not be looked up by ids."""
         logger.warning(
-            "%s: the API does not find %d rows by their ids although it listed them; refetching the lookback by "
+            "%s: the API does not find %d rows by their IDs although it listed them; refetching the lookback by "
             "windows instead. If this persists, set status_refresh to window",
             sync.partition,
             len(missing),

@@ -67,7 +67,7 @@ def fetch_by_ids(
         if not error.leaves_gap:
             raise
         if isinstance(error, RequestRejectedError):
-            logger.warning("The API rejects lookups by id. %s", error)
+            logger.warning("The API rejects lookups by ID. %s", error)
             yield LookupResult(ids, [])
         else:
             yield ReadFailure(str(error), id_count=len(ids))

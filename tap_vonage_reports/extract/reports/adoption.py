@@ -1,4 +1,4 @@
-"""Finds reports at the API that this or an earlier run requested, and whose ids were lost on the way.
+"""Finds reports at the API that this or an earlier run requested, and whose IDs were lost on the way.
 
 No tap can force a target to keep a state, and an answer can get lost behind a request that worked. A report is billed
 when it is requested, so both would be paid for again. The API lists an account's reports together with their requests
@@ -38,7 +38,7 @@ ADOPTED = tuple(status.value for status in (ReportStatus.PENDING, ReportStatus.P
 MAX_FAILURES = 2
 """A run asks for no more lists after this many that could not be had, so that they hold up no run for long."""
 CLOCK_TOLERANCE = timedelta(seconds=60)
-"""How much earlier than its request a report may seem to be: times have whole seconds [confirmed], clocks differ."""
+"""How much earlier than its request a report may appear: times have whole seconds [confirmed], and clocks differ."""
 ANSWER_FIELDS = frozenset(
     {"request_id", "request_status", "receive_time", "received_at", "start_time", "items_count", "_links", "self_link"}
     | {"price", "currency", "limit"}

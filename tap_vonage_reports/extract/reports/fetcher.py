@@ -85,8 +85,8 @@ class ReportFetcher:
             yield from self._read_reports(sync)
         for window in to_windows(self._planner.unreadable(sync)):
             msg = (
-                f"The report of {window} has a file that cannot be read, and pages do not know a filter of this "
-                "stream. Remove the filters that only reports accept, or contact Vonage support."
+                f"The report of {window} has a file that cannot be read, and a filter of this stream works only for "
+                "reports. Remove the filters that only reports accept, or contact Vonage support."
             )
             raise ReportError(msg)
 
@@ -240,8 +240,8 @@ def _temporary_file(job: ReportJob) -> Generator[BinaryIO, None, None]:
 
 def _not_stored(job: ReportJob, error: OSError) -> ReportError:
     advice = (
-        "Check that the folder for temporary files (TMPDIR) exists, has room and is writable; the next run resumes the "
-        "same report"
+        "Check that the folder for temporary files (TMPDIR) exists, has space and is writable; the next run resumes "
+        "the same report"
     )
     problem = job.problem(f"cannot be stored ({error.strerror})", advice)
     problem.leaves_gap = False  # the next report could not be stored either

@@ -1,4 +1,4 @@
-"""How long the planned reports of a partition are: shorter after a truncated one, longer again after small ones."""
+"""Length of a partition's planned reports: shorter after a truncated one, longer again after small ones."""
 
 from __future__ import annotations
 

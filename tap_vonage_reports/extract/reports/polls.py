@@ -58,7 +58,7 @@ def look_again(client: ReportsClient, job: ReportJob, reason: str) -> None:
     """
     missed = max(job.missed_status.count, job.missed_file.count)
     seconds = client.retry_policy.delay_seconds(missed, RetriableApiError(reason))
-    logger.warning("%s: %s, look %d of %d in %.1f s", job, reason, missed, MAX_LOOKS, seconds)
+    logger.warning("%s: %s, check %d of %d in %.1f s", job, reason, missed, MAX_LOOKS, seconds)
     job.next_poll = time.monotonic() + seconds
 
 

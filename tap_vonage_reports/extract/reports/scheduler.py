@@ -157,7 +157,7 @@ class ReportScheduler:
             job: The job.
             reason: Why, as the end of a sentence.
         """
-        logger.warning("%s: %s, leaving the window to pages", job, reason)
+        logger.warning("%s: %s, reading the window by pages instead", job, reason)
         sync = job.sync
         sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
         self._jobs.remove(job)
@@ -179,7 +179,7 @@ class ReportScheduler:
         try:
             self._client.cancel_report(report.request_id)
         except ApiError as error:
-            logger.debug("A stale report could not be cancelled: %s", error)
+            logger.debug("A stale report could not be canceled: %s", error)
         sync.bookmark.remove_report(report.request_id)
 
     def _poll(self, job: ReportJob) -> None:

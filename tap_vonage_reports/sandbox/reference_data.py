@@ -1,10 +1,10 @@
-"""The world that the traffic goes through: countries, networks, prices, errors and texts, as tables.
+"""Tables from which the traffic is generated: countries, networks, prices, errors and texts.
 
-Phone numbers come from the ranges that the regulators keep for fiction, addresses from the ranges
-kept for documentation, so no row can name a living person. Prices are text of differing scale, as the
-API sends them, with the same amount in units of 10^-8 beside it for exact arithmetic.
+Phone numbers come from ranges that regulators reserve for fiction, and addresses from ranges reserved
+for documentation, so no row can identify a real person. Prices are text of varying scale, as the API
+sends them, together with the same amount in units of 10^-8 for exact arithmetic.
 
-A table whose length is a power of two is meant to be indexed by bits of a row's draw.
+Tables whose length is a power of two are indexed by bits of a row's random numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Money(NamedTuple):
 
 
 def money(text: str) -> Money:
-    """An amount of the price lists."""
+    """Return an amount of the price lists."""
     return Money(text, int(Decimal(text) * UNITS_PER_ONE))
 
 
@@ -54,14 +54,14 @@ class Network(NamedTuple):
 
 
 class Fate(NamedTuple):
-    """How a message ends: its final state, the carrier's error, and how long that takes.
+    """The outcome of a message: its final status, the carrier's error, and the delay until then.
 
     Attributes:
-        status: Final state.
+        status: Final status.
         error_code: Code of the hand-over; 0 is success.
-        description: Words for the code.
+        description: The code in words.
         delays: 256 delays in milliseconds to the final state.
-        charged: Whether the message is paid for.
+        charged: True if the message is charged.
     """
 
     status: str
@@ -72,19 +72,19 @@ class Fate(NamedTuple):
 
 
 class CallEnd(NamedTuple):
-    """How a call that nobody answered ended."""
+    """The outcome of a call that nobody answered."""
 
     status_code: str
     description: str
 
 
 def cycled(values: Iterable[T], size: int) -> tuple[T, ...]:
-    """The values, repeated until there are `size` of them."""
+    """Return the values, repeated until there are `size` of them."""
     return tuple(islice(chain.from_iterable(repeat(tuple(values))), size))
 
 
 def weighted(shares: Mapping[T, int], size: int = 256) -> tuple[T, ...]:
-    """A table of `size` entries in which each value stands as often as its share says.
+    """Return a table of `size` entries in which each value occurs according to its share.
 
     Args:
         shares: Value to share; the shares must sum up to `size`.
@@ -145,11 +145,11 @@ _NETWORK_SHARES = {
 NETWORKS = weighted(_NETWORK_SHARES, 1024)
 
 _OWN_NUMBERS = 8
-"""How many virtual numbers a customer rents in each country."""
+"""The number of virtual numbers that a customer rents in each country."""
 
 
 def own_number(country: Country, draw: int) -> str:
-    """One of the customer's virtual numbers in a country."""
+    """Return one of the customer's virtual numbers in a country."""
     return country.numbers[1023 - draw % _OWN_NUMBERS]
 
 
@@ -205,7 +205,7 @@ READ_DELAYS = weighted({0: 128, 4: 24, 60: 40, 900: 30, 7_200: 20, 100_000: 10, 
 """Seconds from delivered to read; 0 is never read (likely: no bound is stated)."""
 
 LATE_SECONDS = weighted({0: 220, 95: 12, 240: 10, 900: 8, 3_000: 4, 9_000: 2})
-"""How late a row is listed when late rows are switched on."""
+"""The delays with which rows are listed when late rows are switched on."""
 
 CALL_SECONDS = _spread(3, 5_400)
 """Lengths of calls."""
