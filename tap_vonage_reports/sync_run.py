@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ApiError, BrokenPipeToTargetError, FatalApiError, OutputError
 from tap_vonage_reports.extract.accounts import refused_accounts
+from tap_vonage_reports.summary import log_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ class SyncRun:
                 self._end_if_interrupted()
                 raise
             self._end_if_interrupted()
-        self._session.results.log_summary()
+        log_summary(self._session.results)
         self._session.results.raise_on_failure()
 
     def _sync_and_close(self, sync: Callable[[], object]) -> None:

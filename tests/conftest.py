@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -60,3 +61,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = get_server(tmp_path_factory.mktemp("postgres"))
         yield server.get_uri()
         server.cleanup()
+
+
+@pytest.fixture
+def summary_with_partitions(caplog: pytest.LogCaptureFixture) -> None:
+    """The summary of every run lists its partitions, as at the level DEBUG."""
+    caplog.set_level(logging.DEBUG, "tap_vonage_reports.summary")
