@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
@@ -198,6 +199,7 @@ class PartitionResult:
         rows_without_id: Rows whose key is made of their content.
         windows: Windows that were read to their end, by pages or by report.
         seconds: How long that took.
+        left: How much of the time that it reads is neither read nor left out yet.
         status: How it ended.
         reason: What went wrong.
         gaps: Windows that were left out, and lookups that failed, each with what went wrong.
@@ -211,6 +213,7 @@ class PartitionResult:
     rows_without_id: int = 0
     windows: int = 0
     seconds: float = 0
+    left: timedelta = timedelta(0)
     status: SyncStatus = SyncStatus.FAILED
     reason: str = "not finished"
     gaps: list[str] = field(default_factory=list)
@@ -219,6 +222,15 @@ class PartitionResult:
     def __post_init__(self) -> None:
         """Start counting."""
         self.fetched = FetchMetrics(self.partition.product.date_field)
+
+    def count_window(self, window: TimeWindow) -> None:
+        """Count a window that was read to its end."""
+        self.windows += 1
+        self.pass_over(window)
+
+    def pass_over(self, window: TimeWindow) -> None:
+        """Record that a window is not left to read, because it was read or left out."""
+        self.left = max(self.left - window.duration, timedelta(0))
 
     def end(self) -> None:
         """Record that everything was read but the gaps."""

@@ -98,6 +98,11 @@ class ReportScheduler:
         """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
         return running(self._jobs)
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many reports the API generates now, and how many others are still to be read."""
+        in_flight = self.in_flight()
+        return in_flight, self.remaining() - in_flight
+
     def next_job(self, sync: PartitionSync) -> ReportJob | None:
         """Return the next job of a partition; None when all are read."""
         return next((job for job in self._jobs if job.sync is sync), None)
@@ -188,6 +193,8 @@ class ReportScheduler:
     def _apply(self, job: ReportJob, transition: Transition) -> None:
         """Act on what an answer means."""
         if transition.status:
+            if transition.status is not job.status:
+                logger.debug("%s: %s", job, transition.status.value)
             job.set_status(transition.status, time.monotonic())
         job.error = transition.error
         if transition.action is Action.POLL:
