@@ -18,7 +18,9 @@ from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.metrics import PartitionResult
 from tap_vonage_reports.planning.partition import Partition
 from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.progress import Figures, LogLines, Progress
+from tap_vonage_reports.progress.figures import Figures
+from tap_vonage_reports.progress.renderers import LogLines
+from tap_vonage_reports.progress.tracker import Progress
 from tap_vonage_reports.records import report_archive
 from tap_vonage_reports.sandbox import Fault
 from tests.harness import run_tap, settings_for
@@ -56,8 +58,10 @@ def window(days: float) -> TimeWindow:
     return TimeWindow(start, start + timedelta(days=days))
 
 
-def figures(left: float = 5, planned: float = 10, seconds: float = 60, **more: Any) -> Figures:
-    return Figures(planned * DAY, left * DAY, **{"rows": 100, "seconds": seconds, **more})
+def figures(
+    left: float = 5, planned: float = 10, *, seconds: float = 60, rows: int = 100, in_flight: int = 0
+) -> Figures:
+    return Figures(planned * DAY, left * DAY, rows, seconds, in_flight)
 
 
 def progress_lines(log: str) -> list[re.Match[str]]:
@@ -75,7 +79,7 @@ def all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_says_its_progress_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     clock, results = Clock(), [result(30), result(10)]
-    progress = Progress(clock=clock)
+    progress = Progress(LogLines, clock)
     with caplog.at_level(logging.INFO):
         progress.start(results, lambda: (5, 68))
         for second in range(150):
@@ -110,8 +114,8 @@ def test_the_time_left_is_that_of_the_rest_at_the_speed_so_far(seconds: float, l
 
 
 def test_only_the_end_is_a_hundred_percent() -> None:
-    assert [figures(left).percent for left in (10, 0.001, 0)] == ["0%", "99%", "100%"]
-    assert figures(0, planned=0).percent == "100%"  # rows are looked up by their ids, and no time is read
+    assert [figures(left).percent for left in (10, 0.001, 0)] == [0, 99, 100]
+    assert figures(0, planned=0).percent == 100  # rows are looked up by their ids, and no time is read
 
 
 def test_counts_and_days_are_readable() -> None:

@@ -25,7 +25,7 @@ from tap_vonage_reports.planning.date_range import DateRange
 from tap_vonage_reports.planning.partition import Partition, Query
 from tap_vonage_reports.planning.planner import Planner
 from tap_vonage_reports.planning.window_limit import WindowLimit
-from tap_vonage_reports.progress import Progress
+from tap_vonage_reports.progress.tracker import Progress
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.checkpoint import Checkpointer
 
@@ -108,6 +108,7 @@ class SyncSession:
             checkpoint=self.checkpointer.write,
             defer_signals=self._defer_signals,
             finder=self.finder,
+            show_progress=self.progress.tick,
         )
 
     @cached_property

@@ -21,7 +21,7 @@ from tap_vonage_reports.state.values import PendingReport
 from tap_vonage_reports.timestamps import normalize_timestamp, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from tap_vonage_reports.api.client import ReportsClient
@@ -64,12 +64,15 @@ class ReportFinder:
         self._known: set[str] = set()
         self._lost_since: dict[ReportJob, datetime] = {}
 
-    def adopt(self, syncs: Sequence[PartitionSync], planner: Planner) -> bool:
+    def adopt(
+        self, syncs: Sequence[PartitionSync], planner: Planner, show_progress: Callable[[], None] = lambda: None
+    ) -> bool:
         """Add reports that earlier runs lost to the bookmarks of the partitions that need them.
 
         Args:
             syncs: The partitions, before their reports are planned.
             planner: Says which reports a partition needs.
+            show_progress: Shows the progress of the run if that is due; called for each partition.
 
         Returns:
             True if there were any.
@@ -77,6 +80,7 @@ class ReportFinder:
         lists: dict[str, list[dict[str, Any]]] = {}
         found_any = False
         for sync in syncs:
+            show_progress()
             self._known |= {report.request_id for report in sync.bookmark.reports}
             plan = planner.reports(sync)
             account = sync.partition.account_id

@@ -50,6 +50,7 @@ class ReportScheduler:
         checkpoint: Callable[[], None],
         defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
         finder: ReportFinder | None = None,
+        show_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up a scheduler without jobs.
 
@@ -60,11 +61,13 @@ class ReportScheduler:
             checkpoint: Writes STATE.
             defer_signals: Defers signals for the length of a `with` block.
             finder: Finds reports whose ids were lost; None to find none.
+            show_progress: Shows the progress of the run if that is due; called between two requests.
         """
         self._client = client
         self._finder = finder or ReportFinder(client, enabled=False)
         self._timeout = timeout
         self._checkpoint = checkpoint
+        self._show_progress = show_progress
         self._creator = ReportCreator(
             client, self._finder, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
         )
@@ -72,7 +75,7 @@ class ReportScheduler:
 
     def adopt(self, syncs: Sequence[PartitionSync], planner: Planner) -> None:
         """Adopt reports that earlier runs requested and lost; their ids are in the state before anything waits."""
-        if self._finder.adopt(syncs, planner):
+        if self._finder.adopt(syncs, planner, self._show_progress):
             self._checkpoint()
 
     def add(self, sync: PartitionSync, plan: ReportPlan) -> None:
@@ -117,6 +120,7 @@ class ReportScheduler:
         for job in list(self._jobs):
             if job.is_running and job.next_poll <= now:
                 self._poll(job)
+                self._show_progress()
         while self._creator.is_ready and (planned := next_planned(self._jobs, self._creator.budget)):
             if not self._request(planned):
                 break
