@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import struct
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -129,6 +130,11 @@ def test_a_bar_needs_a_terminal_of_its_own(
             _, terminal = stack.enter_context(pseudo_terminal(columns))
             streams[name] = io.TextIOWrapper(terminal)
         assert has_terminal(streams[stdout], streams[stderr], environment) is expected
+
+
+def test_a_run_without_a_terminal_does_not_wait_for_the_bar_to_be_imported() -> None:
+    code = "import sys, tap_vonage_reports.cli; sys.exit('tqdm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 - our own code
 
 
 def test_the_bar_shows_the_figures_and_goes_without_a_trace(terminal: Screen) -> None:

@@ -349,8 +349,13 @@ def test_no_connection_to_request_a_report_ends_the_run() -> None:
 # The jobs of a run
 
 
-def scheduler_of(api: Any, budget: int = 5, checkpoint: Callable[[], None] = lambda: None) -> ReportScheduler:
-    return ReportScheduler(api, budget=budget, timeout=TIMEOUT, checkpoint=checkpoint)
+def scheduler_of(
+    api: Any,
+    budget: int = 5,
+    checkpoint: Callable[[], None] = lambda: None,
+    show_progress: Callable[[], None] = lambda: None,
+) -> ReportScheduler:
+    return ReportScheduler(api, budget=budget, timeout=TIMEOUT, checkpoint=checkpoint, show_progress=show_progress)
 
 
 def plan_of(count: int, start: int = 0) -> ReportPlan:
@@ -407,6 +412,17 @@ def test_a_report_that_is_needed_first_is_requested_however_many_adopted_ones_wa
     reports.poll()
     reports.poll()
     assert requested(sync) == [0]
+
+
+def test_progress_is_shown_between_the_polls_of_many_reports(stopwatch: Stopwatch) -> None:
+    api, sync = Api(), open_partition()
+    polled: list[int] = []
+    reports = scheduler_of(api, budget=3, show_progress=lambda: polled.append(len(api.polled)))
+    reports.add(sync, plan_of(3))
+    reports.poll()
+    stopwatch.now += 60
+    reports.poll()
+    assert polled == [1, 2, 3]
 
 
 def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:
