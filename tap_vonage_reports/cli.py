@@ -57,12 +57,13 @@ def _command(arguments: Sequence[str] | None) -> int:
 
     Raises:
         OutputError: Standard output is closed, or cannot be written.
+        SettingsError: The log cannot be set up.
     """
     if sys.__stdout__ is None:
         why = "it is closed"
         raise OutputError(why)
     try:
-        command = TapVonageReports.cli  # sets up the log
+        command = _set_up()
         redact_logs(())
         code = command.main(arguments, prog_name=TapVonageReports.name, standalone_mode=False)
     except SystemExit as done:  # the SDK's way out of --about
@@ -75,3 +76,20 @@ def _command(arguments: Sequence[str] | None) -> int:
     with output_errors():
         sys.stdout.flush()
     return int(code or 0)
+
+
+def _set_up() -> click.Command:
+    """Set up the log, as the environment says, and return the command.
+
+    Raises:
+        SettingsError: The level or the configuration of the log is not valid.
+    """
+    try:
+        return TapVonageReports.cli
+    except ValueError:
+        logger.disabled = False  # a configuration that fails has disabled all loggers before
+        problem = (
+            "The log cannot be set up. Set TAP_VONAGE_REPORTS_LOGLEVEL or LOGLEVEL to debug, info, warning or error, "
+            "and check the file in SINGER_SDK_LOG_CONFIG."
+        )
+        raise SettingsError([problem]) from None

@@ -1,11 +1,11 @@
-"""Metrics and results per partition, and the summary at the end of a run. The API bills by the row [confirmed]."""
+"""Metrics and results per partition. The API bills by the row [confirmed]."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
@@ -18,12 +18,11 @@ from tap_vonage_reports.redaction import safe_for_log
 from tap_vonage_reports.timestamps import normalize_timestamp
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tap_vonage_reports.intervals import TimeSet, TimeWindow
     from tap_vonage_reports.planning.partition import Partition
-
-logger = logging.getLogger(__name__)
 
 MIN_PRICE, MAX_PRICE = Decimal("1e-9"), Decimal("1e9")
 """A price outside these bounds is wrong, and might be too long to write."""
@@ -190,7 +189,7 @@ class SyncStatus(Enum):
 
 @dataclass
 class PartitionResult:
-    """One partition's line in the summary.
+    """The result of one partition, for the summary.
 
     Attributes:
         partition: The partition.
@@ -200,6 +199,7 @@ class PartitionResult:
         rows_without_id: Rows whose key is made of their content.
         windows: Windows that were read to their end, by pages or by report.
         seconds: How long that took.
+        left: How much of the time that it reads is neither read nor left out yet.
         status: How it ended.
         reason: What went wrong.
         gaps: Windows that were left out, and lookups that failed, each with what went wrong.
@@ -213,6 +213,7 @@ class PartitionResult:
     rows_without_id: int = 0
     windows: int = 0
     seconds: float = 0
+    left: timedelta = timedelta(0)
     status: SyncStatus = SyncStatus.FAILED
     reason: str = "not finished"
     gaps: list[str] = field(default_factory=list)
@@ -221,6 +222,15 @@ class PartitionResult:
     def __post_init__(self) -> None:
         """Start counting."""
         self.fetched = FetchMetrics(self.partition.product.date_field)
+
+    def count_window(self, window: TimeWindow) -> None:
+        """Count a window that was read to its end."""
+        self.windows += 1
+        self.pass_over(window)
+
+    def pass_over(self, window: TimeWindow) -> None:
+        """Record that a window is not left to read, because it was read or left out."""
+        self.left = max(self.left - window.duration, timedelta(0))
 
     def end(self) -> None:
         """Record that everything was read but the gaps."""
@@ -244,11 +254,6 @@ class RunResults(list[PartitionResult]):
         """Return True if each product was asked for and refused, of one account or of all; False if none was."""
         statuses = {result.status for result in self if account in (None, result.partition.account_id)}
         return statuses == {SyncStatus.SKIPPED}
-
-    def log_summary(self) -> None:
-        """Log the summary of the run."""
-        for line in summary(self) if self else ():
-            logger.info("%s", line)
 
     def raise_on_failure(self) -> None:
         """Raise an error if the run failed.
@@ -291,52 +296,11 @@ def _reasons(failed: Sequence[PartitionResult]) -> str:
     return "; ".join([*texts, *([f"and {left:,} more, see the log"] if left else [])])
 
 
-def summary(results: Sequence[PartitionResult]) -> list[str]:
-    """Return the table at the end of a run, as lines."""
-    counts = ("rows", "fetched", "refetched", "requests", "reports", "windows", "seconds")
-    has_prices = any(result.fetched.prices for result in results)
-    head = ("stream", "direction", "account", *counts, *(["price"] if has_prices else []), "result")
-    rows = [_cells(result, has_prices=has_prices) for result in results]
-    total = FetchMetrics.total(result.fetched for result in results)
-    costs = f"{total.rows:,} fetched, {total.refetched:,} refetched; {total.requests:,} requests"
-    prices = f"; price: {total.price}" if has_prices else ""
-    written = sum(result.rows for result in results)
-    odd = {
-        "with invalid characters": sum(result.odd_rows for result in results),
-        "without an id": sum(result.rows_without_id for result in results),
-    }
-    oddities = "".join(f"; {counted(count, 'row')} {what}" for what, count in odd.items() if count)
-    gaps = sum(len(result.gaps) for result in results)
-    lines = [
-        *aligned([head, *rows], right={*counts, "price"}),
-        *([left_out(gaps)] if gaps else []),
-        f"{written:,} rows in total ({costs}, {total.reports:,} reports{prices}{oddities})",
-    ]
-    if count := total.unconfirmed_reports:
-        what = "report may have been charged: it" if count == 1 else "reports may have been charged: each"
-        lines.append(f"{count:,} more {what} was requested, but no usable answer came")
-    return lines
-
-
 def left_out(gaps: int) -> str:
     """Return the number of gaps in words."""
     if gaps == 1:
         return "1 window left out, the next run tries it first"
     return f"{gaps:,} windows left out, the next run tries them first"
-
-
-def _cells(result: PartitionResult, *, has_prices: bool) -> tuple[str, ...]:
-    partition, fetched = result.partition, result.fetched
-    counts = (result.rows, fetched.rows, fetched.refetched, fetched.requests, fetched.reports, result.windows)
-    return (
-        partition.product.stream,
-        partition.direction or "-",
-        partition.account_label,
-        *(f"{count:,}" for count in counts),
-        f"{result.seconds:.1f}",
-        *([fetched.price or "-"] if has_prices else []),
-        result.status.value,
-    )
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[str]:

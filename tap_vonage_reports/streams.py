@@ -20,7 +20,7 @@ from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.output.stream_maps import mapped, write_records
 from tap_vonage_reports.planning.partition import ACCOUNT
 from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, KEY_FIELD, RecordParser
-from tap_vonage_reports.records.report_archive import read_chunks
+from tap_vonage_reports.records.report_archive import read_chunks, verify
 from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 from tap_vonage_reports.state.validation import adopt_stream_bookmark
 
@@ -108,6 +108,7 @@ class ReportStream(Stream):
         """
         output: StreamOutput = self.tap.output
         with self._syncing(context or {}) as sync:
+            sync.accept_archive = partial(verify, on_progress=self.session.progress.tick)
             for chunk in self.session.reader.read(sync):
                 for records in self._records(chunk):
                     if write_records(output, self.name, self.stream_maps, records):
@@ -115,7 +116,8 @@ class ReportStream(Stream):
                     else:
                         yield from records
                         output.flush()
-                self.session.commit(sync, [chunk], due=chunk.checkpoint_due)
+                    sync.result.rows += len(records)
+                self.session.commit([chunk], due=chunk.checkpoint_due)
 
     def get_batches(self, batch_config: BatchConfig, context: Context | None = None) -> Iterator[tuple[Any, list[str]]]:
         """Read into files.
@@ -181,7 +183,8 @@ class ReportStream(Stream):
                         sync.bookmark.clear_progress()  # the SDK writes the state as it is, too
                         yield files.encoding, manifest
                 done, written = written, []
-                self.session.commit(sync, done, due=True)
+                sync.result.rows += sum(map(len, done))
+                self.session.commit(done, due=True)
                 if isinstance(step, ApiError):
                     raise step
 

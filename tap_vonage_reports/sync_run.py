@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ApiError, BrokenPipeToTargetError, FatalApiError, OutputError
 from tap_vonage_reports.extract.accounts import refused_accounts
+from tap_vonage_reports.summary import log_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ class SyncRun:
             Interrupted: A signal came; the state was handed to the target.
         """
         self.guard(partial(self._sync, sync))
-        self._session.results.log_summary()
+        log_summary(self._session.results)
         self._session.results.raise_on_failure()
 
     def guard(self, work: Callable[[], object]) -> None:

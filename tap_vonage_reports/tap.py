@@ -183,7 +183,7 @@ class TapVonageReports(TapCommand):
         self.output.start_records()
         for stream in self.selected_streams:
             stream.validate_batch_config()
-        self.session.reader.prepare(self._open_partitions())
+        self.session.prepare(self._open_partitions())
         self.sync_all()
 
     def plan(self) -> DryRun:

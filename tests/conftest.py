@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import warnings
@@ -67,3 +68,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start(server.start)()
         yield server.get_uri()
         server.cleanup()
+
+
+@pytest.fixture
+def summary_with_partitions(caplog: pytest.LogCaptureFixture) -> None:
+    """The summary of every run lists its partitions, as at the level DEBUG."""
+    caplog.set_level(logging.DEBUG, "tap_vonage_reports.summary")

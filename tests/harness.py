@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import cache, cached_property, partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 from unittest import mock
 
@@ -105,6 +106,16 @@ class Output:
         assert len(found) == 1, found
         bookmark: dict[str, Any] = found[0]
         return bookmark
+
+
+def partition_lines(log: str) -> list[dict[str, str]]:
+    """The summary's lines of partitions, by the heads of their columns: all of them at the level DEBUG."""
+    lines = [line.rpartition(" | ")[2].split() for line in log.splitlines()]
+    heads = [at for at, line in enumerate(lines) if line[:3] == ["stream", "direction", "account"]]
+    if not heads:
+        return []
+    head, *rows = lines[heads[-1] :]
+    return [dict(zip(head, row, strict=True)) for row in takewhile(lambda row: len(row) == len(head), rows)]
 
 
 class Collector(MessageWriter):

@@ -13,7 +13,7 @@ import pytest
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.errors import ProductUnavailableError
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tests.harness import Output, catalog_of, run_main, settings_for
+from tests.harness import Output, catalog_of, partition_lines, run_main, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 START = datetime(2026, 11, 1, tzinfo=timezone.utc)
 DAYS = 6
 KEY, OTHER = "abcd1234", "sub00001"
+pytestmark = pytest.mark.usefixtures("summary_with_partitions")
 STREAMS = ("amd", "asr", "sms")
 PARTITIONS = 2 * (1 + 2 + 2)
 MODES: dict[str, dict[str, Any]] = {
@@ -81,15 +82,12 @@ def make_tap(make_sandbox: Callable[..., Sandbox], tmp_path: Path) -> Callable[[
 
 def results(output: Output) -> dict[tuple[str, str, str], tuple[int, str]]:
     """The summary: rows and result by stream, direction and account."""
-    lines = [
-        line.rpartition(" | ")[2].split() for line in output.log.splitlines() if "tap_vonage_reports.metrics" in line
-    ]
-    lines = lines[next(at for at, line in enumerate(lines) if line[0] == "stream") :]
-    assert lines[0][:4] == ["stream", "direction", "account", "rows"]
-    assert lines[0][-1] == "result"
-    assert lines[-1][1:4] == ["rows", "in", "total"]
-    found = {(line[0], line[1], line[2]): (int(line[3].replace(",", "")), line[-1]) for line in lines[1:-1]}
-    assert int(lines[-1][0].replace(",", "")) == sum(rows for rows, _ in found.values())
+    found = {
+        (line["stream"], line["direction"], line["account"]): (int(line["rows"].replace(",", "")), line["result"])
+        for line in partition_lines(output.log)
+    }
+    total = next(line for line in output.log.splitlines() if "rows in total" in line).rpartition(" | ")[2]
+    assert int(total.split()[0].replace(",", "")) == sum(rows for rows, _ in found.values())
     return found
 
 

@@ -14,7 +14,7 @@ from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Within
 from tests.environments import ROOT
-from tests.harness import catalog_of, run_main, run_tap, settings_for
+from tests.harness import catalog_of, partition_lines, run_main, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.sandbox import Sandbox
     from tests.harness import Output
 
+pytestmark = pytest.mark.usefixtures("summary_with_partitions")
 STREAMS = ("amd", "messages", "sms", "voice_call")
 ROWS = {"amd": 5, "messages": 40, "sms": 60, "voice_call": 10}
 BUSY = {"amd": 240, "sms": 2400}
@@ -64,9 +65,13 @@ def by_partition(output: Output) -> Planned:
 def done(output: Output) -> Done:
     """Requests, reports and windows of each partition, as the summary of a run has them."""
     assert output.error is None, output.error
-    lines = [line.split() for line in output.log.splitlines() if line.startswith(STREAMS) and line.endswith(" read")]
     return {
-        (line[0], None if line[1] == "-" else line[1]): (int(line[6]), int(line[7]), int(line[8])) for line in lines
+        (line["stream"], None if line["direction"] == "-" else line["direction"]): (
+            int(line["requests"]),
+            int(line["reports"]),
+            int(line["windows"]),
+        )
+        for line in partition_lines(output.log)
     }
 
 

@@ -215,7 +215,7 @@ def test_ctrl_c_before_the_command_is_read_has_no_traceback(sandbox: Sandbox, tm
 
 @pytest.mark.parametrize(
     ("target", "code", "states"),
-    [("api.client.ReportsClient.records", 143, 0), ("metrics.RunResults.log_summary", -signal.SIGTERM, 21)],
+    [("api.client.ReportsClient.records", 143, 0), ("sync_run.log_summary", -signal.SIGTERM, 21)],
     ids=["before the first answer", "after the last"],
 )
 def test_a_signal_at_either_end_of_the_run_is_no_success(

@@ -194,7 +194,7 @@ class ReportsClient:
         """
         return self._send(ApiRequest("DELETE", _report_path(request_id), self._async_limiter))
 
-    def download(self, link: str, file: BinaryIO) -> None:
+    def download(self, link: str, file: BinaryIO, on_part: Callable[[], None] = lambda: None) -> None:
         """Download a report's file: ``GET /v3/media/{file_id}``.
 
         A download that breaks resumes where it broke, if the API supports that.
@@ -203,6 +203,7 @@ class ReportsClient:
             link: The address from the report's status, of which only the path is used. The file is kept for 72 hours
                 [confirmed].
             file: Where to write to; empty at first.
+            on_part: Called after each part of the file.
 
         Raises:
             RequestRejectedError: With status 404, the file is gone.
@@ -210,7 +211,7 @@ class ReportsClient:
             ApiError: See `ReportsClient`.
         """
         context = RequestContext()
-        download = FileDownload(self._transport, self._async_limiter, link, file)
+        download = FileDownload(self._transport, self._async_limiter, link, file, on_part)
         self._retry(partial(download.attempt, context), context)
 
     def subaccounts(self) -> list[str]:

@@ -11,6 +11,7 @@ from tap_vonage_reports.api.transport import HTTP_ERRORS, ApiRequest, is_success
 from tap_vonage_reports.errors import ReportError, RetriableApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     import requests
@@ -34,7 +35,14 @@ UNCOMPRESSED = {"Accept-Encoding": "identity"}
 class FileDownload:
     """The download of one file; each attempt resumes where the last one broke."""
 
-    def __init__(self, transport: Transport, limiter: PriorityRateLimiter | None, link: str, file: BinaryIO) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        limiter: PriorityRateLimiter | None,
+        link: str,
+        file: BinaryIO,
+        on_part: Callable[[], None],
+    ) -> None:
         """Prepare a download; nothing is sent yet.
 
         Args:
@@ -42,6 +50,7 @@ class FileDownload:
             limiter: The rate limit of the media service.
             link: The address from the report's status. Only its path is used.
             file: Where to write to; empty at first.
+            on_part: Called after each part of the file.
 
         Raises:
             ReportError: The link has no usable path.
@@ -50,6 +59,7 @@ class FileDownload:
         self._limiter = limiter
         self._path = media_path(link)
         self._file = file
+        self._on_part = on_part
 
     def attempt(self, context: RequestContext) -> None:
         """Download the rest of the file, in one try.
@@ -136,6 +146,7 @@ class FileDownload:
                 )
                 raise ReportError(msg)
             self._file.write(part)
+            self._on_part()
             if before < SIGNATURE_BYTES <= offset:
                 self._check_signature()
         if offset < SIGNATURE_BYTES:

@@ -48,6 +48,7 @@ def leave_gap(sync: PartitionSync, failure: ReadFailure) -> None:
     result.gaps.append(f"{failure}: {failure.reason}")
     if failure.window:
         sync.bookmark.leave_gap(failure.window)
+        result.pass_over(failure.window)
     result.gaps_in_a_row += 1
     if result.gaps_in_a_row >= MAX_GAPS_IN_A_ROW:
         raise ConsecutiveGapsError(MAX_GAPS_IN_A_ROW)

@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -20,16 +21,18 @@ from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_tracking import StatusTracker
+from tap_vonage_reports.intervals import duration
 from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus, left_out
 from tap_vonage_reports.planning.date_range import DateRange
 from tap_vonage_reports.planning.partition import Partition, Query
 from tap_vonage_reports.planning.planner import Planner
 from tap_vonage_reports.planning.window_limit import WindowLimit
+from tap_vonage_reports.progress.tracker import Progress
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -66,6 +69,7 @@ class SyncSession:
         self.settings = settings
         self.checkpointer = Checkpointer(write_state)
         self.results = RunResults()
+        self.progress = Progress()
         self._defer_signals = defer_signals
 
     @cached_property
@@ -100,25 +104,30 @@ class SyncSession:
         return ReportFinder(self.client, enabled=self.settings.adopt_reports)
 
     @cached_property
-    def reader(self) -> PartitionReader:
-        """The reader of this run's partitions: by reports, then by pages."""
-        settings = self.settings
-        scheduler = ReportScheduler(
+    def scheduler(self) -> ReportScheduler:
+        """The scheduler of this run's reports."""
+        return ReportScheduler(
             self.client,
-            budget=settings.max_concurrent_reports,
-            timeout=settings.report_timeout,
+            budget=self.settings.max_concurrent_reports,
+            timeout=self.settings.report_timeout,
             checkpoint=self.checkpointer.write,
             defer_signals=self._defer_signals,
             finder=self.finder,
+            show_progress=self.progress.tick,
         )
+
+    @cached_property
+    def reader(self) -> PartitionReader:
+        """The reader of this run's partitions: by reports, then by pages."""
         pages = PageFetcher(
             self.client,
             self.planner,
-            workers=settings.max_concurrent_requests,
-            is_ready=lambda sync: not scheduler.remaining(sync),
+            workers=self.settings.max_concurrent_requests,
+            is_ready=lambda sync: not self.scheduler.remaining(sync),
             poll_all=self.poll,
         )
-        return PartitionReader(ReportFetcher(self.client, self.planner, scheduler, self.poll), pages)
+        reports = ReportFetcher(self.client, self.planner, self.scheduler, self.poll, self.progress.tick)
+        return PartitionReader(reports, pages)
 
     @cached_property
     def accounts(self) -> tuple[str, ...]:
@@ -171,10 +180,7 @@ class SyncSession:
         bookmark.apply_lookback(lookback.refetch, lookback.tracked)
         result = PartitionResult(partition)
         result.fetched.refetch = lookback.refetch
-        tracker = None
-        if lookback.tracked is not None:
-            rule = product.final[partition.direction or ""]
-            tracker = StatusTracker(rule, product.date_field, settings.lookback_of(product))
+        tracker = None if lookback.tracked is None else _new_tracker(settings, partition)
         query = Query.of(settings, partition)
         return PartitionSync(
             partition,
@@ -189,9 +195,17 @@ class SyncSession:
             max_report_window=settings.report_window,
         )
 
+    def prepare(self, syncs: Sequence[PartitionSync]) -> None:
+        """Start to read the partitions of the run, in this order, and to show its progress."""
+        for sync in syncs:
+            sync.result.left = duration(self.planner.missing(sync))
+        self.progress.start([sync.result for sync in syncs], self.scheduler.counts)
+        self.reader.prepare(syncs)
+
     def poll(self) -> None:
         """Do what is due while records are written."""
         self.reader.poll()
+        self.progress.tick()
 
     @contextmanager
     def reading(self, sync: PartitionSync) -> Generator[None, None, None]:
@@ -215,22 +229,22 @@ class SyncSession:
             except ApiError as error:
                 _record_failure(sync, error)
             finally:
-                result.seconds = time.monotonic() - started
+                result.seconds, result.left = time.monotonic() - started, timedelta(0)
                 self.reader.release(sync)
         if result.status is not SyncStatus.READ:
             self.checkpointer.write_if_due(0)
 
-    def commit(self, sync: PartitionSync, chunks: Iterable[Chunk], *, due: bool) -> None:
+    def commit(self, chunks: Iterable[Chunk], *, due: bool) -> None:
         """Move the bookmark over chunks whose rows are written, and write STATE if it is due."""
         rows = 0
         for chunk in chunks:
             chunk.commit()
             rows += len(chunk)
-        sync.result.rows += rows
         self.checkpointer.write_if_due(rows, due=due)
 
     def close(self) -> None:
-        """Stop what runs beside the main thread."""
+        """Stop what runs beside the main thread, and show no more progress."""
+        self.progress.close()
         if "reader" in self.__dict__:
             self.reader.close()
 
@@ -245,6 +259,12 @@ def _new_client(settings: Settings, delay_factor: float) -> ReportsClient:
         sync_rate=settings.max_requests_per_second,
         delay_factor=delay_factor,
     )
+
+
+def _new_tracker(settings: Settings, partition: Partition) -> StatusTracker:
+    product = partition.product
+    rule = product.final[partition.direction or ""]
+    return StatusTracker(rule, product.date_field, settings.lookback_of(product))
 
 
 def _check_dates(settings: Settings, now: datetime) -> None:

@@ -19,7 +19,7 @@ from tap_vonage_reports.records.csv_rows import CsvTable
 from tap_vonage_reports.records.odd_rows import mend_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from _typeshed import WriteableBuffer
 
@@ -46,12 +46,13 @@ _CORRUPTIONS = (
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def verify(file: BinaryIO, count: int | None) -> int:
+def verify(file: BinaryIO, count: int | None, on_progress: Callable[[], None] = lambda: None) -> int:
     """Read an archive to its end and check it.
 
     Args:
         file: The zip file.
         count: The announced number of rows (`items_count`); None if the API announced none.
+        on_progress: Called after every few thousand rows. It must not raise.
 
     Returns:
         The number of rows.
@@ -60,8 +61,11 @@ def verify(file: BinaryIO, count: int | None) -> int:
         ArchiveError: The file is not a zip, has no CSV member, a wrong checksum, a header without ``id``, a row of
             another width than the header, another number of rows than announced, or exceeds a limit.
     """
+    found = 0
     with archive_errors():
-        found = sum(len(columns[0]) for _, columns in read_chunks(file, count))
+        for _, columns in read_chunks(file, count):
+            found += len(columns[0])
+            on_progress()
     check_count(found, count)
     return found
 

@@ -13,7 +13,7 @@ from tap_vonage_reports.config.validation import from_environment, parse_texts
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.tap import TapVonageReports
-from tests.harness import run_main
+from tests.harness import run_command, run_main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -304,3 +304,14 @@ def test_invalid_stream_map_expression_is_not_repeated() -> None:
     with pytest.raises(SettingsError, match="stream_maps") as caught:
         TapVonageReports(config={**GOOD, "stream_maps": {"sms": {"a": f"{LEAK} +"}}})
     assert LEAK not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["TAP_VONAGE_REPORTS_LOGLEVEL", "LOGLEVEL", "SINGER_SDK_LOG_CONFIG"])
+def test_a_log_that_cannot_be_set_up_is_a_clear_error(name: str, tmp_path: Path) -> None:
+    config = tmp_path / "loud"
+    config.write_text("{version: 1, root: {level: loud}}")
+    output = run_command("--version", environment={name: str(config) if name == "SINGER_SDK_LOG_CONFIG" else "loud"})
+    assert (output.code, output.lines) == (1, [])
+    assert "The log cannot be set up. Set TAP_VONAGE_REPORTS_LOGLEVEL or LOGLEVEL to debug, " in output.log
+    assert len(output.log.splitlines()) == 1
+    assert "loud" not in output.log

@@ -326,7 +326,7 @@ def test_reports_that_may_have_been_charged_are_in_the_summary(sandbox: Sandbox)
     output = read(sandbox)
     assert len(output.ids("amd")) == ROWS
     *_, total, charged = output.log.splitlines()
-    assert total.endswith("1 reports)")
+    assert total.endswith("1 report)")
     assert charged == "3 more reports may have been charged: each was requested, but no usable answer came"
     never = read(sandbox, adopt_reports=False)
     assert "may have been charged" not in never.log

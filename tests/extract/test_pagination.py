@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.errors import PaginationError, ProductUnavailableError, RequestRejectedError
-from tap_vonage_reports.extract.pages import commit
-from tap_vonage_reports.extract.pages.commit import WindowCommitter
 from tap_vonage_reports.extract.pages.pagination import MAX_PAGES_WITHOUT_NEW_ROWS, iter_pages
-from tap_vonage_reports.planning.plans import PagePlan
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tests.extract.test_page_commits import DAY, open_partition, page_of, row
+from tests.extract.test_page_commits import DAY, open_partition, row
 from tests.harness import Output, run_tap, settings_for
 from tests.planning.test_windows import at
 
@@ -165,23 +162,3 @@ def test_a_circle_of_old_rows_ends_the_window_as_failed() -> None:
     pages[""] = body("row", cursor="0", status="TRUNCATED")
     with pytest.raises(PaginationError, match="without a new row"):
         walk(pages)
-
-
-def test_a_long_window_tells_its_progress_each_minute(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(commit, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    sync = open_partition()
-    windows = WindowCommitter(sync, PagePlan([DAY], None, [], sync.until, sync.read_at))
-    with caplog.at_level("INFO"):
-        for number in range(10):
-            windows.chunk(page_of(row(f"{number}"), row(f"{number}b"), cursor=f"{number}")).commit()
-            clock.now += 20
-        windows.chunk(page_of()).commit()
-    progress = [message.partition(": reading ")[2] for message in caplog.messages if ": reading " in message]
-    assert progress == [
-        "2026-10-01 00:00 to 2026-10-02 00:00 (4 pages, 8 rows so far)",
-        "2026-10-01 00:00 to 2026-10-02 00:00 (7 pages, 14 rows so far)",
-        "2026-10-01 00:00 to 2026-10-02 00:00 (10 pages, 20 rows so far)",
-    ]

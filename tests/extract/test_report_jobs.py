@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from tap_vonage_reports.extract.reports.next_report import MAX_UNREAD
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.state.report_limits import ReportLimit
+from tap_vonage_reports.state.values import PendingReport
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
 
 if TYPE_CHECKING:
@@ -348,8 +349,13 @@ def test_no_connection_to_request_a_report_ends_the_run() -> None:
 # The jobs of a run
 
 
-def scheduler_of(api: Any, budget: int = 5, checkpoint: Callable[[], None] = lambda: None) -> ReportScheduler:
-    return ReportScheduler(api, budget=budget, timeout=TIMEOUT, checkpoint=checkpoint)
+def scheduler_of(
+    api: Any,
+    budget: int = 5,
+    checkpoint: Callable[[], None] = lambda: None,
+    show_progress: Callable[[], None] = lambda: None,
+) -> ReportScheduler:
+    return ReportScheduler(api, budget=budget, timeout=TIMEOUT, checkpoint=checkpoint, show_progress=show_progress)
 
 
 def plan_of(count: int, start: int = 0) -> ReportPlan:
@@ -393,6 +399,30 @@ def test_no_more_reports_are_requested_than_can_be_read_before_they_expire() -> 
     reports.complete(job)
     reports.poll()
     assert len(api.bodies) == MAX_UNREAD + 1
+
+
+def test_a_report_that_is_needed_first_is_requested_however_many_adopted_ones_wait_behind_it() -> None:
+    api, sync, other = Api(), open_partition(), open_partition()
+    plan = plan_of(MAX_UNREAD)
+    adopted = [PendingReport(f"adopted-{number}", window, "", at(99)) for number, window in enumerate(plan.windows)]
+    api.statuses.update({report.request_id: {"request_status": "SUCCESS", "items_count": 0} for report in adopted})
+    reports = scheduler_of(api)
+    reports.add(sync, plan_of(1))
+    reports.add(other, replace(plan, resumed=adopted))
+    reports.poll()
+    reports.poll()
+    assert requested(sync) == [0]
+
+
+def test_progress_is_shown_between_the_polls_of_many_reports(stopwatch: Stopwatch) -> None:
+    api, sync = Api(), open_partition()
+    polled: list[int] = []
+    reports = scheduler_of(api, budget=3, show_progress=lambda: polled.append(len(api.polled)))
+    reports.add(sync, plan_of(3))
+    reports.poll()
+    stopwatch.now += 60
+    reports.poll()
+    assert polled == [1, 2, 3]
 
 
 def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:

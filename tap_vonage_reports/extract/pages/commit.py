@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 PAGES_PER_CHECKPOINT = 10
 """Inside a window, STATE is due after this many pages: the pages that a kill can cost."""
-LOG_EVERY_SECONDS = 60.0
-"""Inside a window, the log tells its progress this often."""
 
 
 class WindowProgress:
@@ -40,7 +38,6 @@ class WindowProgress:
         rows: How many rows came.
         answered_at: When the API returned the first page, on the earliest clock.
         started: When the first page was taken, on this machine's monotonic clock.
-        logged: When the log last told of it, on the same clock.
     """
 
     def __init__(self, window: TimeWindow, *, is_tracked: bool) -> None:
@@ -56,7 +53,7 @@ class WindowProgress:
         self.pages = 0
         self.rows = 0
         self.answered_at: datetime | None = None
-        self.started = self.logged = time.monotonic()
+        self.started = time.monotonic()
 
     def count(self, page: Page) -> None:
         """Count a page."""
@@ -86,7 +83,7 @@ class WindowCommitter:
         if progress is None or progress.window != page.window:
             progress = self._progress = WindowProgress(page.window, is_tracked=self._tracks(page))
         progress.count(page)
-        self._log(page, progress)
+        self._log(page)
         commit: Callable[[], None]
         if page.cursor is None:
             self._progress = None
@@ -100,17 +97,12 @@ class WindowCommitter:
             due = progress.pages % PAGES_PER_CHECKPOINT == 0
         return Chunk(commit, due, page.records)
 
-    def _log(self, page: Page, progress: WindowProgress) -> None:
-        """Log the progress of a long window, and once per partition and kind, what the API contradicts itself in."""
+    def _log(self, page: Page) -> None:
+        """Log once per partition and kind what the API contradicts itself in."""
         if page.contradiction not in {"", *self._told}:
             self._told.add(page.contradiction)
             text = "%s: the API marked a page of %s as the last one (SUCCESS) but returned a cursor %s"
             logger.warning(text, self._sync.partition, page.window, page.contradiction)
-        now = time.monotonic()
-        if page.cursor is not None and now - progress.logged >= LOG_EVERY_SECONDS:
-            progress.logged = now
-            pages, rows = f"{progress.pages:,} pages", f"{progress.rows:,} rows so far"
-            logger.info("%s: reading %s (%s, %s)", self._sync.partition, page.window, pages, rows)
 
     def _tracks(self, page: Page) -> bool:
         """Return True if the non-final rows of a window are tracked, including those of pages read before."""
@@ -143,7 +135,7 @@ class WindowCommitter:
         sync.bookmark.cap_page_window(sync.window_limit.length)
         sync.bookmark.commit_window(window, sync.read_at, is_tracked=progress.is_tracked)
         sync.bookmark.volume.count(window, page.rows_read)
-        sync.result.windows += 1
+        sync.result.count_window(page.window)
         seconds = time.monotonic() - progress.started
         logger.info(
             "%s: read %s (%s rows in %.1f s; windows left: %d)",

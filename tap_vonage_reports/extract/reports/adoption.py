@@ -21,7 +21,7 @@ from tap_vonage_reports.state.values import PendingReport
 from tap_vonage_reports.timestamps import normalize_timestamp, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from tap_vonage_reports.api.client import ReportsClient
@@ -64,12 +64,15 @@ class ReportFinder:
         self._known: set[str] = set()
         self._lost_since: dict[ReportJob, datetime] = {}
 
-    def plan(self, syncs: Sequence[PartitionSync], planner: Planner) -> tuple[list[ReportPlan], bool]:
+    def plan(
+        self, syncs: Sequence[PartitionSync], planner: Planner, show_progress: Callable[[], None] = lambda: None
+    ) -> tuple[list[ReportPlan], bool]:
         """Plan the reports of partitions, with those that earlier runs lost added to the bookmarks that need them.
 
         Args:
             syncs: The partitions.
             planner: Says which reports a partition needs.
+            show_progress: Shows the progress of the run if that is due; called for each partition.
 
         Returns:
             The plan of each partition, and True if any report was added.
@@ -78,6 +81,7 @@ class ReportFinder:
         plans = []
         added_any = False
         for sync in syncs:
+            show_progress()
             self._known |= {report.request_id for report in sync.bookmark.reports}
             plan = planner.reports(sync)
             account = sync.partition.account_id

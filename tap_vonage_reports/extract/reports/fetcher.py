@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_DOWNLOADS = 3
-LOG_EVERY_SECONDS = 60.0
+MAX_SLEEP_SECONDS = 1.0
+"""While a report is waited for, progress is shown this often if it is due."""
 NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN})
 """Statuses of a file that may not be there yet, or not any more. Stores answer 403 for what they do not have."""
 
@@ -48,7 +49,12 @@ class ReportFetcher:
     """Fetches the reports of all partitions of a run. Only the main thread uses it."""
 
     def __init__(
-        self, client: ReportsClient, planner: Planner, scheduler: ReportScheduler, poll_all: Callable[[], None]
+        self,
+        client: ReportsClient,
+        planner: Planner,
+        scheduler: ReportScheduler,
+        poll_all: Callable[[], None],
+        show_progress: Callable[[], None],
     ) -> None:
         """Set up a fetcher.
 
@@ -57,11 +63,13 @@ class ReportFetcher:
             planner: Plans what each partition reads by reports.
             scheduler: Requests and polls the reports.
             poll_all: Polls all fetchers; called while a report is waited for.
+            show_progress: Shows the progress of the run if that is due; called while a file is downloaded.
         """
         self._client = client
         self._planner = planner
         self._scheduler = scheduler
         self._poll_all = poll_all
+        self._show_progress = show_progress
 
     def prepare(self, syncs: Sequence[PartitionSync]) -> None:
         """Plan the reports of all partitions and request the first ones, so that they are generated meanwhile."""
@@ -145,7 +153,6 @@ class ReportFetcher:
             ApiError: It will never be.
             ReportReplaced: It was truncated, or its file cannot be read.
         """
-        started = logged = time.monotonic()
         while True:
             self._poll_all()
             if job.error:
@@ -154,12 +161,7 @@ class ReportFetcher:
                 raise ReportReplaced
             if job.status is ReportStatus.SUCCESS:
                 return
-            now = time.monotonic()
-            if now - logged >= LOG_EVERY_SECONDS:
-                logged = now
-                minutes, in_flight = (now - started) / 60, self._scheduler.in_flight()
-                logger.info("%s: %s (%.0f min, %d in flight)", job, job.status.value, minutes, in_flight)
-            time.sleep(self._scheduler.idle_seconds())
+            time.sleep(min(self._scheduler.idle_seconds(), MAX_SLEEP_SECONDS))
 
     def _download(self, job: ReportJob, file: BinaryIO) -> bool:
         """Download and verify a report. Return False when it has to be waited for again.
@@ -175,7 +177,7 @@ class ReportFetcher:
             file.seek(0)
             file.truncate()
             try:
-                self._client.download(job.link, file)
+                self._client.download(job.link, file, self._show_progress)
                 job.row_count = job.sync.accept_archive(file, job.row_count)
             except RequestRejectedError as error:
                 if error.status not in NOT_THERE:
@@ -200,7 +202,7 @@ class ReportFetcher:
     def _commit(self, job: ReportJob) -> None:
         """Move the bookmark over a report whose rows are written."""
         sync = job.sync
-        sync.result.windows += 1
+        sync.result.count_window(job.window)
         window = job.window
         if job.requested_at:
             sync.read_at = min(sync.read_at, job.requested_at)
@@ -214,13 +216,12 @@ class ReportFetcher:
         sync.bookmark.volume.count(window, rows)
         seconds = max(time.monotonic() - (job.download_started or job.status_since), 1e-3)
         logger.info(
-            "%s: read (%s rows in %.1f s, %s rows/s; reports left: %d, in the run: %d)",
+            "%s: read (%s rows in %.1f s, %s rows/s; reports left: %d)",
             job,
             f"{rows:,}",
             seconds,
             f"{rows / seconds:,.0f}",
             self._scheduler.remaining(sync),
-            self._scheduler.remaining(),
         )
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_UNREAD = 50
-"""Reports that may be requested and not yet read. The others wait, so that no file expires unread (after 72 hours
-[confirmed])."""
+"""Reports that may be requested and not yet read. Those behind them wait, so that no file expires unread (after 72
+hours [confirmed]). Those before them do not: a run that adopts many reports may need another one first."""
 
 
 def running(jobs: Sequence[ReportJob]) -> int:
@@ -30,11 +30,14 @@ def next_planned(jobs: Sequence[ReportJob], budget: int) -> ReportJob | None:
     Returns:
         The job; None where there is none, or no room for it.
     """
-    unread = sum(job.status is not ReportStatus.PLANNED and not job.error for job in jobs)
-    if running(jobs) >= budget or unread >= MAX_UNREAD:
+    if running(jobs) >= budget:
         return None
+    unread = 0
     in_a_row = {job.sync: job.sync.result.gaps_in_a_row for job in jobs}
     for job in jobs:
+        unread += job.status is not ReportStatus.PLANNED and not job.error
+        if unread >= MAX_UNREAD:
+            return None
         if job.error:
             in_a_row[job.sync] += 1 if job.error.leaves_gap else MAX_GAPS_IN_A_ROW
         elif in_a_row[job.sync] >= MAX_GAPS_IN_A_ROW:

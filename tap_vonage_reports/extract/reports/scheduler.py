@@ -50,6 +50,7 @@ class ReportScheduler:
         checkpoint: Callable[[], None],
         defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
         finder: ReportFinder | None = None,
+        show_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up a scheduler without jobs.
 
@@ -60,11 +61,13 @@ class ReportScheduler:
             checkpoint: Writes STATE.
             defer_signals: Defers signals for the length of a `with` block.
             finder: Finds reports whose ids were lost; None to find none.
+            show_progress: Shows the progress of the run if that is due; called between two requests.
         """
         self._client = client
         self._finder = finder or ReportFinder(client, enabled=False)
         self._timeout = timeout
         self._checkpoint = checkpoint
+        self._show_progress = show_progress
         self._creator = ReportCreator(
             client, self._finder, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
         )
@@ -72,7 +75,7 @@ class ReportScheduler:
 
     def plan(self, syncs: Sequence[PartitionSync], planner: Planner) -> list[ReportPlan]:
         """Plan the reports of partitions, and adopt lost ones; their ids are in the state before anything waits."""
-        plans, has_adopted = self._finder.plan(syncs, planner)
+        plans, has_adopted = self._finder.plan(syncs, planner, self._show_progress)
         if has_adopted:
             self._checkpoint()
         return plans
@@ -100,6 +103,11 @@ class ReportScheduler:
         """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
         return running(self._jobs)
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many reports the API generates now, and how many others are still to be read."""
+        in_flight = self.in_flight()
+        return in_flight, self.remaining() - in_flight
+
     def next_job(self, sync: PartitionSync) -> ReportJob | None:
         """Return the next job of a partition; None when all are read."""
         return next((job for job in self._jobs if job.sync is sync), None)
@@ -114,6 +122,7 @@ class ReportScheduler:
         for job in list(self._jobs):
             if job.is_running and job.next_poll <= now:
                 self._poll(job)
+                self._show_progress()
         while self._creator.is_ready and (planned := next_planned(self._jobs, self._creator.budget)):
             if not self._request(planned):
                 break
@@ -190,6 +199,8 @@ class ReportScheduler:
     def _apply(self, job: ReportJob, transition: Transition) -> None:
         """Act on what an answer means."""
         if transition.status:
+            if transition.status is not job.status:
+                logger.debug("%s: %s", job, transition.status.value)
             job.set_status(transition.status, time.monotonic())
         job.error = transition.error
         if transition.action is Action.POLL:
