@@ -151,7 +151,8 @@ class _Handler(socketserver.StreamRequestHandler):
     def _send_parts(self, parts: Iterator[bytes]) -> bool:
         """Send an answer in parts; True if it is whole, so that the client may go on using the connection."""
         start, _, body = (first := next(parts, b"")).partition(b"\r\n\r\n")
-        missing = int(match[1]) - len(body) if (match := CONTENT_LENGTH.search(start)) else -1
+        length = None if b"\r\nTransfer-Encoding:" in start else CONTENT_LENGTH.search(start)
+        missing = int(length[1]) - len(body) if length else -1
         self.wfile.write(first)
         for part in parts:
             self.wfile.write(part)
