@@ -44,6 +44,7 @@ class ReportsClient:
     * `UnreachableError`, if there was no connection, also after retries.
 
     Attributes:
+        clock: Vonage's clock, as the answers tell it.
         async_rate: Requests per second to all endpoints but records [confirmed for creating reports].
         retry_policy: When requests are retried. Those that create, poll or cancel a report are one try each.
     """
@@ -77,14 +78,10 @@ class ReportsClient:
         self._transport = Transport(
             api_url, api_key, api_secret, timeout_seconds=timeout_seconds, user_agent=user_agent
         )
+        self.clock: ServerClock = self._transport.clock
         self._sync_limiter = PriorityRateLimiter(sync_rate) if delay_factor else None
         self._async_limiter = PriorityRateLimiter(self.async_rate) if delay_factor else None
         self.retry_policy = replace(self.retry_policy, delay_factor=delay_factor)
-
-    @property
-    def clock(self) -> ServerClock:
-        """Vonage's clock, as the answers tell it."""
-        return self._transport.clock
 
     @property
     def credentials_accepted(self) -> bool:

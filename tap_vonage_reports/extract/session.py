@@ -81,8 +81,7 @@ class SyncSession:
             UnreachableError: The API does not answer.
             SettingsError: A date is in the future on Vonage's clock.
         """
-        client = _new_client(self.settings, self.delay_factor)
-        client.retry_policy = replace(client.retry_policy, max_tries=min(self.max_tries, client.retry_policy.max_tries))
+        client = _new_client(self.settings, self.delay_factor, self.max_tries)
         verify_credentials_and_clock(client, self.settings.api_key)
         _check_dates(self.settings, client.clock.now())
         return client
@@ -181,10 +180,9 @@ class SyncSession:
         result = PartitionResult(partition)
         result.fetched.refetch = lookback.refetch
         tracker = None if lookback.tracked is None else _new_tracker(settings, partition)
-        query = Query.of(settings, partition)
         return PartitionSync(
             partition,
-            query,
+            Query.of(settings, partition),
             bookmark,
             lookback,
             tracker,
@@ -249,8 +247,8 @@ class SyncSession:
             self.reader.close()
 
 
-def _new_client(settings: Settings, delay_factor: float) -> ReportsClient:
-    return ReportsClient(
+def _new_client(settings: Settings, delay_factor: float, max_tries: int) -> ReportsClient:
+    client = ReportsClient(
         settings.api_url,
         settings.api_key,
         settings.api_secret,
@@ -259,6 +257,8 @@ def _new_client(settings: Settings, delay_factor: float) -> ReportsClient:
         sync_rate=settings.max_requests_per_second,
         delay_factor=delay_factor,
     )
+    client.retry_policy = replace(client.retry_policy, max_tries=min(max_tries, client.retry_policy.max_tries))
+    return client
 
 
 def _new_tracker(settings: Settings, partition: Partition) -> StatusTracker:
