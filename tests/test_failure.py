@@ -136,7 +136,7 @@ def test_every_fault_of_the_sandbox_is_tried() -> None:
         *test_reports.BROKEN_FILES,
         *test_reports.TOO_SLOW,
     }
-    of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/extract/test_status_tracking.py
+    of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/extract/test_status_refresh.py
     of_windows = {Fault.WINDOW_FAILED, Fault.CURSOR_EXPIRES}  # tests/test_gaps.py
     of_rows = {Fault.ROWS_WITHOUT_ID, Fault.ROWS_NO_OBJECTS}  # tests/test_odd_rows.py
     tried = {*HARMLESS, *PASSING, *LASTING, *of_reports, *of_refresh, *of_windows, *of_rows}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from tap_vonage_reports.extract.status_tracking import StatusTracker
+    from tap_vonage_reports.extract.status_refresh import StatusTracker
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.metrics import PartitionResult
     from tap_vonage_reports.planning.partition import Partition, Query

@@ -20,7 +20,7 @@ from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
-from tap_vonage_reports.extract.status_tracking import StatusTracker
+from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import duration
 from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus, left_out
 from tap_vonage_reports.planning.date_range import DateRange

@@ -1,4 +1,4 @@
-"""Estimates of what a plan fetches, from the rows per day that were counted before. Pure: nothing is requested.
+"""Estimates for `--plan`: rows, requests and time, from the rows per day counted before. Pure: nothing is requested.
 
 A plan names windows, and nobody knows how many rows these have. Where no rows were counted, there is no estimate.
 """

@@ -1,4 +1,4 @@
-"""The figures of a run's progress, and how they read: how far it is, how fast, and how long the rest will take."""
+"""The figures of a run's progress, and the text of its line: how far it is, how fast, and how long the rest takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How progress is shown: a live bar on a terminal, and one line a minute in the log elsewhere."""
+"""Renderers of progress: a live bar on a terminal, a line a minute in the log elsewhere."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from tap_vonage_reports.extract.pages.id_lookups import (
     fetch_by_ids,
 )
 from tap_vonage_reports.extract.pages.pagination import Page, iter_pages
-from tap_vonage_reports.extract.status_tracking import StatusTracker
+from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow, to_windows
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.planning.date_range import END_MARGIN

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.reader import Chunk
-from tap_vonage_reports.extract.status_tracking import MAX_PENDING_IDS
+from tap_vonage_reports.extract.status_refresh import MAX_PENDING_IDS
 from tap_vonage_reports.planning.date_range import END_MARGIN
 from tap_vonage_reports.state.values import PageCursor
 

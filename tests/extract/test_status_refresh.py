@@ -11,7 +11,7 @@ import pytest
 
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.extract.pages import commit
-from tap_vonage_reports.extract.status_tracking import StatusTracker
+from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Fault

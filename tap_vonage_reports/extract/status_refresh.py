@@ -1,4 +1,4 @@
-"""Status tracking (`status_refresh: ids`): look up non-final rows by id instead of refetching the whole lookback.
+"""Status refresh (`status_refresh: ids`): look up non-final rows by id instead of refetching the whole lookback.
 
 A row is tracked by its id from the moment it is written until it is seen final, or is seen when it is older than the
 lookback. Rows that cannot be tracked this way are refetched by windows: nothing depends on ids being right.
