@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from tap_vonage_reports.errors import (
     RetriableApiError,
     WindowInFutureError,
 )
-from tap_vonage_reports.extract.gaps import ReadFailure
+from tap_vonage_reports.extract.gaps import ReadFailure, leave_gap
 from tap_vonage_reports.extract.pages import commit
 from tap_vonage_reports.extract.pages.commit import PAGES_PER_CHECKPOINT, WindowCommitter
 from tap_vonage_reports.extract.pages.id_lookups import (
@@ -33,8 +34,10 @@ from tap_vonage_reports.intervals import TimeWindow, to_windows
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.planning.date_range import END_MARGIN
 from tap_vonage_reports.planning.plans import PagePlan
+from tap_vonage_reports.planning.window_limit import WINDOWS_PER_GROWTH
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.state.values import PageCursor
+from tap_vonage_reports.state.volume import Volume
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
 
 if TYPE_CHECKING:
@@ -104,6 +107,36 @@ def test_a_window_is_covered_no_further_than_the_answer_with_its_first_page() ->
     assert covered(sync) == [less_the_margin]
     windows.chunk(page_of(answered=22, window=hours(24, 48))).commit()
     assert covered(sync) == [less_the_margin]
+
+
+def test_a_window_that_was_read_or_left_out_is_no_longer_left_to_read() -> None:
+    sync = open_partition()
+    sync.result.left = timedelta(days=2)
+    committer_of(sync, DAY).chunk(page_of(row("a"))).commit()
+    assert sync.result.left == timedelta(days=1)
+    leave_gap(sync, ReadFailure("HTTP 500", hours(24, 48)))
+    assert sync.result.left == timedelta(0)
+    assert (len(sync.result.gaps), sync.result.gaps_in_a_row) == (1, 1)
+
+
+def test_the_rows_of_a_window_are_counted_for_the_next_plan_once_it_is_read() -> None:
+    sync = open_partition()
+    windows = committer_of(sync, DAY)
+    windows.chunk(replace(page_of(row("a"), cursor="next"), rows_read=1000)).commit()
+    assert sync.bookmark.volume.volume is None
+    windows.chunk(replace(page_of(row("b")), rows_read=1234)).commit()
+    assert sync.bookmark.volume.volume == Volume(1234, 24 * 3600)
+
+
+def test_windows_grow_again_after_some_that_did_not_outlive_their_cursors() -> None:
+    sync = open_partition()
+    sync.window_limit.halve(hours(0, 2))
+    pieces = [hours(start, start + 1) for start in range(WINDOWS_PER_GROWTH)]
+    windows = committer_of(sync, *pieces)
+    for piece in pieces:
+        assert sync.window_limit.length == timedelta(hours=1)
+        windows.chunk(page_of(window=piece)).commit()
+    assert sync.window_limit.length == sync.bookmark.max_page_window == timedelta(hours=2)
 
 
 def test_a_window_with_one_page_is_covered_no_further_than_its_answer() -> None:
