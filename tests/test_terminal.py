@@ -60,8 +60,10 @@ def screen(written: str) -> list[str]:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Screen]:
-    """A terminal that the root logger writes to."""
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    """A terminal that the root logger writes to, wide enough for every line."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("LINES", "40")
     found = Screen()
     handler = logging.StreamHandler(found)
     logging.getLogger().addHandler(handler)
