@@ -167,7 +167,8 @@ class SyncSession:
         )
         if bookmark.filters_changed:
             logger.warning(
-                "%s: the filters have changed since the last run; ignoring its bookmark, starting over from start_date",
+                "%s: the filters have changed since the last run; ignoring the bookmark and starting over from "
+                "start_date",
                 partition,
             )
         if is_full_table:
@@ -275,7 +276,7 @@ def _check_dates(settings: Settings, now: datetime) -> None:
     """
     for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
         if date and date > now:
-            raise SettingsError([f"The setting {name} is in the future. Set it to a time that has passed."])
+            raise SettingsError([f"The setting {name} is in the future. Set it to a time in the past."])
 
 
 def _record_failure(sync: PartitionSync, error: ApiError) -> None:

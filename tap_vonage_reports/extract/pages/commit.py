@@ -156,9 +156,9 @@ class WindowCommitter:
         if not change.is_complete or len(bookmark.pending_ids) + len(fresh) > MAX_PENDING_IDS:
             progress.is_tracked = False
             bookmark.untrack(progress.tracked)
-            reason = "are too many to track" if change.is_complete else "have IDs that cannot be looked up"
+            reason = "too many non-final rows to track" if change.is_complete else "non-final rows with unusable IDs"
             logger.warning(
-                "%s: non-final rows of %s %s; the next run refetches the window",
+                "%s: %s has %s; the next run refetches it",
                 self._sync.partition,
                 page.window,
                 reason,

@@ -153,8 +153,8 @@ def _iter_from(
         barren = 0 if page.is_new else barren + 1
         if barren == MAX_PAGES_WITHOUT_NEW_ROWS:
             msg = (
-                f"The API returned {barren} pages in a row without a new row and calls none of them the last, so this "
-                "window is incomplete. The next run retries it. If this persists, lower sync_window_hours."
+                f"The API returned {barren} pages in a row without a new row, none of them marked as the last, so "
+                "this window is incomplete. The next run retries it. If this persists, lower sync_window_hours."
             )
             raise PaginationError(msg)
         following = None
@@ -285,7 +285,7 @@ def _page(answer: ApiResponse, window: TimeWindow) -> Page:
         raise PaginationError(msg)
     if not cursor and not says_last:
         msg = (
-            "The API says that there are more records (TRUNCATED) but returned no cursor to them, so this window is "
+            "The API says that there are more records (TRUNCATED) but returned no cursor for them, so this window is "
             "incomplete. The next run retries it. If this persists, lower sync_window_hours so that a window fits one "
             "page."
         )

@@ -132,7 +132,7 @@ class ReportFinder:
             sync.bookmark.add_report(report)
         if adopted:
             noun = "report" if len(adopted) == 1 else "reports"
-            logger.info("%s: adopting %d %s of an earlier run, found at the API", sync.partition, len(adopted), noun)
+            logger.info("%s: adopting %d %s from an earlier run, found at the API", sync.partition, len(adopted), noun)
         return bool(adopted)
 
     def _unknown(self, listed: list[dict[str, Any]], query: Query) -> Iterator[PendingReport]:

@@ -220,7 +220,7 @@ class ReportJob:
         except ValueError:
             status = ReportStatus.PLANNED
         if status is ReportStatus.PLANNED:  # not one of the API's
-            reason = "has a status that the API's documentation does not name"
+            reason = "has a status that the API documentation does not list"
             return Transition(Action.FAIL, error=self.problem(reason, "The API has changed: please open an issue"))
         if status in RUNNING:
             return self._on_running(status, now, timeout)

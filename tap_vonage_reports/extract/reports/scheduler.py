@@ -222,6 +222,6 @@ class ReportScheduler:
 
     def _split(self, job: ReportJob, row_count: int | None) -> None:
         """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
-        logger.info("%s: truncated by the API, requesting shorter ones", job)
+        logger.info("%s: truncated by the API, requesting shorter reports", job)
         self._jobs = shorten(self._jobs, job, row_count)
         self._checkpoint()
