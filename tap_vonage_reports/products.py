@@ -1,4 +1,4 @@
-"""The products of the Reports API: one entry each, with everything in which they differ.
+"""The products of the Reports API: one entry each, with everything that differs between them.
 
 No other module names a product or branches on one. To add a product:
 

@@ -1,4 +1,4 @@
-"""SyncRun: how a run starts and ends, also when it fails or a signal comes."""
+"""SyncRun: the start and the end of a run, including failures and signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vonage's clock, as the headers and bodies of answers tell it, beside this machine's."""
+"""Vonage's clock, read from the headers and bodies of responses, and its difference from this machine's clock."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Errors of the API: an HTTP status and its problem body (RFC 7807), mapped to our error types.
 
-Free text of a problem is searched, but never shown, because it may repeat a value. Its `type` is not relied on: it is
-missing or wrong in examples of the API's own documentation [confirmed].
+The mapping searches the free text of a problem but never shows it, because it may repeat a value. It does not rely on
+the `type`, which is missing or wrong in examples of the API's own documentation [confirmed].
 """
 
 from __future__ import annotations

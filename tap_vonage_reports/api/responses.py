@@ -1,4 +1,4 @@
-"""Answers of the API: read, and rejected if they cannot be right."""
+"""Responses of the API: parsed, and rejected if they cannot be correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One exchange with the API: a request, sent when the rate limit allows it, and its answer or one of our errors.
+"""One exchange with the API: a request, sent when the rate limit allows it, and its response or one of our errors.
 
 Authentication is HTTP Basic [confirmed]. The credentials go to `api_url` only: no redirect is followed, no cookie is
 kept, and no error repeats an address.

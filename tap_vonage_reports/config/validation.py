@@ -1,4 +1,4 @@
-"""Checks of a configuration: against the schema, for contradictions, and for texts that no request can carry.
+"""Checks of a configuration: the schema, contradictions, and characters that no request can carry.
 
 Every message names the setting, says what is wrong and what to do, and never repeats a value.
 """

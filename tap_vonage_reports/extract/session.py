@@ -1,4 +1,4 @@
-"""One run of the tap: builds the client, the planner and the fetchers, opens partitions, and sums up at the end."""
+"""One run of the tap: builds the client, the planner and the fetchers, opens partitions, and logs the summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Singer messages to standard output: whole lines, many at a time, never cut by a signal."""
+"""Singer messages to standard output: whole lines, written in blocks that a signal never cuts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Estimates of what a plan fetches, from the rows per day that were counted before. Pure: nothing is requested.
+"""Estimates of the rows and the time of a plan, from the rows per day in the state. Pure: sends nothing.
 
-A plan names windows, and nobody knows how many rows these have. Where no rows were counted, there is no estimate.
+A plan consists of windows whose number of rows is not known in advance. Without counted rows, there is no estimate.
 """
 
 from __future__ import annotations

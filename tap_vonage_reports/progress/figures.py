@@ -1,4 +1,4 @@
-"""The figures of a run's progress, and how they read: how far it is, how fast, and how long the rest will take."""
+"""The figures of a run's progress, and their text: share, speed and time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the whole Singer state given with `--state`, and the bookmarks of other taps that it may hold."""
+"""Checks of the whole Singer state given with `--state`, and of bookmarks in it that other taps wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns pages into chunks: a page in, and out come its rows with the commit that moves the bookmark over them."""
+"""Turns pages into chunks: the rows of a page, with the commit that advances the bookmark past them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sync path: what the partitions of a run read by pages, prefetched by several workers."""
+"""The sync path: fetches the windows of all partitions by pages, prefetched by several workers."""
 
 from __future__ import annotations
 

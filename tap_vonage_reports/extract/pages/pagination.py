@@ -1,8 +1,8 @@
 """Cursor paging: the pages of one window, by `cursor` and `iv`.
 
-Each request is built from the original parameters plus `cursor` and `iv` of the last answer. An answer's next link is
-used only to read these two where the body lacks them: real links have lacked `date_start` and `date_end` [confirmed].
-A link's host is never contacted.
+Each request has the original parameters, plus `cursor` and `iv` from the last response. The next link of a response is
+used only for these two, if the body lacks them: real links have lacked `date_start` and `date_end` [confirmed]. The
+host of a link is never contacted.
 """
 
 from __future__ import annotations

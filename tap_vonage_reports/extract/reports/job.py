@@ -1,4 +1,4 @@
-"""One report job: its status, and what each answer of the API means for it. Pure: sends nothing, changes no state."""
+"""One report job: its status, and its transition after each response. Pure: sends nothing, changes no state."""
 
 from __future__ import annotations
 
