@@ -233,9 +233,9 @@ def test_a_first_request_that_fails_is_no_verdict(
 @pytest.mark.parametrize(
     ("minutes", "said"),
     [
-        (15, "this machine's clock is 0:15:00 ahead of the API's Date header. Set the clock that is wrong"),
-        (-15, "the API's Date header is 0:15:00 ahead of this machine's clock. Set the clock that is wrong"),
-        (2, "right (at most 120 s from Vonage's)"),
+        (15, "this machine's clock is 0:15:00 ahead of the API's Date header. Correct the clock that is wrong"),
+        (-15, "the API's Date header is 0:15:00 ahead of this machine's clock. Correct the clock that is wrong"),
+        (2, "correct (within 120 s of Vonage's)"),
     ],
 )
 def test_a_clock_that_is_off_is_told_and_does_not_fail(

@@ -167,8 +167,7 @@ class SyncSession:
         )
         if bookmark.filters_changed:
             logger.warning(
-                "%s: the filters have changed since the last run; ignoring the bookmark and starting over from "
-                "start_date",
+                "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date",
                 partition,
             )
         if is_full_table:
