@@ -38,13 +38,13 @@ LATENCY = 0.2
 TOO_MANY = 429
 ABOUT = """\
 {accounts} accounts (a primary one and its sub-accounts), {days} days of {rows:,} outgoing SMS each, by pages, read by
-one process of the tap, and by several at once, each with an equal share of the accounts. Every answer takes {latency} s
-longer than it would.
+one process of the tap, or concurrently by several with equal shares of the accounts. Every response takes {latency} s
+longer than usual.
 
-*Limit per key*: the sandbox takes {limit} requests in any second, whatever the account; the workers share that out in
-whole numbers (`max_requests_per_second`): four have 2, 3, 2 and 3. *Not shared out*: each worker asks {limit} times a
-second. *Limit per account*: the sandbox takes {limit} requests of each account in any second; each worker asks {limit}
-times a second. Which of both Vonage has is not known."""
+*Limit per key*: the sandbox accepts {limit} requests in any second, for all accounts together. The workers divide that
+in whole numbers (`max_requests_per_second`): four have 2, 3, 2 and 3. *Not shared out*: each worker sends {limit}
+requests a second. *Limit per account*: the sandbox accepts {limit} requests in any second for each account, and each
+worker sends {limit} requests a second. Which of the two applies at Vonage is not known."""
 
 
 @dataclass

@@ -92,7 +92,7 @@ def _text(lines: Iterable[str]) -> str:
 
 def _plain(text: str) -> str:
     """Escape what Markdown or a table would interpret."""
-    return re.sub(r"([|<*])", r"\\\1", text)
+    return re.sub(r"([|<*]|_(?=_)|(?<=_)_)", r"\\\1", text)
 
 
 def _codes(names: Iterable[str], otherwise: str = "none") -> str:

@@ -1,4 +1,4 @@
-"""The command `tap-vonage-reports`, also `python -m tap_vonage_reports`: handles Ctrl-C, then loads the tap.
+"""The command `tap-vonage-reports` (or `python -m tap_vonage_reports`): handles Ctrl-C, then loads the tap.
 
 Importing the tap and the SDK takes a second, so this module imports only the standard library.
 """

@@ -97,12 +97,12 @@ def read_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -
             streams: Any = content["streams"]
             content = Catalog.from_dict({"streams": streams})
     except (KeyError, TypeError, AttributeError, ValueError):
-        msg = "The catalog file is not a Singer catalog. Create a new one with --discover."
+        msg = "The catalog file is not a Singer catalog. Create a new catalog with --discover."
         raise CatalogError(msg) from None
     if unknown := sorted(set(content) - set(PRODUCTS)):
         secrets, shown = secrets_of(config), unknown[:MAX_NAMES]
         names = ", ".join([*(name_for_log(name, secrets) for name in shown), *(["..."] if shown != unknown else [])])
-        msg = f"The catalog names streams that this tap does not have: {names}. Create a new one with --discover."
+        msg = f"The catalog names streams that this tap does not have: {names}. Create a new catalog with --discover."
         raise CatalogError(msg)
     for name, entry in content.items():
         entry.key_properties = [KEY_FIELD]

@@ -1,4 +1,4 @@
-"""Runs the command and turns every way out of it into an exit code."""
+"""The entry point: runs the command, logs its error, and returns an exit code."""
 
 from __future__ import annotations
 

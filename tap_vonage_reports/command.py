@@ -1,4 +1,4 @@
-"""The tap's command line: the SDK's options and --plan, and errors for files that cannot be read."""
+"""The tap's command line: the SDK's options, --plan and --test, and errors for files that cannot be read."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ class TapCommand(Tap):
                 flag_value=TEST_ALL,
                 default=NO_TEST,
                 type=click.Choice([TEST_ALL, TEST_RECORDS, TEST_SCHEMA, NO_TEST]),
-                help="Test credentials, clock, accounts and selected streams. Pulls few rows, and says how many were "
-                "billed. --test=records writes a record of each selected stream, --test=schema only the schemas.",
+                help="Test credentials, clock, accounts and selected streams. Fetches few rows, and shows how many "
+                "were billed. --test=records writes a record of each selected stream, --test=schema only the schemas.",
             )
         )
         command.params.append(
@@ -143,11 +143,11 @@ def _check_config_file(path: Path) -> None:
     except json.JSONDecodeError as error:
         problem = f"The configuration file {name} is not JSON ({_place(error)}). Correct it."
     except (ValueError, RecursionError):
-        problem = f"The configuration file {name} is not JSON in UTF-8. Correct it."
+        problem = f"The configuration file {name} is not valid JSON in UTF-8. Correct it."
     else:
         if isinstance(content, dict):
             return
-        problem = f"The configuration file {name} is not a JSON object. Write the settings as one."
+        problem = f"The configuration file {name} is not a JSON object. Write the settings as a JSON object."
     raise SettingsError([problem]) from None
 
 

@@ -1,4 +1,4 @@
-"""`--test`: whether the API serves this configuration, line by line, for as few billed rows as the API allows."""
+"""`--test`: a test of the configuration against the API, with a line per result and as few billed rows as possible."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.products import Product
 
 MAX_TRIES = 4
-"""Tries of each request, because somebody waits for the answer. A run has more patience."""
+"""Tries of each request: fewer than in a run, because a user is waiting for the result."""
 MAX_ACCOUNTS = 10
 """Accounts of which each product is requested: at 10 requests/s, all windows of all products take about a minute."""
 WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=3), timedelta(days=1))
@@ -75,7 +75,7 @@ class ConnectionTest:
         self._session = session
         self._streams = streams
         self._say = say
-        self._selected_by = "as the catalog says" if has_catalog else "by default, because no catalog was given"
+        self._selected_by = "from the catalog" if has_catalog else "the default, because no catalog was given"
 
     def run(self) -> None:
         """Test everything, with one line for each part. The last line begins with ``OK`` or ``FAILED``.
@@ -104,7 +104,7 @@ class ConnectionTest:
             self._say("credentials: refused")
             raise
         except (UnreachableError, ApiError):
-            self._say("credentials: not tested, because the API gives no usable answer")
+            self._say("credentials: not tested, because the API gave no usable answer")
             raise
         self._say("credentials: accepted")
         self._say(f"clock: {_comparison(client.clock)}")
@@ -114,7 +114,7 @@ class ConnectionTest:
         except TapError:
             self._say("accounts: not all of them can be read")
             raise
-        tested = f"; the first {MAX_ACCOUNTS} stand for all below" if len(accounts) > MAX_ACCOUNTS else ""
+        tested = f"; only the first {MAX_ACCOUNTS} are tested below" if len(accounts) > MAX_ACCOUNTS else ""
         self._say(f"accounts: {len(accounts):,} ({_listed(accounts)}){tested}")
 
     def _test_product(self, stream: SampledStream) -> list[_Attempt]:
@@ -131,7 +131,7 @@ class ConnectionTest:
             except ApiError as error:
                 attempt.fail(error)
             if attempt.result.fetched.rows:
-                windows = windows[:1]  # rows of one account are enough to see what becomes of them
+                windows = windows[:1]  # rows of one account are enough to test the conversion
         return attempts
 
     def _fetch(self, stream: SampledStream, result: PartitionResult, windows: Iterable[TimeWindow]) -> None:
@@ -211,7 +211,7 @@ _OUTCOMES = {
 
 
 def _in_short(error: ApiError) -> str:
-    """Return what went wrong without what to do: the last error says that, once for all streams."""
+    """Return what went wrong, without the advice: the final error gives that once for all streams."""
     if isinstance(error, RequestRejectedError):
         invalid = f" (invalid parameters: {', '.join(error.parameters)})" if error.parameters else ""
         return f"HTTP {error.status} {error.title}{invalid}"
@@ -219,14 +219,14 @@ def _in_short(error: ApiError) -> str:
 
 
 def _comparison(clock: ServerClock) -> str:
-    """Return how the clocks compare."""
+    """Return a comparison of the clocks."""
     if not clock.known:
-        return "unknown, because the API's answers tell no time. Make sure that this machine's clock is right"
+        return "unknown, because the API's answers contain no time. Make sure that this machine's clock is correct"
     first, last, difference = clock.spread()
     seconds = difference.total_seconds()
     if difference <= MAX_DIFFERENCE:
-        return f"right (at most {ceil(seconds)} s from Vonage's)"
-    return f"{last} is {timedelta(seconds=round(seconds))} ahead of {first}. Set the clock that is wrong"
+        return f"correct (within {ceil(seconds)} s of Vonage's)"
+    return f"{last} is {timedelta(seconds=round(seconds))} ahead of {first}. Correct the clock that is wrong"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""`--plan`: what a run would read and request, before it does, and about how much that is.
+"""`--plan`: the windows and reports that a run would request, with estimates of its rows, price and time.
 
-Fetches no record that is billed. `plan_table` shows it.
+Fetches no billed record. `plan_table` formats the result.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class CredentialsError(FatalApiError):
 class UnreachableError(FatalApiError):
     """The API cannot be reached.
 
-    There was no connection, even after retries. The cause is the address, the network, a proxy or a certificate.
+    The tap could not connect, even after retries. The cause is the address, the network, a proxy or a certificate.
     """
 
 
@@ -220,7 +220,7 @@ class AccessDeniedError(RequestRejectedError):
     """
 
     advice = (
-        "The refusal does not concern a product. Check the account's balance, status and permissions in the Vonage "
+        "The refusal is not about a product. Check the account's balance, status and permissions in the Vonage "
         "dashboard."
     )
 
@@ -304,7 +304,7 @@ class UndecodableBodyError(RetriableApiError):
     once more, in case it was damaged on the way.
     """
 
-    advice = "The same answer came twice. If this persists in the next run, contact Vonage support with the time range."
+    advice = "The same body came twice. If this persists in the next run, contact Vonage support with the time range."
 
 
 class ConnectionFailedError(RetriableApiError):

@@ -1,4 +1,4 @@
-"""JSON from the API: decoded without loss, or rejected, and bounded in depth and in the number of values."""
+"""JSON from the API: decoded without loss or rejected, with limits on depth and on the number of values."""
 
 from __future__ import annotations
 

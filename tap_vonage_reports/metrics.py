@@ -275,7 +275,7 @@ class RunResults(list[PartitionResult]):
             )
         elif refused:
             problems.append(
-                f"The API refused every selected stream for {refused}. Check the names in account_ids, and that the "
+                f"The API refused every selected stream for {refused}. Check the IDs in account_ids, and that the "
                 "key may read these accounts."
             )
         if problems:

@@ -1,4 +1,4 @@
-"""JSON that the strict reader rejects, read as far as it can be understood."""
+"""Lenient reader for JSON that the strict reader rejects: keeps as much as can be parsed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-r"""Text that no target can take: half a surrogate pair, a byte that is not UTF-8, U+0000. Found, replaced, written out.
+r"""Text that no target accepts (half a surrogate pair, a byte that is not UTF-8, U+0000): found, replaced, escaped.
 
-Each becomes U+FFFD in the value. The original is written out in ASCII: ``\ud83d`` for half a surrogate pair, ``\xe9``
+Each becomes U+FFFD in the value. The original is escaped in ASCII: ``\ud83d`` for half a surrogate pair, ``\xe9``
 for a byte, ``\u0000``; in text, a backslash is doubled, so that nothing is lost.
 """
 

@@ -1,4 +1,4 @@
-"""The table of `--plan`: a line for each partition, what the whole run fetches, and what past usage has cost."""
+"""The table of `--plan`: a line per partition, totals for the whole run, and the cost of past usage."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 ABOUT = "~"
 SIGNIFICANT_DIGITS = 3
-"""Digits of an estimate: more would claim too much."""
+"""Digits of an estimate. More would suggest a precision that it does not have."""
 MONEY_DECIMALS = 2
-_RIGHT = ("days", "again", "requests", "reports", "rows", "price")
+_RIGHT = ("days", "refetched", "requests", "reports", "rows", "price")
 _UNITS = ((5400, 3600, "h"), (90, 60, "min"))
-"""From how many seconds on a time is told in a unit of so many seconds."""
+"""Units of time: the seconds from which each is used, its length in seconds, and its name."""
 
 
 def plan_table(plan: DryRun) -> list[str]:
@@ -44,14 +44,14 @@ def plan_table(plan: DryRun) -> list[str]:
 
 
 def _partitions(plan: DryRun) -> list[str]:
-    """Return a line for each partition. A column that would be unknown everywhere is left out."""
+    """Return a line per partition. Leave out columns that are unknown in every line."""
     parts, estimate = plan.partitions, plan.estimate
     shown = {
         "account": any(part.account != "primary" for part in parts),
         "rows": any(part.rows_per_day is not None for part in parts),
         "price": bool(estimate.price),
     }
-    head = ("stream", "account", "from", "days", "again", "requests", "reports", "rows", "price")
+    head = ("stream", "account", "from", "days", "refetched", "requests", "reports", "rows", "price")
     rows = [head, *(_cells(part) for part in parts)]
     columns = [shown.get(name, True) for name in head]
     return aligned([[cell for cell, is_shown in zip(row, columns, strict=True) if is_shown] for row in rows], _RIGHT)
@@ -75,8 +75,8 @@ def _cells(part: PartitionEstimate) -> tuple[str, ...]:
 def _selection(plan: DryRun) -> str:
     streams = counted(len({part.stream for part in plan.partitions}), "stream")
     if plan.selected_by == "default":
-        return f"Selection: the default ({streams}). Pass --catalog to plan a selection of your own."
-    return f"Selection: {streams}, as the catalog says."
+        return f"Selection: the default ({streams}). Pass --catalog to plan your own selection."
+    return f"Selection: {streams}, from the catalog."
 
 
 def _state(plan: DryRun) -> str:
@@ -87,7 +87,7 @@ def _state(plan: DryRun) -> str:
         return "State: none was given, so this is the plan of a first run. Pass --state to plan the next one."
     first, last = _minute(min(bookmarks)), _minute(max(bookmarks))
     read = f"{len(bookmarks):,} of {counted(len(plan.partitions), 'partition')} read before"
-    return f"State: {read}, up to {last} UTC" + (f" (the one furthest behind: {first})." if first != last else ".")
+    return f"State: {read}, up to {last} UTC" + (f" (the earliest: {first})." if first != last else ".")
 
 
 def _totals(plan: DryRun) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _totals(plan: DryRun) -> Iterator[str]:
     windows = counted(sum(part.windows for part in parts), "window")
     yield f"{counted(len(parts), 'partition')}, {windows}; {counted(reports, 'report')} to request."
     if taken_up:
-        yield f"{counted(taken_up, 'report')} of an earlier run to resume."
+        yield f"{counted(taken_up, 'report')} from an earlier run to resume."
     if lookups := sum(part.lookups for part in parts):
         yield f"{counted(lookups, 'row')} to look up by ID."
     elif not any(part.windows for part in parts):
@@ -115,28 +115,30 @@ def _rows(plan: DryRun) -> str:
     basis = "at the rows per day in the state"
     if known == total:
         return f"Rows: about {_rounded(plan.estimate.rows)}, {basis}."
-    return f"Rows: about {_rounded(plan.estimate.rows)} in {known:,} of {total:,} partitions, {basis}; else unknown."
+    rows = f"about {_rounded(plan.estimate.rows)} in {known:,} of {total:,} partitions"
+    return f"Rows: {rows}, {basis}; the rest is unknown."
 
 
 def _requests(plan: DryRun) -> str:
     requests, page = plan.estimate.requests, f"{ROWS_PER_PAGE:,} rows"
     if plan.estimate.partitions == len(plan.partitions):
-        return f"Requests: about {_rounded(requests)}, one for each {page} of a window."
-    return f"Requests: at least {requests:,}; one more for each further {page} of a window."
+        return f"Requests: about {_rounded(requests)}, one per {page} of a window."
+    return f"Requests: at least {requests:,}, plus one for every further {page} of a window."
 
 
 def _price(plan: DryRun) -> str:
     priced, total = plan.estimate.priced, len(plan.partitions)
-    basis = f"at the price per row of the last {PERIOD.days} days"
+    basis = f"at the last {PERIOD.days} days' price per row"
     if priced == total:
         return f"Price: about {_money(plan.estimate.price)}, {basis}." if plan.estimate.price else "Price: 0."
     if not plan.estimate.price:
         return f"Price: unknown{_price_of_thousand(plan.earlier_pulls or ())}."
-    return f"Price: about {_money(plan.estimate.price)} for {priced:,} of {total:,} partitions, {basis}; else unknown."
+    price = f"about {_money(plan.estimate.price)} for {priced:,} of {total:,} partitions"
+    return f"Price: {price}, {basis}; the rest is unknown."
 
 
 def _price_of_thousand(usages: Sequence[PastUsage]) -> str:
-    """Return what rows have cost on average, for a plan that does not know how many there are."""
+    """Return the average price of 1,000 rows, for a plan whose number of rows is unknown."""
     billed = [usage for usage in usages if any(usage.price.values()) and usage.rows]
     if not billed:
         return ""
@@ -145,23 +147,23 @@ def _price_of_thousand(usages: Sequence[PastUsage]) -> str:
     for usage in billed:
         for currency, price in usage.price.items():
             total[currency] += price * 1000 / rows
-    return f"; 1,000 rows have cost {_money(total)} in the last {PERIOD.days} days"
+    return f"; 1,000 rows cost {_money(total)} on average in the last {PERIOD.days} days"
 
 
 def _time(plan: DryRun, *, has_reports: bool) -> Iterator[str]:
     estimate, rate = plan.estimate, f"at {plan.requests_per_second} requests/s"
     shortest = _duration(estimate.min_seconds)
     if estimate.max_seconds is None:
-        generation = ", and the generation of reports whose rows are unknown" if has_reports else ""
+        generation = ", plus the time to generate reports of unknown size" if has_reports else ""
         yield f"Time: at least {shortest} {rate}{generation}."
     else:
         longest = _duration(estimate.max_seconds)
         text = f"about {shortest}" if shortest == longest else f"about {shortest} to {longest}"
-        yield f"Time: {text} {rate}, without loading."
+        yield f"Time: {text} {rate}, not including the target."
     if has_reports:
         fast, slow = MINUTES_PER_MILLION_ROWS
         concurrent = plan.concurrent_reports
-        yield f"Reports take Vonage {fast} to {slow} min per million rows, with up to {concurrent:,} at a time."
+        yield f"Vonage generates up to {concurrent:,} reports at a time, in {fast} to {slow} min per million rows."
 
 
 def _past_usage(usages: Sequence[PastUsage] | None) -> Iterator[str]:
@@ -193,7 +195,7 @@ def _rounded(number: int) -> str:
 
 
 def _money(price: Mapping[str, Decimal], mark: str = "") -> str:
-    """Return an estimated price; 0 where nothing is billed."""
+    """Return an estimated price; 0 if nothing is billed."""
     amounts = [f"{mark}{_amount(amount)} {currency}".rstrip() for currency, amount in sorted(price.items())]
     return ", ".join(amounts) or "0"
 

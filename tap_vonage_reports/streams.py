@@ -84,8 +84,8 @@ class ReportStream(Stream):
         ]
         if adopt_stream_bookmark(self.stream_state, contexts):
             self.logger.warning(
-                "%s: the state has one bookmark for all partitions and does not say which one it belongs to; starting "
-                "over from start_date. If it applies to all of them, set start_date to the bookmark",
+                "%s: the state has a single bookmark and does not say which partition it belongs to; starting over "
+                "from start_date. If it applies to all partitions, set start_date to its value",
                 self.name,
             )
         return contexts
@@ -253,7 +253,7 @@ def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalDat
     name = field if is_plain_name(field) else HIDDEN_NAME
     is_dropped = personal.drops(field)
     what = (
-        "it may hold personal data and is dropped (personal_data)"
+        "it may contain personal data and is dropped (personal_data)"
         if is_dropped
         else _CONSEQUENCES.get(reason, "it goes into _extra")
     )

@@ -1,4 +1,4 @@
-"""The summary at the end of a run: one line for each stream, with partitions where one failed."""
+"""The summary at the end of a run: a line per stream, a line per failed partition, and the totals."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WIDTH = 100
-"""Columns that a line of the summary has at most, without what the log puts before it."""
+"""Maximum columns of a line, not counting the prefix that the log adds."""
 RIGHT = frozenset({"rows", "fetched", "refetched", "requests", "reports", "windows", "seconds", "price"})
 DROPPED = ("seconds", "windows", "price", "requests", "reports")
-"""Columns that a table leaves out, in this order, until it fits. Totals stand in the last lines in any case."""
+"""Columns that a table leaves out, in this order, until it fits. The totals are always in the last lines."""
 NO_PRICE = "-"
 WORST_FIRST = (SyncStatus.FAILED, SyncStatus.READ, SyncStatus.SKIPPED)
-"""Which status a stream has whose partitions have several. Each skipped partition has a warning of its own."""
+"""The order that decides the status of a stream whose partitions differ. Each skipped partition has its own warning."""
 
 
 def log_summary(results: Sequence[PartitionResult]) -> None:
@@ -39,7 +39,7 @@ def summary(results: Sequence[PartitionResult], *, with_partitions: bool = False
         with_partitions: True to list all partitions, not only those that failed.
 
     Returns:
-        The lines; none where no partition was read.
+        The lines; none if no partition was read.
     """
     if not results:
         return []
@@ -89,7 +89,7 @@ def _counts(parts: Sequence[PartitionResult]) -> dict[str, str]:
 
 
 def _table(rows: Sequence[dict[str, str]]) -> list[str]:
-    """Return rows as a table that fits."""
+    """Return rows as a table of at most `WIDTH` columns, if possible."""
     if not rows:
         return []
     has_prices = any(row["price"] != NO_PRICE for row in rows)
@@ -104,7 +104,7 @@ def _table(rows: Sequence[dict[str, str]]) -> list[str]:
 
 
 def _totals(results: Sequence[PartitionResult]) -> list[str]:
-    """Return what the whole run read and cost, and what of it is odd, as sentences."""
+    """Return sentences with the totals of the run, its cost, and its malformed rows."""
     total = FetchMetrics.total(result.fetched for result in results)
     requested = f"{counted(total.requests, 'request')}, {counted(total.reports, 'report')}"
     odd = {

@@ -1,4 +1,4 @@
-"""SyncRun: how a run starts and ends, also when it fails or a signal comes."""
+"""SyncRun: the start and the end of a run, including failures and signals."""
 
 from __future__ import annotations
 
@@ -107,6 +107,6 @@ class SyncRun:
                 logger.warning("Interrupted. The state could not be handed to the target: %s", error)
             else:
                 logger.warning(
-                    "Interrupted. The state was handed to the target; the next run resumes from what it keeps"
+                    "Interrupted. The state was handed to the target; the next run resumes from what the target keeps"
                 )
         raise interrupted

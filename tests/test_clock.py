@@ -166,7 +166,7 @@ def test_without_vonages_clock_nothing_counts_as_deleted_by_the_retention(
     assert output.code == 0
     truth = sandbox.expected("amd", None, None, *map(parse_time, dates.values()))
     assert sorted(output.ids("amd")) == sorted(row["id"] for row in truth)
-    assert "Make sure that this machine's clock is right" in output.log
+    assert "Make sure that this machine's clock is correct" in output.log
 
 
 def test_a_clock_is_unknown_until_an_answer_tells_the_time() -> None:
@@ -189,7 +189,7 @@ def test_only_an_api_without_a_date_header_is_warned_of(
         config = {"api_url": server.url, "api_key": KEY, "api_secret": SECRET}
         session = SyncSession(Settings.from_config(config, CONFIG_JSONSCHEMA), lambda: 0)
         assert session.client.clock.known == has_date
-    assert ("no Date header" in caplog.text) == (not has_date)
+    assert ("neither a Date header" in caplog.text) == (not has_date)
 
 
 def test_a_clock_that_is_off_changes_nothing(make_sandbox: Callable[..., Sandbox]) -> None:
@@ -224,7 +224,7 @@ def test_without_a_date_header_this_machines_clock_is_used_and_that_is_said(
     before = sandbox.clock.now()
     output = run_tap(settings_for(sandbox), ["amd"])
     assert output.code == 0
-    assert "no Date header" in output.log
+    assert "neither a Date header" in output.log
     reached = parse_time(output.bookmark("amd")["replication_key_value"])
     assert before - timedelta(seconds=62) < reached <= sandbox.clock.now() - timedelta(seconds=60)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.sandbox import Sandbox
 
 STREAMS = ("amd", "reports_usage", "sms")
-ACCESS = ["credentials: accepted", "clock: right (at most 0 s from Vonage's)", "accounts: 1 (primary)"]
+ACCESS = ["credentials: accepted", "clock: correct (within 0 s of Vonage's)", "accounts: 1 (primary)"]
 UNTESTED = "FAILED: no stream was tested. The error says why"
 END = parse_time(NOW) - timedelta(minutes=1)
 SUBACCOUNTS = ["sub00001", "sub00002"]
@@ -78,7 +78,7 @@ def test_each_part_has_a_line_and_the_last_one_says_ok(
     output = check(settings_for(sandbox))
     assert lines_of(output) == [
         *ACCESS,
-        "selection: 3 streams, as the catalog says",
+        "selection: 3 streams, from the catalog",
         "amd: available, 1 row",
         "reports_usage: available, no rows",
         "sms: available, 1 row",
@@ -218,7 +218,7 @@ def test_an_api_that_is_down_is_told_once(
 ) -> None:
     output = check(settings_for(make_sandbox(faults=[fault])))
     assert said in error_of(output)
-    assert lines_of(output) == ["credentials: not tested, because the API gives no usable answer", UNTESTED]
+    assert lines_of(output) == ["credentials: not tested, because the API gave no usable answer", UNTESTED]
 
 
 @pytest.mark.parametrize("then", [None, Fault.LOW_BALANCE], ids=str)
@@ -233,9 +233,9 @@ def test_a_first_request_that_fails_is_no_verdict(
 @pytest.mark.parametrize(
     ("minutes", "said"),
     [
-        (15, "this machine's clock is 0:15:00 ahead of the API's Date header. Set the clock that is wrong"),
-        (-15, "the API's Date header is 0:15:00 ahead of this machine's clock. Set the clock that is wrong"),
-        (2, "right (at most 120 s from Vonage's)"),
+        (15, "this machine's clock is 0:15:00 ahead of the API's Date header. Correct the clock that is wrong"),
+        (-15, "the API's Date header is 0:15:00 ahead of this machine's clock. Correct the clock that is wrong"),
+        (2, "correct (within 120 s of Vonage's)"),
     ],
 )
 def test_a_clock_that_is_off_is_told_and_does_not_fail(
@@ -250,7 +250,8 @@ def test_a_clock_that_is_off_is_told_and_does_not_fail(
 
 
 @pytest.mark.parametrize(
-    ("received_at", "said"), [("none", "unknown, because the API's answers tell no time."), ("0", "right (at most 0 s")]
+    ("received_at", "said"),
+    [("none", "unknown, because the API's answers contain no time."), ("0", "correct (within 0 s")],
 )
 def test_an_api_without_a_date_header_is_no_failure(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], received_at: str, said: str
@@ -308,7 +309,7 @@ def test_of_very_many_accounts_some_stand_for_all(
     sandbox = make_sandbox(subaccount_keys=keys)
     output = check(settings_for(sandbox, include_subaccounts=True), ["amd"])
     assert line_of(output, "accounts").startswith("31 (primary, sub00000, ")
-    assert line_of(output, "accounts").endswith(", and 21 more); the first 10 stand for all below")
+    assert line_of(output, "accounts").endswith(", and 21 more); only the first 10 are tested below")
     assert len({entry.account for entry in sandbox.requests.log if entry.product == "AMD"}) == MAX_ACCOUNTS
     assert output.code == 0
 
@@ -384,7 +385,7 @@ def test_a_state_is_left_alone(make_sandbox: Callable[..., Sandbox], tmp_path: P
     (tmp_path / "state.json").write_text("not even JSON")
     output = run_main("--test", "--config", tmp_path / "config.json", "--state", tmp_path / "state.json")
     assert output.code == 0
-    assert line_of(output, "selection") == "18 streams, by default, because no catalog was given"
+    assert line_of(output, "selection") == "18 streams, the default, because no catalog was given"
     assert lines_of(output)[-1].startswith("OK: 18 of 18 selected streams available")
 
 

@@ -57,7 +57,7 @@ def test_a_name_that_does_not_resolve_is_said(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     (error,), _ = errors_of(tmp_path, {**GOOD, "api_url": "https://api.example.invalid"})
-    assert "No connection to api.example.invalid (its name does not resolve)" in error
+    assert "No connection to api.example.invalid (the host name does not resolve)" in error
 
 
 @pytest.mark.parametrize("arguments", [[], ["--plan"], ["--test"]], ids=str)

@@ -147,7 +147,7 @@ def newcomer(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Newc
 def test_the_guide_leads_from_nothing_to_the_rows_of_the_chosen_streams(sandbox: Sandbox, newcomer: Newcomer) -> None:
     dump, plan, run = lines_of("guide.md", "meltano-run")
     table = newcomer.run(dump, plan)
-    assert f"Selection: {len(CHOSEN)} streams, as the catalog says." in table
+    assert f"Selection: {len(CHOSEN)} streams, from the catalog." in table
     assert "State: none" in table
     newcomer.run(run)
     assert {path.stem for path in (newcomer.folder / "output").glob("*.jsonl")} == set(CHOSEN)
@@ -166,7 +166,7 @@ def test_the_plan_of_the_next_run_goes_by_the_state_and_the_selection(sandbox: S
 
 def test_the_connection_test_goes_by_the_selection(newcomer: Newcomer) -> None:
     output = newcomer.run(*lines_of("guide.md", "meltano-test"))
-    assert f"selection: {len(CHOSEN)} streams, as the catalog says" in output
+    assert f"selection: {len(CHOSEN)} streams, from the catalog" in output
     assert f"OK: {len(CHOSEN)} of {len(CHOSEN)} selected streams available" in output
 
 

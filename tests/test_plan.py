@@ -186,22 +186,22 @@ def test_a_plan_reads_like_this(make_sandbox: Callable[..., Sandbox], plan: Call
     expected = """
 A run would read up to 2026-11-19 00:00 UTC:
 
-stream        account   from              days  again  requests  reports
-amd           primary   2026-10-01 00:00  49.0     0%         3        2
-amd           sub00001  2026-10-01 00:00  49.0     0%         3        2
-sms outbound  primary   2026-10-01 00:00  49.0     0%         3        2
-sms inbound   primary   2026-10-01 00:00  49.0     0%         3        2
-sms outbound  sub00001  2026-10-01 00:00  49.0     0%         3        2
-sms inbound   sub00001  2026-10-01 00:00  49.0     0%         3        2
+stream        account   from              days  refetched  requests  reports
+amd           primary   2026-10-01 00:00  49.0         0%         3        2
+amd           sub00001  2026-10-01 00:00  49.0         0%         3        2
+sms outbound  primary   2026-10-01 00:00  49.0         0%         3        2
+sms inbound   primary   2026-10-01 00:00  49.0         0%         3        2
+sms outbound  sub00001  2026-10-01 00:00  49.0         0%         3        2
+sms inbound   sub00001  2026-10-01 00:00  49.0         0%         3        2
 
-Selection: 2 streams, as the catalog says.
+Selection: 2 streams, from the catalog.
 State: none was given, so this is the plan of a first run. Pass --state to plan the next one.
 6 partitions, 30 windows; 12 reports to request.
 Rows: unknown. Once a run has counted rows, its state lets --plan estimate the next one.
-Requests: at least 18; one more for each further 1,000 rows of a window.
+Requests: at least 18, plus one for every further 1,000 rows of a window.
 Price: unknown.
-Time: at least 8 s at 10 requests/s, and the generation of reports whose rows are unknown.
-Reports take Vonage 5 to 10 min per million rows, with up to 5 at a time.
+Time: at least 8 s at 10 requests/s, plus the time to generate reports of unknown size.
+Vonage generates up to 5 reports at a time, in 5 to 10 min per million rows.
 
 REPORTS-USAGE lists no usage in the last 7 days.
 """
@@ -220,7 +220,7 @@ def test_a_plan_says_by_which_state_and_selection_it_goes(make_sandbox: Callable
     assert "State: none was given" in bare
     arguments += ["--catalog", tmp_path / "catalog.json", "--state", tmp_path / "state.json"]
     given = b"".join(run_main(*arguments).lines).decode()
-    assert "Selection: 3 streams, as the catalog says." in given
+    assert "Selection: 3 streams, from the catalog." in given
     assert "State: 3 of 5 partitions read before, up to 2026-11-19 00:00 UTC." in given
     planned = parsed(run_main("--plan=json", *arguments[1:]))
     assert (planned["selected_by"], planned["has_state"]) == ("catalog", True)
@@ -379,8 +379,8 @@ def test_a_plan_that_has_nothing_to_fetch_says_so(
     state = run_tap(settings, ["amd"]).state
     table = [line.decode() for line in plan(settings, state, ("amd",), "--plan").lines]
     assert table[2:4] == [
-        "stream  from  days  again  requests  reports  rows",
-        "amd     -      0.0     0%         0        0     0",
+        "stream  from  days  refetched  requests  reports  rows",
+        "amd     -      0.0         0%         0        0     0",
     ]
     assert "There is nothing to fetch." in table
     assert not any(line.startswith(("Rows", "Price", "Time")) for line in table)
@@ -407,20 +407,20 @@ def test_a_plan_with_estimates_reads_like_this(
     expected = """
 A run would read up to 2026-11-21 11:59 UTC:
 
-stream        from              days  again  requests  reports      rows       price
-amd           2026-09-01 00:00  76.0     1%         5        4   ~18,200     unknown
-sms outbound  2026-09-01 00:00  78.0     4%         5        4  ~187,000  ~74.88 EUR
-sms inbound   2026-09-01 00:00  78.0     4%         5        4  ~187,000  ~74.88 EUR
-voice_tts     2026-09-01 00:00  81.5     0%         5        3   unknown     unknown
+stream        from              days  refetched  requests  reports      rows       price
+amd           2026-09-01 00:00  76.0         1%         5        4   ~18,200     unknown
+sms outbound  2026-09-01 00:00  78.0         4%         5        4  ~187,000  ~74.88 EUR
+sms inbound   2026-09-01 00:00  78.0         4%         5        4  ~187,000  ~74.88 EUR
+voice_tts     2026-09-01 00:00  81.5         0%         5        3   unknown     unknown
 
-Selection: 3 streams, as the catalog says.
+Selection: 3 streams, from the catalog.
 State: 3 of 4 partitions read before, up to 2026-11-20 11:59 UTC.
 4 partitions, 35 windows; 15 reports to request.
-Rows: about 393,000 in 3 of 4 partitions, at the rows per day in the state; else unknown.
-Requests: at least 20; one more for each further 1,000 rows of a window.
-Price: about 149 EUR for 2 of 4 partitions, at the price per row of the last 7 days; else unknown.
-Time: at least 27 s at 10 requests/s, and the generation of reports whose rows are unknown.
-Reports take Vonage 5 to 10 min per million rows, with up to 5 at a time.
+Rows: about 393,000 in 3 of 4 partitions, at the rows per day in the state; the rest is unknown.
+Requests: at least 20, plus one for every further 1,000 rows of a window.
+Price: about 149 EUR for 2 of 4 partitions, at the last 7 days' price per row; the rest is unknown.
+Time: at least 27 s at 10 requests/s, plus the time to generate reports of unknown size.
+Vonage generates up to 5 reports at a time, in 5 to 10 min per million rows.
 """
     lines = [line.decode() for line in output.lines]
     usage = next(number for number, line in enumerate(lines) if line.startswith("Usage in the last 7 days"))
@@ -453,7 +453,7 @@ def test_the_table_names_what_is_taken_up_and_looked_up(
     begun = next(state for state in whole.states if "reports" in json.dumps(state))
     sandbox.clock.advance(hours=30)
     tables = [b"".join(plan(settings, state, ("sms",), "--plan").lines).decode() for state in (begun, whole.state)]
-    assert "4 reports of an earlier run to resume" in tables[0]
+    assert "4 reports from an earlier run to resume" in tables[0]
     assert "rows to look up by ID" in tables[1]
     assert "REPORTS-USAGE lists no usage" in tables[1]
 

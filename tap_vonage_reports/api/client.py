@@ -1,7 +1,7 @@
 """The Reports API as methods, one per endpoint.
 
-Two rate limits are kept on this side, over all threads: 10 requests per second for synchronous queries, and 5 for
-reports [confirmed]. Whether polls and downloads count against the latter is [unknown]; here they do.
+The client enforces two rate limits across all threads: 10 requests per second for synchronous queries, and 5 for
+reports [confirmed]. Polls and downloads count toward the latter here; for the API, that is [unknown].
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vonage's clock, as the headers and bodies of answers tell it, beside this machine's."""
+"""Vonage's clock, read from the headers and bodies of responses, and its difference from this machine's clock."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ class ServerClock:
         difference = timedelta(seconds=round(apart.total_seconds()))
         used = "the API's Date header" if self._date_ahead is not None else "the time in its answers"
         logger.warning(
-            "The clocks differ: %s is %s ahead of %s. Windows end by %s, and time counts as read up to the earliest "
-            "clock, %s; later rows are refetched. Correct the clock that is wrong, or contact Vonage",
+            "The clocks differ: %s is %s ahead of %s. The end of the windows follows %s. Time counts as read up to the "
+            "earliest clock, %s; the next run refetches later rows. Correct the clock that is wrong, or contact Vonage",
             last,
             difference,
             first,

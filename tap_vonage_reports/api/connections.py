@@ -1,7 +1,7 @@
-"""Connections with a deadline over a whole exchange, and connections that lead to public addresses only.
+"""Connections with a deadline for a whole exchange, and connections to public addresses only.
 
-The timeout of a request bounds each single read, so a server that drips its headers byte by byte would hold a worker
-for ever. Here no read gets more time than is left of the exchange.
+The timeout of a request limits each single read, so a server that sends its headers byte by byte would block a worker
+forever. Here, no read may take longer than the time left for the exchange.
 """
 
 from __future__ import annotations

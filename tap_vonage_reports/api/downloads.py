@@ -1,4 +1,4 @@
-"""Download of a report's file: from the media service, in several attempts if it breaks, or from a store behind it."""
+"""Download of a report's file from the media service or a store behind it, resumed if the connection breaks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Errors of the API: an HTTP status and its problem body (RFC 7807), mapped to our error types.
 
-Free text of a problem is searched, but never shown, because it may repeat a value. Its `type` is not relied on: it is
-missing or wrong in examples of the API's own documentation [confirmed].
+The mapping searches the free text of a problem but never shows it, because it may repeat a value. It does not rely on
+the `type`, which is missing or wrong in examples of the API's own documentation [confirmed].
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def to_error(
     if status in RETRIED or not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return RetriableApiError(f"HTTP {status} {title}", retry_after=wait)
     if status >= HTTPStatus.BAD_REQUEST and not problem:
-        return ForeignAnswerError(status, f"HTTP {status} {title} without a problem body of the API", retry_after=wait)
+        return ForeignAnswerError(status, f"HTTP {status} {title}, without the API's problem body", retry_after=wait)
     parameters = invalid_parameters(problem)
     kind = _kind_of_rejection(status, parameters, " ".join(texts_of(problem)).lower())
     if kind is CredentialsRevokedError and not credentials_accepted:
         return CredentialsError(f"Authentication failed (HTTP {status} {title}). {CredentialsError.advice}")
     if kind is CredentialsRevokedError and not denied_before:
-        reason = f"HTTP {status} {title}, for credentials that were accepted before"
+        reason = f"HTTP {status} {title}, for credentials that worked before"
         return RetriableApiError(reason, retry_after=wait, may_have_worked=False)
     return kind(status, title, parameters, answered_at)
 

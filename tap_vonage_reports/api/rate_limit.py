@@ -1,7 +1,7 @@
 """Client-side rate limiter shared by all threads; the most urgent request goes first.
 
-First come, first served would give most requests to windows behind the one that is being emitted. Those windows would
-run far ahead, and after a kill the next run would fetch their pages again.
+First come, first served would give most requests to windows after the one being emitted. Their pages would be
+prefetched far ahead, and after a kill, the next run would refetch them.
 """
 
 from __future__ import annotations

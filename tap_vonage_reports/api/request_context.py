@@ -1,4 +1,4 @@
-"""The caller's side of a request: how urgent it is, whether it is still wanted, and where it is counted."""
+"""The caller's context of a request: its priority, its cancellation, and the metrics that count it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of the API: read, and rejected if they cannot be right."""
+"""Responses of the API: parsed, and rejected if they cannot be correct."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def check_records(body: dict[str, Any]) -> None:
         raise RetriableApiError(msg)
     count = rows_announced(body)
     if count is not None and count != len(records):
-        msg = f"The API sent {len(records):,} records on a page, but announced another number"
+        msg = f"The API sent {len(records):,} records on a page, but announced a different number"
         raise RetriableApiError(msg)
 
 
@@ -131,7 +131,7 @@ def check_report(body: dict[str, Any]) -> None:
         RetriableApiError: `request_id` is missing, or is not an id.
     """
     if not is_id(body.get("request_id")):
-        msg = "The API answered without the ID of a report"
+        msg = "The API answered without a report ID"
         raise RetriableApiError(msg)
 
 

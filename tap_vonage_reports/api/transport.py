@@ -1,4 +1,4 @@
-"""One exchange with the API: a request, sent when the rate limit allows it, and its answer or one of our errors.
+"""One exchange with the API: a request, sent when the rate limit allows it, and its response or one of our errors.
 
 Authentication is HTTP Basic [confirmed]. The credentials go to `api_url` only: no redirect is followed, no cookie is
 kept, and no error repeats an address.
@@ -61,8 +61,8 @@ MAX_HOST_CHARACTERS = 100
 REASONS: Mapping[type[BaseException], str] = {
     urllib3.exceptions.ProxyError: "ProxyError: the proxy that the environment names does not answer",
     ConnectionRefusedError: "refused",
-    urllib3.exceptions.NameResolutionError: "its name does not resolve",
-    urllib3.exceptions.NewConnectionError: "the network does not lead there",
+    urllib3.exceptions.NameResolutionError: "the host name does not resolve",
+    urllib3.exceptions.NewConnectionError: "the network has no route to it",
     urllib3.exceptions.ConnectTimeoutError: "no answer in time",
 }
 """Why there is no connection, by the type of a cause."""
@@ -74,14 +74,14 @@ HOPELESS: Mapping[tuple[type[BaseException], ...], str] = {
         "Check api_url, and the proxy in the variables HTTPS_PROXY and ALL_PROXY."
     ),
     (ssl.SSLCertVerificationError,): (
-        "The server's certificate is not trusted, or is another host's. Check api_url. If a private CA has signed it, "
-        "set the variable REQUESTS_CA_BUNDLE to the file with that CA."
+        "The server's certificate is not trusted, or belongs to another host. Check api_url. If a private CA signed "
+        "it, set the variable REQUESTS_CA_BUNDLE to the file with that CA."
     ),
 }
 """What to do where no retry helps, by the types of a cause."""
 NO_CERTIFICATES = (
-    "The file with CA certificates cannot be read, or has none. Correct or unset the variables REQUESTS_CA_BUNDLE and "
-    "CURL_CA_BUNDLE."
+    "The file with CA certificates cannot be read, or contains none. Correct or unset the variables REQUESTS_CA_BUNDLE "
+    "and CURL_CA_BUNDLE."
 )
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: (\d{3})\b")
 TOO_SLOW = "The answer arrived too slowly"

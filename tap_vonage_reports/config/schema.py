@@ -92,7 +92,9 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         "account_ids",
         th.ArrayType(th.StringType(min_length=1)),
         title="Account IDs",
-        description="Accounts to sync: the primary account or its sub-accounts. Default: the account of api_key.",
+        description=(
+            "IDs of the accounts to sync: the primary account, sub-accounts, or both. Default: the primary account."
+        ),
     ),
     th.Property(
         "include_subaccounts",
@@ -125,7 +127,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Lookback (hours)",
         description=(
             "Lookback window: how far before the bookmark to refetch, to pick up late and updated rows. "
-            "Refetched rows are billed again. Default: depends on the product, see the table of streams."
+            "Refetched rows are billed again. The default depends on the product; see the table of streams."
         ),
     ),
     th.Property(
@@ -144,8 +146,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=1,
         title="Late rows (hours)",
         description=(
-            "With status_refresh ids: how long after its time the API may list a row. This much time before the "
-            "bookmark is always refetched."
+            "With status_refresh ids: how long after a row's own time the API may list it. The tap always refetches "
+            "this much time before the bookmark."
         ),
     ),
     th.Property(
@@ -153,7 +155,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.BooleanType,
         default=False,
         title="Include message bodies",
-        description="Include the text of messages (SMS, MESSAGES).",
+        description="Include the text of messages (SMS and MESSAGES).",
     ),
     th.Property(
         "show_concatenated",
@@ -178,8 +180,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=7,
         title="Backfill threshold (days)",
         description=(
-            "With fetch_mode auto: a time range longer than this is fetched by asynchronous reports, except for its "
-            "last day."
+            "With fetch_mode auto: the tap fetches a time range longer than this by asynchronous reports, except for "
+            "its last day."
         ),
     ),
     th.Property(
@@ -187,7 +189,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.NumberType(exclusive_minimum=0, maximum=24),
         default=24,
         title="Sync window (hours)",
-        description="Maximum time window of one synchronous request. At most 24 hours, Vonage's documented limit.",
+        description="Maximum time window of one synchronous request. Vonage's documented limit is 24 hours.",
     ),
     th.Property(
         "report_window_days",
@@ -244,7 +246,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Request timeout (seconds)",
         description=(
             "How long to wait for a connection, and for each part of a response. A whole response may take five times "
-            "as long, plus a second per 64 KB."
+            "as long, plus one second per 64 KB."
         ),
     ),
     th.Property(
@@ -260,8 +262,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         secret=True,
         title="Salt for personal data",
         description=(
-            "Secret that is hashed together with each value; at least 16 characters. Required with personal_data "
-            "hash. Keep it: another salt changes all hashes."
+            "Secret that is hashed together with each value, of at least 16 characters. Required with personal_data "
+            "hash. Keep it: a different salt changes all hashes."
         ),
     ),
     th.Property(
@@ -270,7 +272,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Stream options",
         description=(
             "Options for individual streams, by stream name: lookback_hours, fetch_mode and filters "
-            "(those that the API accepts for the product, see the table of streams)."
+            "(those that the API accepts for the product; see the table of streams)."
         ),
     ),
     th.Property(

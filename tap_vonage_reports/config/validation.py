@@ -1,4 +1,4 @@
-"""Checks of a configuration: against the schema, for contradictions, and for texts that no request can carry.
+"""Checks of a configuration: the schema, contradictions, and characters that no request can carry.
 
 Every message names the setting, says what is wrong and what to do, and never repeats a value.
 """
@@ -181,7 +181,10 @@ def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any], n
     try:
         errors = list(jsonschema.Draft7Validator(jsonschema_).iter_errors(given))
     except AttributeError:  # the SDK's schema for it is malformed, which only a wrong value brings to light
-        yield "The setting stream_maps is not valid: all other streams or properties can only be null. Correct it."
+        yield (
+            "The setting stream_maps is not valid: __else__ can only be null, which removes all other streams or "
+            "properties. Correct it."
+        )
         return
     for error in errors:
         path = [named(part) if isinstance(part, str) else str(part) for part in error.absolute_path]
@@ -252,12 +255,12 @@ def _salt_problems(values: Mapping[str, Any]) -> Iterator[str]:
     if values["personal_data"] == HASH and not salt:
         yield (
             "The setting personal_data_salt is missing. Without a salt, hashed phone numbers can be guessed. "
-            f"{hint}: another salt changes all hashes."
+            f"{hint}: a different salt changes all hashes."
         )
     elif "personal_data_salt" in values and len(salt) < MIN_SALT_CHARACTERS:
         yield (
             f"The setting personal_data_salt must have at least {MIN_SALT_CHARACTERS} characters, not counting spaces "
-            f"at its ends. A shorter salt can be guessed. {hint}: another salt changes all hashes."
+            f"at its ends. A shorter salt can be guessed. {hint}: a different salt changes all hashes."
         )
 
 
@@ -275,8 +278,8 @@ def _character_problems(values: Mapping[str, Any], named: Named) -> Iterator[str
             )
         elif name == "account_ids" and not all(map(str.isprintable, given)):
             yield (
-                "The setting account_ids contains a character that is not printable. Log lines name accounts, and no "
-                "account ID has such characters. Remove them."
+                "The setting account_ids contains a character that is not printable. Log lines show account IDs, and "
+                "no genuine ID has such characters. Remove them."
             )
 
 
@@ -358,7 +361,7 @@ def _map_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
                 f"Known: {', '.join(PRODUCTS)}."
             )
     if values.get("flattening_enabled") and values.get("flattening_max_depth") is None:
-        yield "The setting flattening_max_depth is missing. Set it to the depth to which objects become columns."
+        yield "The setting flattening_max_depth is missing. Set it to the number of nested levels that become columns."
 
 
 def _filter_problems(product: Product, filters: Mapping[str, str], mode: str, named: Named) -> Iterator[str]:

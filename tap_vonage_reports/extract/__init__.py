@@ -1,1 +1,1 @@
-"""Extraction: what a sync reads, by pages and by reports, in order of time."""
+"""Extraction: reads rows by pages and by reports, in time order."""

@@ -1,4 +1,4 @@
-"""The accounts of a run: which to sync, and whether the API serves them."""
+"""The accounts of a run, and checks that the API serves them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def list_subaccounts(client: ReportsClient) -> list[str]:
     try:
         return client.subaccounts()
     except RequestRejectedError as error:
-        msg = f"The sub-accounts could not be listed: {error} Alternatively, name them in account_ids."
+        msg = f"The sub-accounts could not be listed: {error} Alternatively, list them in account_ids."
         raise ApiError(msg) from error
 
 
@@ -51,8 +51,8 @@ def check_accounts(settings: Settings, client: ReportsClient) -> None:
     if refused:
         raise SettingsError(
             [
-                f"The setting account_ids names account {account}, which the API refuses ({error}). Check its "
-                "name, and that the key may read it."
+                f"The setting account_ids names account {account}, which the API refuses ({error}). Check the "
+                "ID, and that the key may read this account."
                 for account, error in refused.items()
             ]
         )
@@ -91,7 +91,8 @@ def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
             raise SettingsError([msg]) from error
     if not client.clock.known:
         logger.warning(
-            "The API sends no Date header, and no time in its answers. Make sure that this machine's clock is right"
+            "The API sends neither a Date header nor a time in its answers. Make sure that this machine's clock is "
+            "correct"
         )
 
 

@@ -1,4 +1,4 @@
-"""Gaps: windows that a run leaves out because they cannot be read, so that they do not hold up later ones."""
+"""Gaps: windows that a run leaves out because they cannot be read, so that they do not block later ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ConsecutiveGapsError
+from tap_vonage_reports.metrics import counted
 
 if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_GAPS_IN_A_ROW = 3
-"""After this many windows in a row have failed, the trouble is not theirs, and the partition ends."""
+"""After this many failed windows in a row, the cause is not the windows, and the partition ends."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class ReadFailure:
 
     def __str__(self) -> str:
         """Return what failed, for a log line."""
-        return str(self.window) if self.window else f"{self.id_count} ids"
+        return str(self.window) if self.window else f"lookup of {counted(self.id_count, 'row')}"
 
 
 def leave_gap(sync: PartitionSync, failure: ReadFailure) -> None:
-    """Leave out what could not be read; the partition continues behind it.
+    """Leave out what could not be read; the partition continues after it.
 
     Raises:
         ConsecutiveGapsError: It was one of several in a row.

@@ -1,4 +1,4 @@
-"""Past usage: rows fetched and paid in the last days, from REPORTS-USAGE, which is free of charge [confirmed]."""
+"""Past usage: rows fetched and billed in the last days, from REPORTS-USAGE, which is free of charge [confirmed]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads one partition: a chain of fetchers, each of which yields chunks of rows in order of time.
+"""Reads one partition: a chain of fetchers, each of which yields chunks of rows in time order.
 
 `PartitionReader` asks every fetcher in turn: reports first, then pages. A further way to fetch rows is one more
 `Fetcher`.

@@ -1,4 +1,4 @@
-"""One run of the tap: builds the client, the planner and the fetchers, opens partitions, and sums up at the end."""
+"""One run of the tap: builds the client, the planner and the fetchers, opens partitions, and logs the summary."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class SyncSession:
         )
         if bookmark.filters_changed:
             logger.warning(
-                "%s: the filters have changed since the last run; ignoring its bookmark, starting over from start_date",
+                "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date",
                 partition,
             )
         if is_full_table:
@@ -275,7 +275,7 @@ def _check_dates(settings: Settings, now: datetime) -> None:
     """
     for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
         if date and date > now:
-            raise SettingsError([f"The setting {name} is in the future. Set it to a time that has passed."])
+            raise SettingsError([f"The setting {name} is in the future. Set it to a time in the past."])
 
 
 def _record_failure(sync: PartitionSync, error: ApiError) -> None:

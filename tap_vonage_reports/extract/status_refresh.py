@@ -1,7 +1,7 @@
-"""Status refresh (`status_refresh: ids`): look up non-final rows by id instead of refetching the whole lookback.
+"""Status refresh (`status_refresh: ids`): look up non-final rows by ID instead of refetching the whole lookback.
 
-A row is tracked by its id from the moment it is written until it is seen final, or is seen when it is older than the
-lookback. Rows that cannot be tracked this way are refetched by windows: nothing depends on ids being right.
+A row is tracked by its ID from the moment it is written until it is fetched as a final row, or after it has become
+older than the lookback. Rows that cannot be tracked this way are refetched by windows, so no row depends on its ID.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""BATCH files: the records of a stream in files of a fixed schema, complete or not there.
+"""BATCH files: the records of a stream in files with a fixed schema, which appear only when they are complete.
 
-The addresses in BATCH messages tell a target where the files are. Removing them is up to the target, because the tap
-cannot know when it has read them.
+BATCH messages tell the target where the files are. The target has to remove them, because the tap cannot know when it
+has read them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tap's output channel: which parts of it the tap handles itself, and which it leaves to the SDK."""
+"""The tap's output channel: the parts that the tap handles itself instead of the SDK."""
 
 from __future__ import annotations
 

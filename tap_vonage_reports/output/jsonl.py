@@ -1,4 +1,4 @@
-"""BATCH files of JSON lines, each line the record of a RECORD message byte for byte."""
+"""BATCH files in JSON lines. Each line equals the record in a RECORD message, byte for byte."""
 
 from __future__ import annotations
 

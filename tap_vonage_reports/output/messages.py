@@ -1,4 +1,4 @@
-"""Singer messages to standard output: whole lines, many at a time, never cut by a signal."""
+"""Singer messages to standard output: whole lines, written in blocks that a signal never cuts."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def output_errors() -> Generator[None, None, None]:
         yield
     except BrokenPipeError:
         _discard_output()
-        msg = "The target has closed the pipe; its log says why. The next run resumes from the target's last state."
+        msg = "The target has closed the pipe. Check its log. The next run resumes from the target's last state."
         raise BrokenPipeToTargetError(msg) from None
     except OSError as error:
         _discard_output()

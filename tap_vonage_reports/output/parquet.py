@@ -1,8 +1,8 @@
-"""BATCH files of Parquet, with the same schema in all files of a stream.
+"""BATCH files in Parquet, with the same schema in all files of a stream.
 
 A report's rows become columns without a Python object per row: Arrow parses the CSV as text and casts each column, as
-long as its values have the forms that the API usually writes. A row with any other form is converted by `RecordParser`
-and put back in its place, so that only the parser decides what a value means.
+long as its values have the forms that the API usually writes. `RecordParser` converts a row that has
+any other form, and the row goes back to its place, so that only the parser decides what a value means.
 
 Importing this module needs pyarrow, which comes with the extra `parquet`.
 """

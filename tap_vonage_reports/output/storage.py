@@ -1,7 +1,7 @@
 """Storage of BATCH files: a local folder, or any storage that fsspec supports.
 
-A file gets its name when it is complete. Until then it is a draft on the local disk that only the user can read,
-because it holds personal data.
+A file gets its name when it is complete. Until then, it is a draft on the local disk that only the user can read,
+because it contains personal data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The SDK's stream maps, with errors that name the stream and the property: never an expression, never a value."""
+"""The SDK's stream maps, with errors that name the stream and the property, but never an expression or a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From when to when a run reads: the settings, the retention of each product, and Vonage's clock."""
+"""The date range of a run, from the settings, the retention of each product, and Vonage's clock."""
 
 from __future__ import annotations
 

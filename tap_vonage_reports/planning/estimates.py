@@ -1,6 +1,6 @@
 """Estimates for `--plan`: rows, requests and time, from the rows per day counted before. Pure: nothing is requested.
 
-A plan names windows, and nobody knows how many rows these have. Where no rows were counted, there is no estimate.
+A plan consists of windows whose number of rows is not known in advance. Without counted rows, there is no estimate.
 """
 
 from __future__ import annotations

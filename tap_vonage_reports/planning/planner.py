@@ -1,7 +1,7 @@
-"""The planner: which windows each partition reads, by pages or by reports. Pure: it changes no state.
+"""The planner: chooses the windows that each partition reads by pages or by reports. Pure: changes no state.
 
 A run and `--plan` use the same planner. Per partition it takes [start, end) minus the covered time; the lookback was
-removed from that coverage beforehand. Where `status_refresh: ids` applies, part of the lookback becomes lookups by id.
+removed from that coverage beforehand. With `status_refresh: ids`, part of the lookback becomes lookups by ID.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The longest page window of a partition whose cursors live until its last page."""
+"""The maximum length of a partition's page windows, so that cursors last until the last page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that turn missing time into windows: lookback, sync or async, window length, what can be resumed."""
+"""Rules that turn missing time into windows: lookback, sync or async, window length, resumption."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ class TerminalBar:
         """Show an empty bar.
 
         Args:
-            terminal: Where to show it. Lines of the log that go there, too, are written above it from now on.
+            terminal: Where to show it. Log lines to the same terminal appear above it from now on.
         """
-        tqdm.monitor_interval = 0  # else a thread would redraw bars
-        tqdm.set_lock(threading.RLock())  # its own is one for several processes, and needs a semaphore
+        tqdm.monitor_interval = 0  # otherwise a thread would redraw bars
+        tqdm.set_lock(threading.RLock())  # the default lock is for several processes, and needs a semaphore
         self._bar = tqdm(
             total=WHOLE, desc="starting", file=terminal, bar_format=BAR_FORMAT, dynamic_ncols=True, leave=False
         )

@@ -32,7 +32,7 @@ class Renderer(Protocol):
         """Show the progress."""
 
     def close(self) -> None:
-        """Show nothing more."""
+        """Stop showing progress."""
 
 
 class LogLines:
@@ -47,11 +47,11 @@ class LogLines:
         logger.info("progress: read %s of %s%s (%s)", share, figures.days, time_left, figures.details)
 
     def close(self) -> None:
-        """Lines need no end."""
+        """Do nothing: log lines need no cleanup."""
 
 
 def new_renderer() -> Renderer:
-    """Return what shows the progress of this process: a live bar on a terminal, unless the log is set to be quiet."""
+    """Return the renderer for this process: a live bar on a terminal, unless the log level hides progress."""
     if not (logger.isEnabledFor(logging.INFO) and has_terminal(sys.stdout, sys.stderr, os.environ)):
         return LogLines()
     from tap_vonage_reports.progress.bar import TerminalBar  # noqa: PLC0415 - importing it takes a tenth of a second

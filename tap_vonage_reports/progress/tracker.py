@@ -1,4 +1,4 @@
-"""The progress of a run: counts what its partitions have left to read, and shows it when that is due."""
+"""Tracker of a run's progress: sums up the time that is left to read, and shows it at intervals."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Progress:
     def __init__(
         self, new_renderer: Callable[[], Renderer] = new_renderer, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Prepare; nothing is shown before `start`.
+        """Prepare the tracker. It shows nothing before `start`.
 
         Args:
-            new_renderer: Makes what shows the progress.
+            new_renderer: Makes the renderer.
             clock: Returns seconds.
         """
         self._new_renderer = new_renderer
@@ -48,7 +48,7 @@ class Progress:
         self._due = self._started + self._renderer.interval_seconds
 
     def tick(self) -> None:
-        """Show the progress if that is due. Cheap otherwise; call it while waiting, and after some rows."""
+        """Show the progress if it is due; otherwise return quickly. Call this while waiting, and after some rows."""
         now = self._clock()
         if now < self._due or self._renderer is None:
             return
@@ -59,7 +59,7 @@ class Progress:
         self._renderer.show(Figures(self._planned, _left(self._results), rows, seconds, in_flight, waiting))
 
     def close(self) -> None:
-        """Show nothing more."""
+        """Stop showing progress."""
         self._due = math.inf
         if self._renderer:
             self._renderer.close()

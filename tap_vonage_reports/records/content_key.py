@@ -1,4 +1,4 @@
-"""Keys for rows without an ``id``, made of what they contain, so that the same row always has the same key."""
+"""Keys for rows without an ``id``, made from their content, so that the same row always has the same key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CSV dialect of report files: the header check, and rows as columns of cells.
+"""The CSV of report files: header check, and rows as columns of cells.
 
 Real files are UTF-8 without a byte order mark, with commas, LF and every cell in double quotes; a missing value is an
 empty cell [confirmed]. This module reads that dialect and every other one that Python's CSV reader accepts;

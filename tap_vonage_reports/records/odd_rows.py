@@ -1,4 +1,4 @@
-"""Rows without anything that no target can take (see `odd_text`), the same from a page and from a report."""
+"""Rows freed of text that no target accepts (see `odd_text`), with the same result for pages and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects in text: JSON, or what Java prints for a map.
+"""Objects encoded as text: JSON, or a map as Java prints it.
 
 A real answer of REPORTS-USAGE had the parameters of a report as text that is not JSON [confirmed for 2021]::
 

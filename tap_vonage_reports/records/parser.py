@@ -1,7 +1,7 @@
 """Typed records from rows of JSON and cells of CSV, the same for both.
 
 Nearly every value in an answer is text, a missing one is ``null``, ``""`` or absent, and columns appear and disappear
-[confirmed]. A row gives the same record whether it came by a page or by a report.
+[confirmed]. A row gives the same record whether it comes from a page or a report.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bookmark of one partition: what it read, and where it resumes. The only writer of the partition's state."""
+"""The bookmark of one partition: its coverage and its resume position. The only writer of the partition's state."""
 
 from __future__ import annotations
 

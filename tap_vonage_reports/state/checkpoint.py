@@ -1,4 +1,4 @@
-"""When STATE is written: after the records that it speaks of, and not more often than it is worth."""
+"""Checkpoints: STATE is written after the records that it covers, and less often if it is large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coverage: the time of a partition that was read completely, and when. Immutable values."""
+"""Coverage: the time of a partition that was read completely, with the time of reading. Immutable values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The format of one partition's Singer state: its keys, how they are read, and how they are written.
+"""The format of one partition's Singer state: its keys, their parsing, and their output.
 
 Reading accepts the state of every earlier release; time that the state does not clearly mark as covered is refetched.
 Damaged state is rejected.

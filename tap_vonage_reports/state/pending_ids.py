@@ -1,4 +1,4 @@
-"""PendingIds: the rows of a partition to look up again, by id. The state keeps them hour by hour."""
+"""PendingIds: the IDs of a partition's rows to look up again. The state groups them by hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State of earlier reports: the windows whose file was refused, and the maximum length of a report."""
+"""State of earlier reports: the windows with an unreadable file, and the maximum length of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the whole Singer state given with `--state`, and the bookmarks of other taps that it may hold."""
+"""Checks of the whole Singer state given with `--state`, and of bookmarks in it that other taps wrote."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def check_state(state: object, streams: Mapping[str, object]) -> None:
         raise StateError(msg)
     bookmarks = state.get(BOOKMARKS, {})
     if not isinstance(bookmarks, dict) or (state and BOOKMARKS not in state):
-        msg = "The state has no object 'bookmarks'. Pass the value of a STATE message, not the message or another file."
+        msg = (
+            "The state has no object 'bookmarks'. Pass the value of a STATE message, not the whole message or another "
+            "file."
+        )
         raise StateError(msg)
     if bookmarks and not set(bookmarks) & set(streams):
         msg = "The state names no stream of this tap. It may belong to another tap; pass the right one, or none."
@@ -58,7 +61,8 @@ def check_state(state: object, streams: Mapping[str, object]) -> None:
         msgspec.json.encode(state)
     except (ValueError, OverflowError):
         msg = (
-            "The state contains text or a number that JSON cannot carry. Pass the state of this tap as it was written."
+            "The state contains text or a number that JSON cannot represent. Pass the state of this tap as it was "
+            "written."
         )
         raise StateError(msg) from None
     for stream, bookmark in bookmarks.items():
@@ -72,7 +76,7 @@ def _check_stream(shape: StreamShape, stream: str) -> None:
     for partition in shape.partitions:
         parse_partition(partition, stream)
     if has_repeats(partition.context for partition in shape.partitions):
-        msg = f"The state of stream {stream} names a partition twice. Remove the entry that reaches less far."
+        msg = f"The state of stream {stream} names a partition twice. Remove the entry with the earlier bookmark."
         raise StateError(msg)
 
 

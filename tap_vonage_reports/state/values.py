@@ -1,4 +1,4 @@
-"""The values that the state of one partition holds, parsed."""
+"""The parsed values of one partition's state."""
 
 from __future__ import annotations
 

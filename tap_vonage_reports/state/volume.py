@@ -1,6 +1,6 @@
-"""The figure that the state keeps of a partition's volume: rows and length of the windows read last.
+"""The volume of a partition in the state: rows and length of the windows read last.
 
-`--plan` estimates the next run from it. Nothing else depends on it, so a state without it loses nothing.
+Only `--plan` uses it, to estimate the next run. A state without it loses nothing.
 """
 
 from __future__ import annotations

@@ -146,7 +146,10 @@ def test_a_file_without_certificates_is_final(
 ) -> None:
     (tmp_path / "bundle.pem").write_text(content)
     monkeypatch.setenv(variable, str(tmp_path / "bundle.pem"))
-    with listening(served(certificate, b"")) as server, pytest.raises(UnreachableError, match="has none") as caught:
+    with (
+        listening(served(certificate, b"")) as server,
+        pytest.raises(UnreachableError, match="contains none") as caught,
+    ):
         client_to(server.url).records({})
     assert variable in str(caught.value)
     assert server.accepted <= 1

@@ -69,7 +69,7 @@ def test_reports_of_a_run_whose_state_was_lost_are_read_and_not_requested_again(
     assert created(sandbox) == []
     assert downloaded(sandbox) == set(ids)
     assert len(output.ids("amd")) == ROWS
-    assert "amd, primary account: adopting 3 reports of an earlier run, found at the API" in output.log
+    assert "amd, primary account: adopting 3 reports from an earlier run, found at the API" in output.log
     assert output.log.splitlines()[-1].endswith("0 reports)")
 
 

@@ -216,7 +216,7 @@ def test_more_ids_than_there_is_room_for_leave_their_window_to_be_refetched(
     windows.chunk(page_of(row("a"), row("b"), cursor="after")).commit()
     assert list(sync.bookmark.pending_ids) == ["old", "a", "b"]
     windows.chunk(page_of(row("c"), cursor="last")).commit()
-    assert "too many to track" in caplog.text
+    assert "too many non-final rows to track" in caplog.text
     # Those of other windows stay tracked.
     assert list(sync.bookmark.pending_ids) == ["old"]
     assert sync.bookmark.page
@@ -323,7 +323,7 @@ def test_a_lookup_without_a_usable_answer_is_a_failure_and_not_an_empty_answer()
     api: Any = IdApi(RetriableApiError("HTTP 500 Internal Error"))
     [failure] = fetch_by_ids(api, open_partition().query, ("a", "b"), RequestContext())
     assert isinstance(failure, ReadFailure)
-    assert (str(failure), failure.window) == ("2 ids", None)
+    assert (str(failure), failure.window) == ("lookup of 2 rows", None)
     assert "HTTP 500" in failure.reason
 
 

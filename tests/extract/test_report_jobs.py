@@ -162,7 +162,7 @@ def test_a_young_file_that_is_not_there_yet_is_looked_for_again_and_an_old_one_i
 def test_an_unknown_status_is_an_error_and_never_a_finished_report(body: dict[str, Any]) -> None:
     transition = meaning(job_of(), **body)
     assert (transition.action, transition.status) == (Action.FAIL, None)
-    assert "has a status that the API's documentation does not name" in str(transition.error)
+    assert "has a status that the API documentation does not list" in str(transition.error)
 
 
 def test_polls_become_rarer_up_to_a_limit() -> None:

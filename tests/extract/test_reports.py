@@ -246,7 +246,7 @@ LASTING: dict[Fault, str] = {
     Fault.REPORT_FAILED: "ended as FAILED",
     Fault.REPORT_ABORTED: "ended as ABORTED",
     Fault.REPORT_VANISHED: "report vanished",
-    Fault.UNKNOWN_REPORT_STATUS: "documentation does not name",
+    Fault.UNKNOWN_REPORT_STATUS: "documentation does not list",
     Fault.FILE_VANISHED: "its file is gone",
     Fault.FILE_FORBIDDEN: "HTTP 403",
     Fault.DOWNLOAD_CUT_WITHOUT_RANGE: "could not be downloaded (The connection broke",

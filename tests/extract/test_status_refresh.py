@@ -239,7 +239,7 @@ def test_more_rows_than_can_be_kept_are_read_by_their_windows(
     for output in runs(sandbox, table, 4, hours=15):
         assert len(kept(output.state, "messages")) <= 60
         assert_fresh(sandbox, table)
-        assert "too many to track" in output.log
+        assert "too many non-final rows to track" in output.log
 
 
 def test_a_stream_with_filters_is_read_by_its_windows(make_sandbox: Callable[..., Sandbox]) -> None:

@@ -103,7 +103,7 @@ NEVER_USABLE = {
     "the key removed": ({"id": None}, "stream_maps.sms.id cannot be used (StreamMapConfigError). Correct or remove"),
     "the key left out": ({"__else__": None, "a": "id"}, "stream_maps.sms cannot be used (StreamMapConfigError)"),
     "another key that is missing": ({"__key_properties__": ["a"], "b": "id"}, "stream_maps.sms cannot be used"),
-    "something to do with the rest": ({"__else__": LEAK}, "stream_maps is not valid: all other streams"),
+    "something to do with the rest": ({"__else__": LEAK}, "stream_maps is not valid: __else__ can only be null"),
     "a number": ({"a": 5}, "stream_maps.sms is not valid"),
     "an unknown function": ({"cents": "rounded(total_price)"}, "in cents: rounded. Select"),
     "an unknown column": ({"cents": "price_total * 100"}, "in cents: price_total. Select"),

@@ -260,7 +260,7 @@ def test_state_of_another_tap_is_read_without_loss(make_sandbox: Callable[..., S
     first = asked(sandbox, stream.upper())[0][0]
     # One partition: the bookmark can only speak of it. Two: nobody knows of which, so all is read.
     assert first == ("2026-11-18T23:00" if stream == "amd" else "2026-11-17T00:00")
-    assert ("does not say which one it belongs to" in output.log) == (stream == "sms")
+    assert ("does not say which partition it belongs to" in output.log) == (stream == "sms")
     assert "replication_key_value" not in (output.state or {})["bookmarks"][stream]
 
 

@@ -1,1 +1,1 @@
-"""The sync path: pages of a window, prefetched by workers, emitted in order of time."""
+"""The sync path: pages of a window, prefetched by workers, emitted in time order."""

@@ -1,4 +1,4 @@
-"""Turns pages into chunks: a page in, and out come its rows with the commit that moves the bookmark over them."""
+"""Turns pages into chunks: the rows of a page, with the commit that advances the bookmark past them."""
 
 from __future__ import annotations
 
@@ -156,9 +156,10 @@ class WindowCommitter:
         if not change.is_complete or len(bookmark.pending_ids) + len(fresh) > MAX_PENDING_IDS:
             progress.is_tracked = False
             bookmark.untrack(progress.tracked)
-            reason = "are too many to track" if change.is_complete else "have IDs that cannot be looked up"
+            too_many, unusable = "too many non-final rows to track", "non-final rows with IDs that cannot be looked up"
+            reason = too_many if change.is_complete else unusable
             logger.warning(
-                "%s: non-final rows of %s %s; the next run refetches the window",
+                "%s: %s has %s; the next run refetches it",
                 self._sync.partition,
                 page.window,
                 reason,

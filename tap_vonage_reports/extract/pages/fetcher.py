@@ -1,4 +1,4 @@
-"""The sync path: what the partitions of a run read by pages, prefetched by several workers."""
+"""The sync path: fetches the windows of all partitions by pages, prefetched by several workers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tap_vonage_reports.extract.pages.prefetch import Prefetcher
 from tap_vonage_reports.extract.pages.window_reader import read_window
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.planner import total_unclaimed
 from tap_vonage_reports.planning.plans import PagePlan
 
@@ -114,10 +115,10 @@ class PageFetcher:
     def _fall_back(self, sync: PartitionSync, missing: set[str]) -> Iterator[Chunk]:
         """Refetch by windows what could not be looked up by ids."""
         logger.warning(
-            "%s: the API does not find %d rows by their IDs although it listed them; refetching the lookback by "
-            "windows instead. If this persists, set status_refresh to window",
+            "%s: the API does not find %s by ID although it listed them; refetching the lookback by windows instead. "
+            "If this persists, set status_refresh to window",
             sync.partition,
-            len(missing),
+            counted(len(missing), "row"),
         )
         refetch = self._planner.fall_back(sync, missing)
         sync.ids_reliable = False
@@ -178,6 +179,7 @@ def _log_plan(sync: PartitionSync, plan: PagePlan) -> None:
             " (resuming one)" if plan.resume_from else "",
         )
     if plan.id_batches:
-        logger.info("%s: looking up rows that are not final (%d ids)", sync.partition, sum(map(len, plan.id_batches)))
+        count = counted(sum(map(len, plan.id_batches)), "non-final row")
+        logger.info("%s: looking up %s by ID", sync.partition, count)
     if not (plan.windows or plan.id_batches or sync.report_windows):
-        logger.info("%s: nothing to read, all is covered until %s", sync.partition, f"{sync.until:%Y-%m-%d %H:%M}")
+        logger.info("%s: nothing to read, covered until %s", sync.partition, f"{sync.until:%Y-%m-%d %H:%M}")

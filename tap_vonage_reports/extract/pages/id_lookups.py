@@ -1,4 +1,4 @@
-"""Lookups by id: fetch tracked rows (`status_refresh: ids`), and stop tracking those that have become final."""
+"""Lookups by ID: fetch tracked rows (`status_refresh: ids`), and stop tracking those that have become final."""
 
 from __future__ import annotations
 

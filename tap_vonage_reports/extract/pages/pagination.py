@@ -1,8 +1,8 @@
 """Cursor paging: the pages of one window, by `cursor` and `iv`.
 
-Each request is built from the original parameters plus `cursor` and `iv` of the last answer. An answer's next link is
-used only to read these two where the body lacks them: real links have lacked `date_start` and `date_end` [confirmed].
-A link's host is never contacted.
+Each request has the original parameters, plus `cursor` and `iv` from the last response. The next link of a response is
+used only for these two, if the body lacks them: real links have lacked `date_start` and `date_end` [confirmed]. The
+host of a link is never contacted.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def _iter_from(
         barren = 0 if page.is_new else barren + 1
         if barren == MAX_PAGES_WITHOUT_NEW_ROWS:
             msg = (
-                f"The API returned {barren} pages in a row without a new row and calls none of them the last, so this "
-                "window is incomplete. The next run retries it. If this persists, lower sync_window_hours."
+                f"The API returned {barren} pages in a row without a new row, none of them marked as the last, so "
+                "this window is incomplete. The next run retries it. If this persists, lower sync_window_hours."
             )
             raise PaginationError(msg)
         following = None
@@ -285,7 +285,7 @@ def _page(answer: ApiResponse, window: TimeWindow) -> Page:
         raise PaginationError(msg)
     if not cursor and not says_last:
         msg = (
-            "The API says that there are more records (TRUNCATED) but returned no cursor to them, so this window is "
+            "The API says that there are more records (TRUNCATED) but returned no cursor for them, so this window is "
             "incomplete. The next run retries it. If this persists, lower sync_window_hours so that a window fits one "
             "page."
         )

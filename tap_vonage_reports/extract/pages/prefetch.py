@@ -1,8 +1,8 @@
 """Prefetches pages: worker threads fetch several windows at a time, and one consumer takes their items in order.
 
-Tasks start in the order in which their items are needed, and what they yield waits on disk until the consumer takes
-it: all items of one task, then all of the next. This is the seam between HTTP and Singer: only the consumer's thread
-writes records and touches state.
+Tasks start in the order in which their items are needed. Their items wait on disk until the consumer takes them: all
+items of one task, then all of the next. This module separates HTTP from Singer: only the consumer's thread writes
+records and touches state.
 """
 
 from __future__ import annotations

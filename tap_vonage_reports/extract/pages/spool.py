@@ -1,4 +1,4 @@
-"""DiskQueue: a queue whose items wait on disk, for pages that are prefetched."""
+"""DiskQueue: a queue that stores its items on disk, for prefetched pages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reads the windows of one partition from first page to last, around cursors that fail and windows that cannot be read.
+"""Reads the windows of one partition from first page to last, and recovers from failed cursors and windows.
 
-How long a cursor lives is not documented [unknown]. So a walk that fails at a cursor starts over at the first page of
-its window, once; when that fails at a cursor, too, the window is halved, and later ones are no longer than that.
+The lifetime of a cursor is not documented [unknown]. So a walk that fails at a cursor restarts once, at the first page
+of its window. If that walk fails at a cursor too, the window is halved, and later windows are no longer than that.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Finds reports at the API that this or an earlier run requested, and whose IDs were lost on the way.
+"""Finds reports at the API that this or an earlier run requested, but whose IDs were lost.
 
-No tap can force a target to keep a state, and an answer can get lost behind a request that worked. A report is billed
-when it is requested, so both would be paid for again. The API lists an account's reports together with their requests
-[likely], so a lost one is recognized by its request. Nothing depends on the list: without it, reports are requested as
-if there were none.
+A target may not keep the state, and the response to a successful request can get lost. A report is billed when it is
+requested, so either case would cost the report again. The API lists an account's reports together with their requests
+[likely], so the tap recognizes a lost report by its request. Nothing depends on the list: without it, the tap requests
+reports as if there were none.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class ReportFinder:
             sync.bookmark.add_report(report)
         if adopted:
             noun = "report" if len(adopted) == 1 else "reports"
-            logger.info("%s: adopting %d %s of an earlier run, found at the API", sync.partition, len(adopted), noun)
+            logger.info("%s: adopting %d %s from an earlier run, found at the API", sync.partition, len(adopted), noun)
         return bool(adopted)
 
     def _unknown(self, listed: list[dict[str, Any]], query: Query) -> Iterator[PendingReport]:

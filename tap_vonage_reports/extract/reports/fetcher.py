@@ -93,8 +93,9 @@ class ReportFetcher:
             yield from self._read_reports(sync)
         for window in to_windows(self._planner.unreadable(sync)):
             msg = (
-                f"The report of {window} has a file that cannot be read, and a filter of this stream works only for "
-                "reports. Remove the filters that only reports accept, or contact Vonage support."
+                f"The report for {window} has an unreadable file, and pages cannot replace it, because a filter of "
+                "this stream works only for reports. Remove the filters that only reports accept, or contact Vonage "
+                "support."
             )
             raise ReportError(msg)
 

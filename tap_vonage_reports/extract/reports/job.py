@@ -1,4 +1,4 @@
-"""One report job: its status, and what each answer of the API means for it. Pure: sends nothing, changes no state."""
+"""One report job: its status, and its transition after each response. Pure: sends nothing, changes no state."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ class ReportJob:
         except ValueError:
             status = ReportStatus.PLANNED
         if status is ReportStatus.PLANNED:  # not one of the API's
-            reason = "has a status that the API's documentation does not name"
+            reason = "has a status that the API documentation does not list"
             return Transition(Action.FAIL, error=self.problem(reason, "The API has changed: please open an issue"))
         if status in RUNNING:
             return self._on_running(status, now, timeout)

@@ -1,4 +1,4 @@
-"""Length of a partition's planned reports: shorter after a truncated one, longer again after small ones."""
+"""Length of a partition's planned reports: shorter after a truncated report, longer again after small ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The next report to request, while others are in flight or wait to be read. Pure: sends nothing, changes no state."""
+"""The choice of the next report to request, while others are pending. Pure: sends nothing, changes no state."""
 
 from __future__ import annotations
 

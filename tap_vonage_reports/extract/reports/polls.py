@@ -1,4 +1,4 @@
-"""Polls of report jobs: what a poll finds out, and when the next one is due. Each is one try."""
+"""Polls of report jobs: one request each, its result, and the time of the next poll."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Requests and polls the report jobs of a run, within one budget of reports in flight.
 
-A report's id is in a STATE handed to the target before anything waits for it, so that a killed run never requests (and
-pays for) it twice; where that STATE got lost, `adoption` finds the report at the API. Reports of partitions that come
-later are requested as soon as there is room, in the order in which they are needed. Requests and polls are one try
-each: what fails is rescheduled, so that nothing here holds up records that are ready to be written.
+The scheduler writes a STATE with a report's ID before anything waits for the report, so that a killed run never
+requests (and pays for) it twice. If that STATE is lost, `adoption` finds the report at the API. Reports of later
+partitions are requested as soon as the budget allows, in the order in which they are needed. Requests and polls are
+one try each: a failed one is rescheduled, so that it does not delay records that are ready to be written.
 """
 
 from __future__ import annotations
@@ -222,6 +222,6 @@ class ReportScheduler:
 
     def _split(self, job: ReportJob, row_count: int | None) -> None:
         """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
-        logger.info("%s: truncated by the API, requesting shorter ones", job)
+        logger.info("%s: truncated by the API, requesting shorter reports", job)
         self._jobs = shorten(self._jobs, job, row_count)
         self._checkpoint()
