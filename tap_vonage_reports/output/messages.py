@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import SingerMessageType
@@ -58,21 +59,21 @@ class MessageWriter(MsgSpecWriter):
         """Write records as RECORD messages, and flush.
 
         The lines are those that `write_message` writes. The SDK's selection, maps and type conversion do not apply.
-        Without records, only flushes.
+        Without records, only flushes. A signal takes effect after the block that is being written, so that a slow
+        target does not delay it. The lines after that block are dropped: no STATE covers them yet.
 
         Args:
             stream: The stream's name.
             records: Records that `RecordParser` has made.
         """
         extracted = datetime.now(timezone.utc)
-        with self.defer_signals():
-            self._buffer += encoder.encode_lines(
-                [
-                    {"type": "RECORD", "stream": stream, "record": record, "time_extracted": extracted}
-                    for record in records
-                ]
-            )
-            self._send()
+        lines = self._take_buffer()
+        lines += encoder.encode_lines(
+            [{"type": "RECORD", "stream": stream, "record": record, "time_extracted": extracted} for record in records]
+        )
+        for block in _blocks(lines):
+            with self.defer_signals():
+                self.send(block)
 
     def flush(self) -> None:
         """Write the records in the buffer."""
@@ -90,16 +91,18 @@ class MessageWriter(MsgSpecWriter):
             raise self._lost
         try:
             with output_errors():
-                sys.stdout.buffer.write(lines)
-                sys.stdout.buffer.flush()
+                _write_all(sys.stdout.buffer, lines)
         except TapError as error:
             self._lost = error
             raise
 
     def _send(self) -> None:
-        if self._buffer:
-            lines, self._buffer = self._buffer, bytearray()
+        if lines := self._take_buffer():
             self.send(lines)
+
+    def _take_buffer(self) -> bytearray:
+        lines, self._buffer = self._buffer, bytearray()
+        return lines
 
     @contextmanager
     def defer_signals(self) -> Generator[None, None, None]:
@@ -140,6 +143,31 @@ class MessageWriter(MsgSpecWriter):
     def handle_signals(self) -> AbstractContextManager[None]:
         """Handle SIGINT and SIGTERM for the length of a `with` block."""
         return install_handlers(self.interrupt)
+
+
+def _blocks(lines: bytearray) -> Generator[bytearray, None, None]:
+    """Yield lines in blocks of whole lines, of at most `BUFFER_BYTES` if no line is longer."""
+    start = 0
+    while start < len(lines):
+        end = lines.rfind(b"\n", start, start + BUFFER_BYTES) + 1 or lines.find(b"\n", start) + 1
+        yield lines[start:end]
+        start = end
+
+
+def _write_all(file: BinaryIO, lines: bytes | bytearray) -> None:
+    """Write lines and flush. Without a buffer (PYTHONUNBUFFERED), one write may take only a part of them.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    left = memoryview(lines)
+    while left:
+        # Python returns None, which typeshed does not know, if an unbuffered pipe is full and does not block.
+        written: int | None = file.write(left)
+        if written is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        left = left[written:]
+    file.flush()
 
 
 @contextmanager
