@@ -110,6 +110,20 @@ def test_variables_that_are_not_read_are_said_whatever_is_asked_for(arguments: l
     assert (output.code, output.lines) == (1, [])
 
 
+@pytest.mark.parametrize("arguments", [[], ["--plan"], ["--test"]], ids=str)
+def test_the_address_in_a_variable_that_is_not_read_sends_no_run_to_vonage(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(GOOD))
+    sandboxed = {"TAP_VONAGE_REPORTS_API_URL": "http://127.0.0.1:9"}
+    output = run_main("--config", config, *arguments, environment=sandboxed)
+    (error,) = [line for line in output.log.splitlines() if "ERROR" in line]
+    assert "API_URL is set" in error
+    assert "--config ENV" in error
+    assert (output.code, output.lines) == (1, [])
+
+
 @pytest.mark.parametrize("argument", ["--plan", "--test", "--test=records", "--test=schema", "--discover"])
 def test_a_missing_file_is_named_whatever_is_asked_for(tmp_path: Path, argument: str) -> None:
     output = run_main("--config", tmp_path / "nope.json", argument)

@@ -109,12 +109,14 @@ def parse_texts(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> di
 def check_unread_variables(
     config: Mapping[str, Any], environ: Mapping[str, str], jsonschema_: Mapping[str, Any]
 ) -> None:
-    """Reject a configuration without a required setting whose variable is set, but not read.
+    """Reject a configuration without a required setting, or without the address, whose variable is set, but not read.
+
+    Whoever has set the address, such as the sandbox's, does not want the run to go to Vonage and be billed.
 
     Raises:
         SettingsError: Naming the variables.
     """
-    variables = {name: ENVIRONMENT_PREFIX + name.upper() for name in jsonschema_.get("required", [])}
+    variables = {name: ENVIRONMENT_PREFIX + name.upper() for name in [*jsonschema_.get("required", []), "api_url"]}
     problems = [
         f"The variable {variable} is set, but variables are read only with --config ENV. Add that option."
         for name, variable in variables.items()
