@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import yaml
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.sandbox import Fault, Sandbox
+from tap_vonage_reports.tap import TapVonageReports
 from tests.conftest import NOW
 from tests.environments import ROOT, environment
 from tests.test_meltano_runs import MELTANO, TARGET
@@ -35,17 +37,28 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the guide's lin
 START = datetime.fromisoformat("2026-10-01T00:00:00+00:00")
 CLOCK = datetime.fromisoformat(NOW.replace("Z", "+00:00"))
 CHOSEN = ("sms", "voice_call")
-STATE_ID = "dev:tap-vonage-reports-to-target-jsonl"
+STATE_ID = "prod:tap-vonage-reports-to-target-jsonl"
 
 Row = dict[str, Any]
 
 
+def block_of(page: str, name: str) -> str:
+    """The block of a page that follows a mark."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", text, re.DOTALL)
+    assert found, name
+    return found[1]
+
+
 def lines_of(page: str, name: str) -> list[str]:
     """The commands in the block of a page that follows a mark, continued lines joined."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    found = re.search(rf"<!-- {name} -->\n```sh\n(.*?)```", text, re.DOTALL)
-    assert found, name
-    return found[1].replace("\\\n", "").strip().splitlines()
+    return block_of(page, name).replace("\\\n", "").strip().splitlines()
+
+
+def guides_loaders() -> dict[str, dict[str, Any]]:
+    """The loaders that the guide adds to a project, by name."""
+    loaders = yaml.safe_load(block_of("guide.md", "meltano-loaders"))["plugins"]["loaders"]
+    return {loader["name"]: loader for loader in loaders}
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def newcomer(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
-    """A project made from nothing, with the tap by the guide's lines, and a loader (Meltano's hub is not asked)."""
+    """A project made from nothing by the guide's lines, with the loader for files."""
     programs = environment("meltano", [MELTANO])
     others = ("MELTANO_", "TAP_VONAGE_REPORTS_", "TARGET_JSONL_")
     own = {name: value for name, value in os.environ.items() if not name.startswith(others)}
@@ -129,23 +142,25 @@ def newcomer(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Newc
         "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
         "NO_COLOR": "1",
     }
-    folder = tmp_path_factory.mktemp("newcomer")
-    someone = Newcomer(folder, {**own, **mine, **sandbox.environment})
-    someone.run("meltano init .")
-    add, point, install = lines_of("guide.md", "meltano-add")
-    someone.run(add, point)
+    variables = {**own, **mine, **sandbox.environment}
+    home = tmp_path_factory.mktemp("newcomer")
+    create, enter, choose = lines_of("guide.md", "meltano-init")
+    Newcomer(home, variables).run(create)
+    folder = home / enter.removeprefix("cd ")
+    someone = Newcomer(folder, variables)
+    someone.run(choose, *lines_of("guide.md", "meltano-add"))
     path = folder / "meltano.yml"
     project = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert project["plugins"].keys() == {"extractors"}
-    loaders = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]["loaders"]
-    project["plugins"]["loaders"] = [loader for loader in loaders if loader["name"] == TARGET]
+    project["plugins"]["loaders"] = [guides_loaders()[TARGET]]
     path.write_text(yaml.safe_dump(project, sort_keys=False), encoding="utf-8")
-    someone.run(install, *lines_of("guide.md", "meltano-select"))
+    someone.run(*lines_of("guide.md", "meltano-install"), *lines_of("guide.md", "meltano-select"))
     return someone
 
 
 def test_the_guide_leads_from_nothing_to_the_rows_of_the_chosen_streams(sandbox: Sandbox, newcomer: Newcomer) -> None:
-    dump, plan, run = lines_of("guide.md", "meltano-run")
+    plan, run = lines_of("guide.md", "meltano-run")
+    dump, _ = lines_of("guide.md", "meltano-test")
     table = newcomer.run(dump, plan)
     assert f"Selection: {len(CHOSEN)} streams, from the catalog." in table
     assert "State: none" in table
@@ -206,3 +221,28 @@ def test_reports_of_a_run_whose_state_meltano_lost_are_requested_once(sandbox: S
     requested = Counter((entry.product, entry.direction, entry.date_start) for entry in created)
     assert requested
     assert set(requested.values()) == {1}
+
+
+def test_the_guides_loaders_are_those_of_the_projects_own_file() -> None:
+    loaders = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]["loaders"]
+    ours = {loader["name"]: loader for loader in loaders}
+    assert guides_loaders().keys() == ours.keys()
+    for name, loader in guides_loaders().items():
+        offered = {setting["name"]: setting for setting in ours[name]["settings"]}
+        assert {key: ours[name][key] for key in ("namespace", "pip_url", "executable")}.items() <= loader.items()
+        assert loader["config"] == {key: offered[key]["value"] for key in loader["config"]}
+        for setting in loader.get("settings", []):
+            assert setting.items() <= offered[setting["name"]].items()
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="needs jq")
+def test_the_guides_filter_selects_two_streams_and_changes_nothing_else(tmp_path: Path) -> None:
+    someone = Newcomer(tmp_path, dict(os.environ))
+    catalog = TapVonageReports(config={"api_key": "abcd1234", "api_secret": "nobodys-secret"}).catalog_dict
+    (tmp_path / "all.json").write_text(json.dumps(catalog), encoding="utf-8")
+    someone.run(block_of("guide.md", "select"))
+    written = json.loads((tmp_path / "catalog.json").read_text(encoding="utf-8"))
+    for stream in catalog["streams"]:
+        (root,) = (entry for entry in stream["metadata"] if not entry["breadcrumb"])
+        root["metadata"]["selected"] = stream["tap_stream_id"] in CHOSEN
+    assert written == json.loads(json.dumps(catalog))

@@ -38,7 +38,7 @@ _COMMAND_NOT_FOUND = 127
 _EXAMPLES = f"""examples:
   {PROGRAM} serve
   {PROGRAM} serve --port 0 --subaccount sub00001 --rows sms=60000 --fault 500 --every 7
-  {PROGRAM} run -- tap-vonage-reports --config config.json
+  {PROGRAM} run -- tap-vonage-reports --config config.json --config ENV
   {PROGRAM} run --fault cut-body,every=5 --fault 429=2,first=3 -- meltano run tap-vonage-reports target-jsonl
 """
 
