@@ -119,7 +119,7 @@ def _refusal(client: ReportsClient, account: str) -> ApiError | None:
     Returns:
         Why the API did not serve the account; None if it did.
     """
-    end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
+    end = client.clock.earliest().replace(microsecond=0) - timedelta(days=1)
     query = Query({"product": FREE_PRODUCT.name, ACCOUNT: account})
     try:
         client.records(query.params(TimeWindow(end - timedelta(minutes=1), end)))
