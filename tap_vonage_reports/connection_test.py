@@ -17,6 +17,7 @@ from tap_vonage_reports.errors import (
     RetriableApiError,
     TapError,
     UnreachableError,
+    WindowInFutureError,
 )
 from tap_vonage_reports.extract.accounts import check_access, check_accounts
 from tap_vonage_reports.extract.pages.pagination import first_page
@@ -39,6 +40,10 @@ MAX_ACCOUNTS = 10
 WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=3), timedelta(days=1))
 """The windows that are requested of a product, until one has a row. An empty one costs nothing, and no documented
 parameter limits the rows of a page [unknown]."""
+
+NOT_TESTED = (
+    f"Not tested, because the API calls the end of every window a time in the future. {WindowInFutureError.advice}"
+)
 
 
 class SampledStream(Protocol):
@@ -127,28 +132,41 @@ class ConnectionTest:
             session.results.append(attempt.result)
             attempts.append(attempt)
             try:
-                self._fetch(stream, attempt.result, windows)
+                answered = self._fetch(stream, attempt, windows)
             except ApiError as error:
                 attempt.fail(error)
+                continue
             if attempt.result.fetched.rows:
-                windows = windows[:1]  # rows of one account are enough to test the conversion
+                windows = answered[:1]  # rows of one account are enough to test the conversion
         return attempts
 
-    def _fetch(self, stream: SampledStream, result: PartitionResult, windows: Iterable[TimeWindow]) -> None:
+    def _fetch(self, stream: SampledStream, attempt: _Attempt, windows: Iterable[TimeWindow]) -> list[TimeWindow]:
         """Fetch one page of rows, of the shortest window that has any.
+
+        Returns:
+            The windows that the API has answered. It rejects one that ends in the future; without any, the product is
+            not tested.
 
         Raises:
             ApiError: The API does not serve the partition, or its rows cannot be made into records.
         """
-        query = Query.of(self._session.settings, result.partition)
-        context = RequestContext(metrics=result.fetched)
-        pages = (first_page(self._session.client, query, window, context) for window in windows)
-        stream.check_rows(next((page.records for page in pages if page.records), []))
-        result.end()
+        query = Query.of(self._session.settings, attempt.result.partition)
+        context = RequestContext(metrics=attempt.result.fetched)
+        answered: list[TimeWindow] = []
+        for window in windows:
+            page = first_page(self._session.client, query, window, context)
+            if page.window.duration:
+                answered.append(page.window)
+            if page.records:
+                stream.check_rows(page.records)
+                break
+        attempt.end(is_tested=bool(answered))
+        return answered
 
     def _windows(self) -> Iterator[TimeWindow]:
-        """Yield the windows to request, the shortest first."""
-        end, longest = self._session.dates.end(), self._session.settings.sync_window
+        """Yield the windows to request, the shortest first. They end in the past on every clock."""
+        dates, longest = self._session.dates, self._session.settings.sync_window
+        end = min(dates.end(), dates.read_at())
         for length in sorted({min(length, longest) for length in WINDOWS}):
             yield TimeWindow(end - length, end)
 
@@ -176,38 +194,39 @@ class _Attempt:
 
     Attributes:
         result: How it ended.
-        reason: What went wrong, in few words.
+        problem: What went wrong, in few words. Empty if the product is available.
     """
 
     result: PartitionResult
-    reason: str = ""
+    problem: str = ""
+
+    def end(self, *, is_tested: bool) -> None:
+        """Record the end. A product of which the API has answered no window may or may not be available."""
+        if is_tested:
+            self.result.end()
+        else:
+            self.result.reason, self.problem = NOT_TESTED, "not tested: every window ends in the future for the API"
 
     def fail(self, error: ApiError) -> None:
         """Record an error. A product that the account does not have is skipped, as a run would."""
         is_unavailable = isinstance(error, ProductUnavailableError)
         self.result.status = SyncStatus.SKIPPED if is_unavailable else SyncStatus.FAILED
-        self.result.reason, self.reason = str(error), _in_short(error)
+        self.result.reason = str(error)
+        self.problem = f"{'not available' if is_unavailable else 'failed'}, {_in_short(error)}"
 
 
 def _outcome(attempts: Sequence[_Attempt]) -> str:
     """Return the outcome of a product's test: one part for all accounts, or the accounts of each part."""
-    groups: dict[tuple[SyncStatus, str], list[PartitionResult]] = {}
+    groups: dict[str, list[PartitionResult]] = {}
     for attempt in attempts:
-        groups.setdefault((attempt.result.status, attempt.reason), []).append(attempt.result)
+        groups.setdefault(attempt.problem, []).append(attempt.result)
     parts = []
-    for (status, reason), results in groups.items():
+    for problem, results in groups.items():
         rows = sum(result.fetched.rows for result in results)
-        text = _OUTCOMES[status].format(reason=reason, rows=counted(rows, "row") if rows else "no rows")
+        text = problem or f"available, {counted(rows, 'row') if rows else 'no rows'}"
         names = _listed([result.partition.account_label for result in results])
         parts.append(f"{text} ({names})" if len(groups) > 1 else text)
     return "; ".join(parts)
-
-
-_OUTCOMES = {
-    SyncStatus.READ: "available, {rows}",
-    SyncStatus.SKIPPED: "not available, {reason}",
-    SyncStatus.FAILED: "failed, {reason}",
-}
 
 
 def _in_short(error: ApiError) -> str:

@@ -341,11 +341,42 @@ def test_the_window_ends_where_a_run_would_end(
 def test_a_bound_that_the_api_finds_in_the_future_is_moved(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
 ) -> None:
-    sandbox = make_sandbox(rows={"amd": 500})
-    sandbox.faults.on(Fault.DATE_SKEW, timedelta(minutes=20).total_seconds())
-    output = check(settings_for(sandbox), ["amd"])
+    sandbox = make_sandbox(rows={"amd": 500}, subaccount_keys=SUBACCOUNTS)
+    ahead = timedelta(minutes=4)
+    sandbox.faults.on(Fault.DATE_SKEW, ahead.total_seconds())
+    sandbox.faults.on(Fault.RECEIVED_AT, "none")
+    with mock.patch.object(StandingClock, "shift", ahead):
+        output = check(settings_for(sandbox, include_subaccounts=True), ["amd"])
     assert output.code == 0
     assert line_of(output, "amd").startswith("available, ")
+    assert len(set(lengths(sandbox, "AMD", SUBACCOUNTS[0]))) == 1
+
+
+def test_a_product_of_which_the_api_answers_no_window_is_not_tested(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox, ahead = make_sandbox(rows={"amd": 500}), timedelta(days=2)
+    sandbox.faults.on(Fault.DATE_SKEW, ahead.total_seconds(), products=["REPORTS-USAGE"])
+    sandbox.faults.on(Fault.RECEIVED_AT, "none")
+    with mock.patch.object(StandingClock, "shift", ahead):
+        output = check(settings_for(sandbox), ["amd"])
+    assert line_of(output, "amd") == "not tested: every window ends in the future for the API"
+    assert "Set end_date to an earlier time" in error_of(output)
+    assert "0 of 1 selected stream available" in lines_of(output)[-1]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(days=1)], ids=str)
+def test_a_date_header_that_is_ahead_moves_no_window_and_hides_no_refusal(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], ahead: timedelta
+) -> None:
+    sandbox = make_sandbox(rows={"amd": rows_in(WINDOWS[0])}, subaccount_keys=SUBACCOUNTS)
+    sandbox.faults.on(Fault.DATE_SKEW, ahead.total_seconds())
+    sandbox.faults.on(Fault.FORBIDDEN, products=["SMS"])
+    output = check(settings_for(sandbox, account_ids=[sandbox.api_key, *SUBACCOUNTS]), ["amd", "sms"])
+    assert output.code == 0
+    assert line_of(output, "amd") == "available, 3 rows"
+    assert lengths(sandbox, "AMD") == [WINDOWS[0]] * 3
+    assert line_of(output, "sms") == "not available, HTTP 403 Forbidden"
 
 
 def test_a_map_that_fails_is_told_with_its_property(
