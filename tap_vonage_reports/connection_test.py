@@ -92,7 +92,8 @@ class ConnectionTest:
             self._test_access()
             self._say(f"selection: {counted(len(self._streams), 'stream')}, {self._selected_by}")
             for stream in self._streams:
-                self._say(f"{stream.product.stream}: {_outcome(self._test_product(stream))}")
+                outcome = _outcome(self._test_product(stream))
+                self._say(f"{stream.product.stream}: {outcome}{self._untested_filters(stream.product)}")
             self._session.results.raise_on_failure()
         except TapError:
             self._say(f"FAILED: {self._total()}. The error says why")
@@ -150,7 +151,8 @@ class ConnectionTest:
         Raises:
             ApiError: The API does not serve the partition, or its rows cannot be made into records.
         """
-        query = Query.of(self._session.settings, attempt.result.partition)
+        settings, partition = self._session.settings, attempt.result.partition
+        query = Query.of(settings, partition).without(settings.report_filters_of(partition.product))
         context = RequestContext(metrics=attempt.result.fetched)
         answered: list[TimeWindow] = []
         for window in windows:
@@ -169,6 +171,11 @@ class ConnectionTest:
         end = min(dates.end(), dates.read_at())
         for length in sorted({min(length, longest) for length in WINDOWS}):
             yield TimeWindow(end - length, end)
+
+    def _untested_filters(self, product: Product) -> str:
+        """Return a note on the filters that the requests left out, because pages do not accept them."""
+        names = self._session.settings.report_filters_of(product)
+        return f" (tested without {', '.join(sorted(names))}, which only reports accept)" if names else ""
 
     def _label(self, account: str) -> str:
         return "primary" if account == self._session.settings.api_key else account

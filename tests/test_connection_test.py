@@ -139,6 +139,19 @@ def test_one_direction_is_enough(make_sandbox: Callable[..., Sandbox], check: Ca
     assert sandbox.requests.log[-1].direction == "inbound"
 
 
+def test_a_filter_that_only_reports_accept_is_left_out_and_named(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"sms": 24})
+    options = {"sms": {"fetch_mode": "async", "filters": {"client_ref": "hidden-value", "direction": "outbound"}}}
+    output = check(settings_for(sandbox, stream_options=options), ["sms"])
+    assert output.code == 0
+    assert re.fullmatch(
+        r"available, \d+ rows? \(tested without client_ref, which only reports accept\)", line_of(output, "sms")
+    )
+    assert "hidden-value" not in output.log + "".join(lines_of(output))
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
