@@ -186,12 +186,15 @@ class ConnectionTest:
         if not results:
             return "no stream was tested"
         fetched = FetchMetrics.total(result.fetched for result in results)
-        free = sum(result.fetched.rows for result in results if result.partition.product is FREE_PRODUCT)
+        billed = FetchMetrics.total(
+            result.fetched for result in results if result.partition.product is not FREE_PRODUCT
+        )
+        share = f"at least {billed.rows:,}" if billed.failed_requests else f"{billed.rows:,} of them"
         available = {result.partition.product.stream for result in results if result.status is SyncStatus.READ}
         price = f" (price: {fetched.price})" if fetched.price else ""
         return (
             f"{len(available)} of {counted(len(self._streams), 'selected stream')} available; "
-            f"{counted(fetched.rows, 'row')} fetched, {fetched.rows - free:,} of them billed{price}"
+            f"{counted(fetched.rows, 'row')} fetched, {share} billed{price}"
         )
 
 

@@ -130,6 +130,26 @@ def test_of_many_rows_one_page_is_pulled_and_counted_as_the_api_counts_it(
     assert lines_of(output)[-1].endswith("; 3,000 rows fetched, 2,000 of them billed")
 
 
+@pytest.mark.parametrize("fault", [Fault.CUT_BODY, Fault.SERVER_ERROR, Fault.NOT_JSON], ids=str)
+def test_rows_of_an_answer_that_was_lost_may_be_billed_as_well(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], fault: Fault
+) -> None:
+    sandbox = make_sandbox(rows={"amd": rows_in(WINDOWS[0])})
+    sandbox.faults.on(fault, products=["AMD"], first=1)
+    output = check(settings_for(sandbox), ["amd"])
+    assert lines_of(output)[-1] == "OK: 1 of 1 selected stream available; 1 row fetched, at least 1 billed"
+
+
+def test_a_product_that_is_free_stays_free_with_retries(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"*": rows_in(WINDOWS[0])})
+    sandbox.faults.on(Fault.CUT_BODY, products=["REPORTS-USAGE"], every=2)
+    output = check(settings_for(sandbox), ["amd", "reports_usage"])
+    assert sandbox.faults.hits(Fault.CUT_BODY)
+    assert lines_of(output)[-1].endswith("2 rows fetched, 1 of them billed")
+
+
 def test_one_direction_is_enough(make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]) -> None:
     sandbox = make_sandbox(rows={"sms": 500})
     assert check(settings_for(sandbox), ["sms", "voice_call"]).code == 0
