@@ -19,7 +19,7 @@ from tap_vonage_reports.errors import (
     UnreachableError,
     WindowInFutureError,
 )
-from tap_vonage_reports.extract.accounts import check_access, check_accounts
+from tap_vonage_reports.extract.accounts import check_accounts
 from tap_vonage_reports.extract.pages.pagination import first_page
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.metrics import FetchMetrics, PartitionResult, SyncStatus, counted
@@ -105,7 +105,8 @@ class ConnectionTest:
         session = self._session
         try:
             client = session.client
-            check_access(client, session.settings.api_key)
+            if session.first_refusal and not client.credentials_accepted:
+                raise session.first_refusal
         except CredentialsError:
             self._say("credentials: refused")
             raise

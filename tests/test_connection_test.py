@@ -255,12 +255,22 @@ def test_an_api_that_is_down_is_told_once(
 
 
 @pytest.mark.parametrize("then", [None, Fault.LOW_BALANCE], ids=str)
-def test_a_first_request_that_fails_is_no_verdict(
+def test_a_first_try_that_fails_is_no_verdict(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], then: Fault | None
 ) -> None:
     sandbox = make_sandbox(faults=[then] if then else [])
-    sandbox.faults.on(Fault.SERVER_ERROR, first=MAX_TRIES)
+    sandbox.faults.on(Fault.SERVER_ERROR, first=MAX_TRIES - 1)
     assert line_of(check(settings_for(sandbox)), "credentials") == "accepted"
+
+
+def test_an_api_that_is_down_is_tried_no_more_than_promised(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(faults=[Fault.SERVER_ERROR])
+    output = check(settings_for(sandbox))
+    assert lines_of(output) == ["credentials: not tested, because the API gave no usable answer", UNTESTED]
+    assert len(sandbox.requests.log) == MAX_TRIES
+    assert output.log.count(f"Try 2 of {MAX_TRIES}") == 1
 
 
 @pytest.mark.parametrize(
