@@ -11,6 +11,7 @@ from tap_vonage_reports.api.clock import MAX_DIFFERENCE
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
     ApiError,
+    CatalogError,
     CredentialsError,
     ProductUnavailableError,
     RequestRejectedError,
@@ -41,6 +42,7 @@ WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=3), time
 """The windows that are requested of a product, until one has a row. An empty one costs nothing, and no documented
 parameter limits the rows of a page [unknown]."""
 
+NOTHING_SELECTED = "No stream is selected, so no product was tested. Select at least one stream in the catalog."
 NOT_TESTED = (
     f"Not tested, because the API calls the end of every window a time in the future. {WindowInFutureError.advice}"
 )
@@ -91,6 +93,8 @@ class ConnectionTest:
         try:
             self._test_access()
             self._say(f"selection: {counted(len(self._streams), 'stream')}, {self._selected_by}")
+            if not self._streams:
+                raise CatalogError(NOTHING_SELECTED)
             for stream in self._streams:
                 outcome = _outcome(self._test_product(stream))
                 self._say(f"{stream.product.stream}: {outcome}{self._untested_filters(stream.product)}")

@@ -87,7 +87,7 @@ def test_each_part_has_a_line_and_the_last_one_says_ok(
     assert output.code == 0
 
 
-@pytest.mark.parametrize("selected", [["sms"], ["amd", "voice_call"], []], ids=str)
+@pytest.mark.parametrize("selected", [["sms"], ["amd", "voice_call"]], ids=str)
 def test_only_what_the_catalog_selects_is_requested(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], selected: list[str]
 ) -> None:
@@ -97,6 +97,14 @@ def test_only_what_the_catalog_selects_is_requested(
     assert [line.partition(":")[0] for line in lines_of(output)[len(ACCESS) :]] == ["selection", *selected, "OK"]
     requested = {entry.product for entry in sandbox.requests.log[1:]}
     assert requested == {PRODUCTS[stream].name for stream in selected}
+
+
+def test_a_catalog_that_selects_nothing_fails(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    output = check(settings_for(make_sandbox()), [])
+    assert "No stream is selected" in error_of(output)
+    assert lines_of(output) == [*ACCESS, "selection: 0 streams, from the catalog", UNTESTED]
 
 
 @pytest.mark.parametrize("number", range(len(WINDOWS)))
