@@ -486,6 +486,18 @@ def test_the_other_tests_write_messages(
     assert {entry.product for entry in sandbox.requests.log} <= {"REPORTS-USAGE", "AMD"}
 
 
+def test_a_sample_has_no_row_that_a_filter_excludes(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 24, "sms": 24})
+    options = {"sms": {"fetch_mode": "async", "filters": {"client_ref": "hidden-value"}}}
+    output = check(settings_for(sandbox, stream_options=options), ["amd", "sms"], "--test=records")
+    assert output.code == 0
+    assert {stream: len(records) for stream, records in output.records.items()} == {"amd": 1}
+    assert "sms: not sampled, because only reports accept client_ref" in output.log
+    assert "hidden-value" not in output.log
+
+
 def test_another_word_is_refused(make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]) -> None:
     sandbox = make_sandbox()
     output = check(settings_for(sandbox), ["amd"], "--test=record")
