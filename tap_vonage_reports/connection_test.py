@@ -11,14 +11,16 @@ from tap_vonage_reports.api.clock import MAX_DIFFERENCE
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
     ApiError,
+    CatalogError,
     CredentialsError,
     ProductUnavailableError,
     RequestRejectedError,
     RetriableApiError,
     TapError,
     UnreachableError,
+    WindowInFutureError,
 )
-from tap_vonage_reports.extract.accounts import check_access, check_accounts
+from tap_vonage_reports.extract.accounts import check_accounts
 from tap_vonage_reports.extract.pages.pagination import first_page
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.metrics import FetchMetrics, PartitionResult, SyncStatus, counted
@@ -39,6 +41,11 @@ MAX_ACCOUNTS = 10
 WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=3), timedelta(days=1))
 """The windows that are requested of a product, until one has a row. An empty one costs nothing, and no documented
 parameter limits the rows of a page [unknown]."""
+
+NOTHING_SELECTED = "No stream is selected, so no product was tested. Select at least one stream in the catalog."
+NOT_TESTED = (
+    f"Not tested, because the API calls the end of every window a time in the future. {WindowInFutureError.advice}"
+)
 
 
 class SampledStream(Protocol):
@@ -86,8 +93,11 @@ class ConnectionTest:
         try:
             self._test_access()
             self._say(f"selection: {counted(len(self._streams), 'stream')}, {self._selected_by}")
+            if not self._streams:
+                raise CatalogError(NOTHING_SELECTED)
             for stream in self._streams:
-                self._say(f"{stream.product.stream}: {_outcome(self._test_product(stream))}")
+                outcome = _outcome(self._test_product(stream))
+                self._say(f"{stream.product.stream}: {outcome}{self._untested_filters(stream.product)}")
             self._session.results.raise_on_failure()
         except TapError:
             self._say(f"FAILED: {self._total()}. The error says why")
@@ -99,7 +109,8 @@ class ConnectionTest:
         session = self._session
         try:
             client = session.client
-            check_access(client, session.settings.api_key)
+            if session.first_refusal and not client.credentials_accepted:
+                raise session.first_refusal
         except CredentialsError:
             self._say("credentials: refused")
             raise
@@ -127,30 +138,49 @@ class ConnectionTest:
             session.results.append(attempt.result)
             attempts.append(attempt)
             try:
-                self._fetch(stream, attempt.result, windows)
+                answered = self._fetch(stream, attempt, windows)
             except ApiError as error:
                 attempt.fail(error)
+                continue
             if attempt.result.fetched.rows:
-                windows = windows[:1]  # rows of one account are enough to test the conversion
+                windows = answered[:1]  # rows of one account are enough to test the conversion
         return attempts
 
-    def _fetch(self, stream: SampledStream, result: PartitionResult, windows: Iterable[TimeWindow]) -> None:
+    def _fetch(self, stream: SampledStream, attempt: _Attempt, windows: Iterable[TimeWindow]) -> list[TimeWindow]:
         """Fetch one page of rows, of the shortest window that has any.
+
+        Returns:
+            The windows that the API has answered. It rejects one that ends in the future; without any, the product is
+            not tested.
 
         Raises:
             ApiError: The API does not serve the partition, or its rows cannot be made into records.
         """
-        query = Query.of(self._session.settings, result.partition)
-        context = RequestContext(metrics=result.fetched)
-        pages = (first_page(self._session.client, query, window, context) for window in windows)
-        stream.check_rows(next((page.records for page in pages if page.records), []))
-        result.end()
+        settings, partition = self._session.settings, attempt.result.partition
+        query = Query.of(settings, partition).without(settings.report_filters_of(partition.product))
+        context = RequestContext(metrics=attempt.result.fetched)
+        answered: list[TimeWindow] = []
+        for window in windows:
+            page = first_page(self._session.client, query, window, context)
+            if page.window.duration:
+                answered.append(page.window)
+            if page.records:
+                stream.check_rows(page.records)
+                break
+        attempt.end(is_tested=bool(answered))
+        return answered
 
     def _windows(self) -> Iterator[TimeWindow]:
-        """Yield the windows to request, the shortest first."""
-        end, longest = self._session.dates.end(), self._session.settings.sync_window
+        """Yield the windows to request, the shortest first. They end in the past on every clock."""
+        dates, longest = self._session.dates, self._session.settings.sync_window
+        end = min(dates.end(), dates.read_at())
         for length in sorted({min(length, longest) for length in WINDOWS}):
             yield TimeWindow(end - length, end)
+
+    def _untested_filters(self, product: Product) -> str:
+        """Return a note on the filters that the requests left out, because pages do not accept them."""
+        names = self._session.settings.report_filters_of(product)
+        return f" (tested without {', '.join(sorted(names))}, which only reports accept)" if names else ""
 
     def _label(self, account: str) -> str:
         return "primary" if account == self._session.settings.api_key else account
@@ -161,12 +191,15 @@ class ConnectionTest:
         if not results:
             return "no stream was tested"
         fetched = FetchMetrics.total(result.fetched for result in results)
-        free = sum(result.fetched.rows for result in results if result.partition.product is FREE_PRODUCT)
+        billed = FetchMetrics.total(
+            result.fetched for result in results if result.partition.product is not FREE_PRODUCT
+        )
+        share = f"at least {billed.rows:,}" if billed.failed_requests else f"{billed.rows:,} of them"
         available = {result.partition.product.stream for result in results if result.status is SyncStatus.READ}
         price = f" (price: {fetched.price})" if fetched.price else ""
         return (
             f"{len(available)} of {counted(len(self._streams), 'selected stream')} available; "
-            f"{counted(fetched.rows, 'row')} fetched, {fetched.rows - free:,} of them billed{price}"
+            f"{counted(fetched.rows, 'row')} fetched, {share} billed{price}"
         )
 
 
@@ -176,38 +209,39 @@ class _Attempt:
 
     Attributes:
         result: How it ended.
-        reason: What went wrong, in few words.
+        problem: What went wrong, in few words. Empty if the product is available.
     """
 
     result: PartitionResult
-    reason: str = ""
+    problem: str = ""
+
+    def end(self, *, is_tested: bool) -> None:
+        """Record the end. A product of which the API has answered no window may or may not be available."""
+        if is_tested:
+            self.result.end()
+        else:
+            self.result.reason, self.problem = NOT_TESTED, "not tested: every window ends in the future for the API"
 
     def fail(self, error: ApiError) -> None:
         """Record an error. A product that the account does not have is skipped, as a run would."""
         is_unavailable = isinstance(error, ProductUnavailableError)
         self.result.status = SyncStatus.SKIPPED if is_unavailable else SyncStatus.FAILED
-        self.result.reason, self.reason = str(error), _in_short(error)
+        self.result.reason = str(error)
+        self.problem = f"{'not available' if is_unavailable else 'failed'}, {_in_short(error)}"
 
 
 def _outcome(attempts: Sequence[_Attempt]) -> str:
     """Return the outcome of a product's test: one part for all accounts, or the accounts of each part."""
-    groups: dict[tuple[SyncStatus, str], list[PartitionResult]] = {}
+    groups: dict[str, list[PartitionResult]] = {}
     for attempt in attempts:
-        groups.setdefault((attempt.result.status, attempt.reason), []).append(attempt.result)
+        groups.setdefault(attempt.problem, []).append(attempt.result)
     parts = []
-    for (status, reason), results in groups.items():
+    for problem, results in groups.items():
         rows = sum(result.fetched.rows for result in results)
-        text = _OUTCOMES[status].format(reason=reason, rows=counted(rows, "row") if rows else "no rows")
+        text = problem or f"available, {counted(rows, 'row') if rows else 'no rows'}"
         names = _listed([result.partition.account_label for result in results])
         parts.append(f"{text} ({names})" if len(groups) > 1 else text)
     return "; ".join(parts)
-
-
-_OUTCOMES = {
-    SyncStatus.READ: "available, {rows}",
-    SyncStatus.SKIPPED: "not available, {reason}",
-    SyncStatus.FAILED: "failed, {reason}",
-}
 
 
 def _in_short(error: ApiError) -> str:

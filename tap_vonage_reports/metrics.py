@@ -34,6 +34,7 @@ class FetchMetrics:
     Attributes:
         refetch: The time that was read before, whose rows are fetched again.
         requests: Requests for records that were sent, retries included.
+        failed_requests: How many of these brought no usable answer. The API may have billed for each [unknown].
         reports: Reports that were requested.
         unconfirmed_reports: Requests for a report that failed without an answer that rules out a report. Each may have
             made one, and be charged.
@@ -51,6 +52,7 @@ class FetchMetrics:
         """
         self.refetch: TimeSet = EMPTY
         self.requests = 0
+        self.failed_requests = 0
         self.reports = 0
         self.unconfirmed_reports = 0
         self.rows = 0
@@ -65,6 +67,7 @@ class FetchMetrics:
         total = cls()
         for part in parts:
             total.requests += part.requests
+            total.failed_requests += part.failed_requests
             total.reports += part.reports
             total.unconfirmed_reports += part.unconfirmed_reports
             total.rows += part.rows
@@ -82,6 +85,11 @@ class FetchMetrics:
         """Count a request for records that is about to be sent."""
         with self._lock:
             self.requests += 1
+
+    def count_failed_request(self) -> None:
+        """Count a request for records that brought no usable answer."""
+        with self._lock:
+            self.failed_requests += 1
 
     def count_report(self) -> None:
         """Count a report that was requested."""

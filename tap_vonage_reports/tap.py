@@ -39,7 +39,7 @@ from tap_vonage_reports.streams import ReportStream
 from tap_vonage_reports.sync_run import SyncRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -222,7 +222,19 @@ class TapVonageReports(TapCommand):
         check_accounts(self.session.settings, self.session.client)
         # One page at a time: prefetched rows are billed, and the SDK looks only at the first one.
         self.session.settings = replace(self.session.settings, max_concurrent_requests=1)
-        self.run_sync_dry_run(dry_run_record_limit=1, streams=self.selected_streams)
+        self.run_sync_dry_run(dry_run_record_limit=1, streams=list(self._sampled_streams()))
+
+    def _sampled_streams(self) -> Iterator[ReportStream]:
+        """Yield the selected streams that pages can read: without a filter, a sample might be of excluded rows."""
+        for stream in self.selected_streams:
+            if names := self.session.settings.report_filters_of(stream.product):
+                self.logger.warning(
+                    "%s: not sampled, because only reports accept %s. Use --test to test this stream",
+                    stream.name,
+                    ", ".join(sorted(names)),
+                )
+            else:
+                yield stream
 
     def _open_partitions(self) -> list[PartitionSync]:
         return [sync for stream in self.selected_streams for sync in stream.open_partitions()]

@@ -87,7 +87,7 @@ def test_each_part_has_a_line_and_the_last_one_says_ok(
     assert output.code == 0
 
 
-@pytest.mark.parametrize("selected", [["sms"], ["amd", "voice_call"], []], ids=str)
+@pytest.mark.parametrize("selected", [["sms"], ["amd", "voice_call"]], ids=str)
 def test_only_what_the_catalog_selects_is_requested(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], selected: list[str]
 ) -> None:
@@ -97,6 +97,14 @@ def test_only_what_the_catalog_selects_is_requested(
     assert [line.partition(":")[0] for line in lines_of(output)[len(ACCESS) :]] == ["selection", *selected, "OK"]
     requested = {entry.product for entry in sandbox.requests.log[1:]}
     assert requested == {PRODUCTS[stream].name for stream in selected}
+
+
+def test_a_catalog_that_selects_nothing_fails(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    output = check(settings_for(make_sandbox()), [])
+    assert "No stream is selected" in error_of(output)
+    assert lines_of(output) == [*ACCESS, "selection: 0 streams, from the catalog", UNTESTED]
 
 
 @pytest.mark.parametrize("number", range(len(WINDOWS)))
@@ -130,6 +138,26 @@ def test_of_many_rows_one_page_is_pulled_and_counted_as_the_api_counts_it(
     assert lines_of(output)[-1].endswith("; 3,000 rows fetched, 2,000 of them billed")
 
 
+@pytest.mark.parametrize("fault", [Fault.CUT_BODY, Fault.SERVER_ERROR, Fault.NOT_JSON], ids=str)
+def test_rows_of_an_answer_that_was_lost_may_be_billed_as_well(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], fault: Fault
+) -> None:
+    sandbox = make_sandbox(rows={"amd": rows_in(WINDOWS[0])})
+    sandbox.faults.on(fault, products=["AMD"], first=1)
+    output = check(settings_for(sandbox), ["amd"])
+    assert lines_of(output)[-1] == "OK: 1 of 1 selected stream available; 1 row fetched, at least 1 billed"
+
+
+def test_a_product_that_is_free_stays_free_with_retries(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"*": rows_in(WINDOWS[0])})
+    sandbox.faults.on(Fault.CUT_BODY, products=["REPORTS-USAGE"], every=2)
+    output = check(settings_for(sandbox), ["amd", "reports_usage"])
+    assert sandbox.faults.hits(Fault.CUT_BODY)
+    assert lines_of(output)[-1].endswith("2 rows fetched, 1 of them billed")
+
+
 def test_one_direction_is_enough(make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]) -> None:
     sandbox = make_sandbox(rows={"sms": 500})
     assert check(settings_for(sandbox), ["sms", "voice_call"]).code == 0
@@ -137,6 +165,19 @@ def test_one_direction_is_enough(make_sandbox: Callable[..., Sandbox], check: Ca
     only_inbound = settings_for(sandbox, stream_options={"sms": {"filters": {"direction": "inbound"}}})
     assert check(only_inbound, ["sms"]).code == 0
     assert sandbox.requests.log[-1].direction == "inbound"
+
+
+def test_a_filter_that_only_reports_accept_is_left_out_and_named(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"sms": 24})
+    options = {"sms": {"fetch_mode": "async", "filters": {"client_ref": "hidden-value", "direction": "outbound"}}}
+    output = check(settings_for(sandbox, stream_options=options), ["sms"])
+    assert output.code == 0
+    assert re.fullmatch(
+        r"available, \d+ rows? \(tested without client_ref, which only reports accept\)", line_of(output, "sms")
+    )
+    assert "hidden-value" not in output.log + "".join(lines_of(output))
 
 
 @pytest.mark.parametrize(
@@ -222,12 +263,22 @@ def test_an_api_that_is_down_is_told_once(
 
 
 @pytest.mark.parametrize("then", [None, Fault.LOW_BALANCE], ids=str)
-def test_a_first_request_that_fails_is_no_verdict(
+def test_a_first_try_that_fails_is_no_verdict(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], then: Fault | None
 ) -> None:
     sandbox = make_sandbox(faults=[then] if then else [])
-    sandbox.faults.on(Fault.SERVER_ERROR, first=MAX_TRIES)
+    sandbox.faults.on(Fault.SERVER_ERROR, first=MAX_TRIES - 1)
     assert line_of(check(settings_for(sandbox)), "credentials") == "accepted"
+
+
+def test_an_api_that_is_down_is_tried_no_more_than_promised(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(faults=[Fault.SERVER_ERROR])
+    output = check(settings_for(sandbox))
+    assert lines_of(output) == ["credentials: not tested, because the API gave no usable answer", UNTESTED]
+    assert len(sandbox.requests.log) == MAX_TRIES
+    assert output.log.count(f"Try 2 of {MAX_TRIES}") == 1
 
 
 @pytest.mark.parametrize(
@@ -341,11 +392,42 @@ def test_the_window_ends_where_a_run_would_end(
 def test_a_bound_that_the_api_finds_in_the_future_is_moved(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
 ) -> None:
-    sandbox = make_sandbox(rows={"amd": 500})
-    sandbox.faults.on(Fault.DATE_SKEW, timedelta(minutes=20).total_seconds())
-    output = check(settings_for(sandbox), ["amd"])
+    sandbox = make_sandbox(rows={"amd": 500}, subaccount_keys=SUBACCOUNTS)
+    ahead = timedelta(minutes=4)
+    sandbox.faults.on(Fault.DATE_SKEW, ahead.total_seconds())
+    sandbox.faults.on(Fault.RECEIVED_AT, "none")
+    with mock.patch.object(StandingClock, "shift", ahead):
+        output = check(settings_for(sandbox, include_subaccounts=True), ["amd"])
     assert output.code == 0
     assert line_of(output, "amd").startswith("available, ")
+    assert len(set(lengths(sandbox, "AMD", SUBACCOUNTS[0]))) == 1
+
+
+def test_a_product_of_which_the_api_answers_no_window_is_not_tested(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox, ahead = make_sandbox(rows={"amd": 500}), timedelta(days=2)
+    sandbox.faults.on(Fault.DATE_SKEW, ahead.total_seconds(), products=["REPORTS-USAGE"])
+    sandbox.faults.on(Fault.RECEIVED_AT, "none")
+    with mock.patch.object(StandingClock, "shift", ahead):
+        output = check(settings_for(sandbox), ["amd"])
+    assert line_of(output, "amd") == "not tested: every window ends in the future for the API"
+    assert "Set end_date to an earlier time" in error_of(output)
+    assert "0 of 1 selected stream available" in lines_of(output)[-1]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(days=1)], ids=str)
+def test_a_date_header_that_is_ahead_moves_no_window_and_hides_no_refusal(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output], ahead: timedelta
+) -> None:
+    sandbox = make_sandbox(rows={"amd": rows_in(WINDOWS[0])}, subaccount_keys=SUBACCOUNTS)
+    sandbox.faults.on(Fault.DATE_SKEW, ahead.total_seconds())
+    sandbox.faults.on(Fault.FORBIDDEN, products=["SMS"])
+    output = check(settings_for(sandbox, account_ids=[sandbox.api_key, *SUBACCOUNTS]), ["amd", "sms"])
+    assert output.code == 0
+    assert line_of(output, "amd") == "available, 3 rows"
+    assert lengths(sandbox, "AMD") == [WINDOWS[0]] * 3
+    assert line_of(output, "sms") == "not available, HTTP 403 Forbidden"
 
 
 def test_a_map_that_fails_is_told_with_its_property(
@@ -402,6 +484,18 @@ def test_the_other_tests_write_messages(
         {} if how == "--test=schema" else {"amd": 1}
     )
     assert {entry.product for entry in sandbox.requests.log} <= {"REPORTS-USAGE", "AMD"}
+
+
+def test_a_sample_has_no_row_that_a_filter_excludes(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 24, "sms": 24})
+    options = {"sms": {"fetch_mode": "async", "filters": {"client_ref": "hidden-value"}}}
+    output = check(settings_for(sandbox, stream_options=options), ["amd", "sms"], "--test=records")
+    assert output.code == 0
+    assert {stream: len(records) for stream, records in output.records.items()} == {"amd": 1}
+    assert "sms: not sampled, because only reports accept client_ref" in output.log
+    assert "hidden-value" not in output.log
 
 
 def test_another_word_is_refused(make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]) -> None:

@@ -17,7 +17,13 @@ from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.api.responses import check_records, check_report, check_report_list, is_id, read_subaccounts
 from tap_vonage_reports.api.retry import ONE_TRY, RetryPolicy, final_error
 from tap_vonage_reports.api.transport import ApiRequest, Transport
-from tap_vonage_reports.errors import ApiError, ConnectionFailedError, RateLimitedError, ReportLimitError
+from tap_vonage_reports.errors import (
+    ApiError,
+    ConnectionFailedError,
+    RateLimitedError,
+    ReportLimitError,
+    RetriableApiError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -236,7 +242,11 @@ class ReportsClient:
 def _send_counted(transport: Transport, request: ApiRequest, context: RequestContext) -> ApiResponse:
     """Send a request for records, and count it and its price."""
     context.metrics.count_request()
-    response = transport.send(request, context)
+    try:
+        response = transport.send(request, context)
+    except RetriableApiError:
+        context.metrics.count_failed_request()
+        raise
     context.metrics.count_price(response.body)
     return response
 

@@ -134,6 +134,10 @@ class Settings:
             return SYNC
         return mode
 
+    def report_filters_of(self, product: Product) -> frozenset[str]:
+        """Return the names of a product's filters that only reports accept."""
+        return frozenset(self.options(product).filters) - frozenset(product.sync_filters)
+
     def directions_of(self, product: Product) -> tuple[str, ...]:
         """Return the directions to request, one partition each. Empty if the product takes no `direction`."""
         chosen = self.options(product).directions

@@ -70,15 +70,19 @@ def refused_accounts(settings: Settings, client: ReportsClient, results: RunResu
     return [account for account in _named(settings) if results.all_skipped(account) and _refusal(client, account)]
 
 
-def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
+def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> ApiError | None:
     """Send the first request: it verifies the credentials, and its answer's `Date` header tells Vonage's time.
+
+    Returns:
+        Why the request was not served, which alone ends no run; None if it was.
 
     Raises:
         CredentialsError: The key or the secret is wrong.
         UnreachableError: The API does not answer.
         SettingsError: Another server answers.
     """
-    if error := _refusal(client, api_key):
+    error = _refusal(client, api_key)
+    if error:
         logger.debug("The first request was not served: %s", error)
         if isinstance(error, ForeignAnswerError) and error.status == HTTPStatus.UNAUTHORIZED:
             msg = f"Authentication failed ({error.reason}). {error.advice}"
@@ -94,18 +98,7 @@ def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> None:
             "The API sends neither a Date header nor a time in its answers. Make sure that this machine's clock is "
             "correct"
         )
-
-
-def check_access(client: ReportsClient, api_key: str) -> None:
-    """Find out whether the API has accepted the credentials. A run without an answer to that tries its partitions.
-
-    Raises:
-        ApiError: There is no usable answer.
-        FatalApiError: The API cannot be used at all.
-    """
-    error = None if client.credentials_accepted else _refusal(client, api_key)
-    if error and not client.credentials_accepted:
-        raise error
+    return error
 
 
 def _named(settings: Settings) -> list[str]:
@@ -119,7 +112,7 @@ def _refusal(client: ReportsClient, account: str) -> ApiError | None:
     Returns:
         Why the API did not serve the account; None if it did.
     """
-    end = client.clock.now().replace(microsecond=0) - timedelta(days=1)
+    end = client.clock.earliest().replace(microsecond=0) - timedelta(days=1)
     query = Query({"product": FREE_PRODUCT.name, ACCOUNT: account})
     try:
         client.records(query.params(TimeWindow(end - timedelta(minutes=1), end)))

@@ -52,6 +52,8 @@ class SyncSession:
     """Scale of the pauses between tries and requests, for tests."""
     max_tries: int = RetryPolicy.max_tries
     """Tries of a request. Set it before the first one."""
+    first_refusal: ApiError | None = None
+    """Why the API did not serve the first request. A run tries its partitions nevertheless."""
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class SyncSession:
             SettingsError: A date is in the future on Vonage's clock.
         """
         client = _new_client(self.settings, self.delay_factor, self.max_tries)
-        verify_credentials_and_clock(client, self.settings.api_key)
+        self.first_refusal = verify_credentials_and_clock(client, self.settings.api_key)
         _check_dates(self.settings, client.clock.now())
         return client
 
@@ -179,13 +181,12 @@ class SyncSession:
         bookmark.apply_lookback(lookback.refetch, lookback.tracked)
         result = PartitionResult(partition)
         result.fetched.refetch = lookback.refetch
-        tracker = None if lookback.tracked is None else _new_tracker(settings, partition)
         return PartitionSync(
             partition,
             Query.of(settings, partition),
             bookmark,
             lookback,
-            tracker,
+            None if lookback.tracked is None else _new_tracker(settings, partition),
             result,
             until,
             dates.read_at(),
@@ -214,9 +215,8 @@ class SyncSession:
         Raises:
             FatalApiError: The API cannot be used at all.
         """
-        result = sync.result
+        result, started = sync.result, time.monotonic()
         self.results.append(result)
-        started = time.monotonic()
         with self.checkpointer.active(sync.bookmark):
             try:
                 yield

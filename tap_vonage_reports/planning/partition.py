@@ -11,7 +11,7 @@ from tap_vonage_reports.config.settings import fingerprint
 from tap_vonage_reports.timestamps import format_query_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.intervals import TimeWindow
@@ -73,6 +73,10 @@ class Query:
         """Return the query of a partition."""
         fixed = settings.query_of(partition.product, partition.direction)
         return cls({**fixed, ACCOUNT: partition.account_id})
+
+    def without(self, names: Container[str]) -> Query:
+        """Return the query without some of its parameters."""
+        return Query({name: value for name, value in self.fixed.items() if name not in names})
 
     @cached_property
     def fingerprint(self) -> str:

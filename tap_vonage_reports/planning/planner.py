@@ -159,8 +159,7 @@ class Planner:
 
     def unreadable(self, scope: PartitionScope) -> TimeSet:
         """Return the missing time that neither path reads: its report is refused, and pages do not know a filter."""
-        product = scope.partition.product
-        if set(self._settings.options(product).filters) <= set(product.sync_filters):
+        if not self._settings.report_filters_of(scope.partition.product):
             return EMPTY
         return self.missing(scope) & to_intervals(refused.window for refused in scope.bookmark.refused_reports)
 
