@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 PACKAGE = "tap_vonage_reports"
 PACKAGES = ("planning", "state", "extract", "records")
 SUITES = {
-    "planning": ("tests/test_plan.py", "tests/test_completeness.py", "tests/test_vonage_accounts.py"),
+    "planning": (
+        "tests/extract/test_adoption.py",
+        "tests/test_plan.py",
+        "tests/test_completeness.py",
+        "tests/test_vonage_accounts.py",
+    ),
     "state": ("tests/planning", "tests/extract/test_page_commits.py", "tests/test_completeness.py"),
     "extract": ("tests/test_failure.py", "tests/test_completeness.py", "tests/test_concurrency.py"),
     "records": ("tests/test_privacy.py", "tests/output/test_batch_files.py", "tests/test_completeness.py"),
