@@ -148,14 +148,14 @@ def test_survivors_are_told_and_the_tree_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @forks
-def test_a_line_that_no_test_reaches_is_told_as_such(tmp_path: Path) -> None:
+def test_a_line_that_no_measured_test_reaches_is_told_as_such(tmp_path: Path) -> None:
     write_tree(tmp_path, alone=UNREACHED, test_alone=ALONE + "\n\ndef test_nothing():\n    assert forgotten\n")
     code, lines = judged(tmp_path, "--at-least=1")
     place = "tap_vonage_reports/planning/alone.py:3: survived"
     assert code == 1
     assert sorted({line for line in lines if line.startswith(place)}) == [
-        f"{place} (constant), no test reaches it",
-        f"{place} (return value), no test reaches it",
+        f"{place} (constant), no measured test reaches it",
+        f"{place} (return value), no measured test reaches it",
     ]
 
 

@@ -111,7 +111,7 @@ def told(result: Result, tree: Path) -> list[str]:
     """Return the lines on a mutant: where it is, and what it changes."""
     mutant = result.mutant
     diff = mutant.diff((tree / mutant.path).read_text(encoding="utf-8"))
-    unreached = "" if result.tests else ", no test reaches it"
+    unreached = "" if result.tests else ", no measured test reaches it"
     head = f"{mutant.path}:{mutant.line}: {result.outcome} ({mutant.kind}){unreached}"
     return [head, *(f"    {line}" for line in diff)]
 

@@ -36,7 +36,16 @@ SUITES = {
         "tests/test_vonage_accounts.py",
     ),
     "state": ("tests/planning", "tests/extract/test_page_commits.py", "tests/test_completeness.py"),
-    "extract": ("tests/test_failure.py", "tests/test_completeness.py", "tests/test_concurrency.py"),
+    "extract": (
+        "tests/test_failure.py",
+        "tests/test_completeness.py",
+        "tests/test_concurrency.py",
+        "tests/test_costs.py",
+        "tests/test_gaps.py",
+        "tests/test_plan.py",
+        "tests/test_progress.py",
+        "tests/test_resume.py",
+    ),
     "records": ("tests/test_privacy.py", "tests/output/test_batch_files.py", "tests/test_completeness.py"),
 }
 """By package, whole runs that are measured beside the package's own tests."""
