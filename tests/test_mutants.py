@@ -179,7 +179,7 @@ def test_tests_that_fail_without_a_mutant_end_the_run(tmp_path: Path) -> None:
     ],
 )
 def test_a_mutant_meets_the_tests_that_execute_its_line_the_quickest_first(text: str, chosen: list[str]) -> None:
-    lines = {text.strip(): number for number, text in enumerate(SOURCE.splitlines(), start=1)}
+    lines: dict[str, int] = {text.strip(): number for number, text in enumerate(SOURCE.splitlines(), start=1)}
     executed = {"return value": "quick slow", "return total": "count", "return value < LIMIT": "within"}
     measured = CoverageMap(
         seconds={"slow": 3, "count": 2, "quick": 1, "within": 0.5, "process": 4},
