@@ -123,7 +123,7 @@ class FetchMetrics:
             records: Its rows, without those repeated from the pages before.
             window: The window of the page.
             repeated: How many rows were repeated.
-            known: How many of the rows had come before the window was restarted.
+            known: How many of the rows had come before the window was restarted; none if negative.
 
         Returns:
             How many rows came.

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants.operators import mutants_of
+from tests.mutants.coverage_map import BUDGET_SECONDS, OUTSIDE, CoverageMap
+from tests.mutants.operators import Mutant, mutants_of
 
+forks = pytest.mark.skipif(sys.platform == "win32", reason="a process forks for each mutant")
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = '''"""Things."""
 from __future__ import annotations
@@ -28,9 +30,27 @@ def count(things: list[int]) -> int:
         things.pop()
         total += 1
     return total
+
+
+def spawned() -> int:
+    return 3
+
+
+LIMIT = 5
+
+
+def within(value: int) -> bool:
+    return value < LIMIT
 '''
+UNREACHED = """
+def forgotten() -> int:
+    return 1
+"""
 TESTS = """
-from tap_vonage_reports.planning.things import clamp, count
+import subprocess
+import sys
+
+from tap_vonage_reports.planning.things import clamp, count, within
 
 
 def test_clamp():
@@ -39,6 +59,18 @@ def test_clamp():
 
 def test_count():
     assert count([1, 2]) == 2
+
+
+def test_within():
+    assert [value for value in range(9) if within(value)] == [0, 1, 2, 3, 4]
+
+
+def test_process():
+    code = "from tap_vonage_reports.planning.things import spawned; raise SystemExit(spawned())"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 3
+"""
+ALONE = """
+from tap_vonage_reports.planning.alone import forgotten
 """
 
 
@@ -74,30 +106,97 @@ def test_each_fault_is_one_change_that_compiles(source: str, mutated: set[str]) 
     assert texts(source) == mutated
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a process forks for each mutant")
-def test_survivors_are_told_and_the_tree_stays_as_it_is(tmp_path: Path) -> None:
+def write_tree(root: Path, **modules: str) -> None:
+    """Write a tree with a package, whose modules are given, and tests for it."""
     for path, content in {
         "tap_vonage_reports/__init__.py": "",
         "tap_vonage_reports/planning/__init__.py": "",
-        "tap_vonage_reports/planning/things.py": SOURCE,
-        "tests/planning/test_things.py": TESTS,
         "pyproject.toml": "[tool.pytest.ini_options]\npythonpath = ['.']\n",
+        **{f"tap_vonage_reports/planning/{name}.py": text for name, text in modules.items() if "test_" not in name},
+        **{f"tests/planning/{name}.py": text for name, text in modules.items() if "test_" in name},
     }.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(content)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    options = ("--sample=0", "--workers=1", "--timeout=5", "--at-least=90", f"--tree={tmp_path}")
-    command = [sys.executable, "-m", "tests.mutants", *options, "--module=tap_vonage_reports/planning"]
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(content)
+
+
+def judged(root: Path, *options: str) -> tuple[int, list[str]]:
+    """Judge all mutants of a tree; return the exit code and the lines."""
+    command = [sys.executable, "-m", "tests.mutants", "--sample=0", "--workers=1", "--timeout=5", f"--tree={root}"]
+    command += ["--module=tap_vonage_reports/planning", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)  # noqa: S603 - our own
-    assert done.returncode == 1, done.stdout + done.stderr  # 90 % is more than these tests kill
-    survivors = [line for line in done.stdout.splitlines() if ": survived (" in line]
+    assert not done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+@forks
+def test_survivors_are_told_and_the_tree_stays_as_it_is(tmp_path: Path) -> None:
+    write_tree(tmp_path, things=SOURCE, test_things=TESTS)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code, lines = judged(tmp_path, "--at-least=90")
+    assert code == 1, lines  # 90 % is more than these tests kill
+    survivors = [line for line in lines if ": survived (" in line]
     assert "tap_vonage_reports/planning/things.py:5: survived (constant)" in survivors  # no test uses the default
     assert "tap_vonage_reports/planning/things.py:7: survived (comparison)" in survivors  # the limit itself: the same
-    assert len(survivors) == 3, done.stdout
-    assert "+def clamp(value: int = (4), limit: int = 10) -> int:" in done.stdout
-    *_, total, _ = done.stdout.splitlines()
+    assert len(survivors) == 3, lines
+    assert "    +def clamp(value: int = (4), limit: int = 10) -> int:" in lines
+    *_, total, _ = lines
     name, killed, timeout, survived = total.split()
     assert (name, int(survived)) == ("all", 3)
     assert int(timeout) >= 1  # things.pop() removed
     assert int(killed) >= 8
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@forks
+def test_a_line_that_no_measured_test_reaches_is_told_as_such(tmp_path: Path) -> None:
+    write_tree(tmp_path, alone=UNREACHED, test_alone=ALONE + "\n\ndef test_nothing():\n    assert forgotten\n")
+    code, lines = judged(tmp_path, "--at-least=1")
+    place = "tap_vonage_reports/planning/alone.py:3: survived"
+    assert code == 1
+    assert sorted({line for line in lines if line.startswith(place)}) == [
+        f"{place} (constant), no measured test reaches it",
+        f"{place} (return value), no measured test reaches it",
+    ]
+
+
+@forks
+def test_tests_that_fail_without_a_mutant_end_the_run(tmp_path: Path) -> None:
+    write_tree(tmp_path, alone=UNREACHED, test_alone=ALONE + "\n\ndef test_it():\n    assert forgotten() == 2\n")
+    code, lines = judged(tmp_path)
+    assert code == 1
+    assert lines[-1] == "These tests fail without a mutant: tests/planning/test_alone.py"
+    assert not [line for line in lines if ": survived (" in line]
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("if value > limit and limit:", ["quick", "slow"]),
+        ("things.pop()", ["count"]),
+        ("LIMIT = 5", ["within", "quick", "count", "slow"]),  # all that execute a function of the module
+        ("def count(things", ["count"]),
+        ("return 3", ["process"]),
+    ],
+)
+def test_a_mutant_meets_the_tests_that_execute_its_line_the_quickest_first(text: str, chosen: list[str]) -> None:
+    lines: dict[str, int] = {text.strip(): number for number, text in enumerate(SOURCE.splitlines(), start=1)}
+    executed = {"return value": "quick slow", "return total": "count", "return value < LIMIT": "within"}
+    measured = CoverageMap(
+        seconds={"slow": 3, "count": 2, "quick": 1, "within": 0.5, "process": 4},
+        lines={"x.py": {lines[text]: set(tests.split()) for text, tests in executed.items()}},
+        spawning={"process"},
+    )
+    measured.lines["x.py"] |= {
+        lines["if value > limit and limit:"]: {"slow", "quick"},
+        lines["things.pop()"]: {"count"},
+        lines["LIMIT = 5"]: {OUTSIDE},
+    }
+    line = next(number for found, number in lines.items() if found.startswith(text))
+    assert measured.choose(Mutant("x.py", line, "constant", 0, 0, ""), SOURCE, "tests/planning") == chosen
+
+
+def test_a_mutant_meets_no_more_tests_than_the_budget_has_room_for() -> None:
+    names = [f"test {number}" for number in range(9)]
+    for seconds, count in ((BUDGET_SECONDS / 4, 4), (BUDGET_SECONDS * 2, 1)):
+        measured = CoverageMap(dict.fromkeys(names, seconds), {"x.py": {1: {*names}}})
+        assert len(measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), "x = f(1)", "tests")) == count

@@ -124,11 +124,11 @@ def shared_window_length(total: timedelta, count: int, max_length: timedelta) ->
 
     Args:
         total: How much time there is to read.
-        count: How many windows are enough.
+        count: How many windows are enough, at least 1.
         max_length: How long a window may be in any case.
 
     Returns:
         A whole number of hours, unless `max_length` is less.
     """
-    hours = -(-total // (max(1, count) * MIN_SHARED_WINDOW))
+    hours = -(-total // (count * MIN_SHARED_WINDOW))
     return min(max_length, max(MIN_SHARED_WINDOW, hours * MIN_SHARED_WINDOW))

@@ -205,6 +205,16 @@ def test_a_window_counts_as_tracked_only_if_the_rows_of_all_its_pages_are(
     assert list(sync.bookmark.pending_ids) == (["a"] if is_tracked else [])
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_resumed_window_is_refetched_from_when_it_was_read_unless_it_started_over(*, is_restarted: bool) -> None:
+    sync = open_partition()
+    resume = replace(resumed(sync, is_tracked=False), read_at=at(20))
+    windows = committer_of(sync, DAY, hours(24, 48), resume=resume)
+    windows.chunk(replace(page_of(row("a")), is_restarted=is_restarted)).commit()
+    windows.chunk(page_of(row("b"), window=hours(24, 48))).commit()
+    assert sync.resumed_reads == ([] if is_restarted else [(DAY, at(20))])
+
+
 def test_more_ids_than_there_is_room_for_leave_their_window_to_be_refetched(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

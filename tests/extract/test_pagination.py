@@ -157,6 +157,39 @@ def test_some_pages_without_a_new_row_are_read_past(make_sandbox: Callable[..., 
     assert sorted(output.ids("amd")) == sorted(one["id"] for one in truth(sandbox))
 
 
+def truncated(*pages: tuple[str, ...], last: str = "last") -> dict[str, dict[str, Any]]:
+    """Pages of these rows, one after the other, and a last one."""
+    bodies = [body(*names, cursor=f"{number}", status="TRUNCATED") for number, names in enumerate(pages, start=1)]
+    return {f"{number or ''}": one for number, one in enumerate([*bodies, body(last)])}
+
+
+@pytest.mark.parametrize(("barren", "is_read"), [(19, True), (20, False)])
+def test_a_window_fails_at_its_twentieth_page_in_a_row_without_a_new_row(barren: int, *, is_read: bool) -> None:
+    pages = truncated(("a",), *[()] * barren, ("b",), *[()] * 19)
+    if is_read:
+        assert [one["id"] for page in walk(pages)[0] for one in page.records] == ["a", "b", "last"]
+    else:
+        with pytest.raises(PaginationError, match="20 pages in a row without a new row"):
+            walk(pages)
+
+
+def test_rows_already_seen_on_the_last_three_pages_are_dropped() -> None:
+    pages, _ = walk(truncated(("a",), ("b",), ("c",), ("a", "d"), ("e",), ("f",), ("g",), ("d",)))
+    found = [[one["id"] for one in page.records] for page in pages]
+    assert found == [["a"], ["b"], ["c"], ["d"], ["e"], ["f"], ["g"], ["d"], ["last"]]
+    assert [page.repeated for page in pages] == [0, 0, 0, 1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("field", ["cursor", "iv"])
+def test_a_cursor_longer_than_an_address_may_be_fails_its_window(field: str) -> None:
+    longest = "x" * 16384
+    first = {**body("a", cursor="next", status="TRUNCATED"), field: longest}
+    pages, asked = walk({"": first, first["cursor"]: body("b")})
+    assert (len(pages), asked) == (2, ["", first["cursor"]])
+    with pytest.raises(PaginationError, match="too long to send back"):
+        walk({"": {**first, field: f"{longest}x"}})
+
+
 def test_a_circle_of_old_rows_ends_the_window_as_failed() -> None:
     pages = {str(number): body(f"row {number % 7}", cursor=str(number + 1), status="TRUNCATED") for number in range(99)}
     pages[""] = body("row", cursor="0", status="TRUNCATED")

@@ -85,6 +85,22 @@ def test_no_more_is_read_ahead_than_there_is_room_for(make: Callable[[int], Pref
     assert most <= room + workers + 1
 
 
+def test_twenty_pages_are_read_ahead_for_each_worker_but_the_first(make: Callable[[int], Prefetcher[Any]]) -> None:
+    full = threading.Event()
+
+    def first(_context: RequestContext) -> Iterator[int]:
+        assert full.wait(PATIENCE)
+        yield 0
+
+    def ahead_of_it(_context: RequestContext) -> Iterator[int]:
+        yield from range(1, 21)
+        full.set()  # the twentieth is buffered
+
+    ahead = make(2)
+    ahead.add("group", [first, ahead_of_it])
+    assert list(ahead.consume("group", nothing)) == list(range(21))
+
+
 def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Callable[[int], Prefetcher[Any]]) -> None:
     begun = threading.Event()
 

@@ -540,6 +540,8 @@ def test_the_log_says_what_reports_are_doing(sandbox: Sandbox) -> None:
     assert said[0] == "requested"
     assert said[1].startswith("read (300 rows in ")
     assert said[1].endswith("rows/s; reports left: 0)")
+    halves = read(sandbox, report_window_days=5, adopt_reports=False).log
+    assert "amd, primary account: syncing 2026-11-01 00:00 to 2026-11-11 00:00 in 2 reports" in halves
 
 
 def test_no_temporary_file_is_left(sandbox: Sandbox, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import time
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,11 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from tests.mutants.coverage_map import CoverageMap
 from tests.mutants.operators import Mutant, mutants_of
-from tests.mutants.runner import PACKAGE, PACKAGES, MutantsError, Result, judge, start_worker
+from tests.mutants.runner import PACKAGE, PACKAGES, MutantsError, Result, judge, measure, start_worker, tests_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Executor
 
 TREE = Path(__file__).resolve().parent.parent.parent
 
@@ -42,13 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ) as workers,
     ):
         try:
-            for result in workers.map(judge, chosen):
-                results.append(result)
-                if result.outcome == "survived":
-                    say(*told(result, options.tree))
+            measured = measurement(workers, options.tree, chosen)
         except MutantsError as error:
             say(str(error))
             return 1
+        tests = [tests_for(mutant, measured, options.tree) for mutant in chosen]
+        seconds = [sum(measured.seconds[test] for test in some) for some in tests]
+        for result in workers.map(judge, chosen, tests, seconds):
+            results.append(result)
+            if result.outcome == "survived":
+                say(*told(result, options.tree))
     share = summarized(results)
     return int(share < options.at_least)
 
@@ -76,11 +82,38 @@ def python_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else list(path.rglob("*.py"))
 
 
+def measurement(workers: Executor, tree: Path, mutants: Sequence[Mutant]) -> CoverageMap:
+    """Measure the tests of the packages of mutants, in parallel.
+
+    Raises:
+        MutantsError: Tests fail without a mutant.
+    """
+    started = time.monotonic()
+    measured = CoverageMap()
+    for some in workers.map(measure, tests_of(tree, sorted({package_of(mutant) for mutant in mutants}))):
+        measured.update(some)
+    say(f"{len(measured.seconds)} tests measured in {time.monotonic() - started:.0f} s")
+    return measured
+
+
+def tests_for(mutant: Mutant, measured: CoverageMap, tree: Path) -> list[str]:
+    """Return the tests for a mutant."""
+    source = (tree / mutant.path).read_text(encoding="utf-8")
+    return measured.choose(mutant, source, f"tests/{package_of(mutant)}")
+
+
+def package_of(mutant: Mutant) -> str:
+    """Return the package of the tap that a mutant is in."""
+    return Path(mutant.path).relative_to(PACKAGE).parts[0]
+
+
 def told(result: Result, tree: Path) -> list[str]:
     """Return the lines on a mutant: where it is, and what it changes."""
     mutant = result.mutant
     diff = mutant.diff((tree / mutant.path).read_text(encoding="utf-8"))
-    return [f"{mutant.path}:{mutant.line}: {result.outcome} ({mutant.kind})", *(f"    {line}" for line in diff)]
+    unreached = "" if result.tests else ", no measured test reaches it"
+    head = f"{mutant.path}:{mutant.line}: {result.outcome} ({mutant.kind}){unreached}"
+    return [head, *(f"    {line}" for line in diff)]
 
 
 def summarized(results: Sequence[Result]) -> float:

@@ -1,9 +1,10 @@
-"""Runs tests against mutants, in copies of the tree: a process that has the libraries loaded forks once per mutant."""
+"""Runs tests in copies of the tree: a process that has the libraries loaded forks once per mutant."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -18,20 +19,36 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from tests.mutants.coverage_map import CoverageMap, Recorder
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from tests.mutants.operators import Mutant
 
 PACKAGE = "tap_vonage_reports"
 PACKAGES = ("planning", "state", "extract", "records")
 SUITES = {
-    "planning": ("tests/test_plan.py", "tests/test_completeness.py", "tests/test_vonage_accounts.py"),
+    "planning": (
+        "tests/extract/test_adoption.py",
+        "tests/test_plan.py",
+        "tests/test_completeness.py",
+        "tests/test_vonage_accounts.py",
+    ),
     "state": ("tests/planning", "tests/extract/test_page_commits.py", "tests/test_completeness.py"),
-    "extract": ("tests/test_failure.py", "tests/test_completeness.py", "tests/test_concurrency.py"),
+    "extract": (
+        "tests/test_failure.py",
+        "tests/test_completeness.py",
+        "tests/test_concurrency.py",
+        "tests/test_costs.py",
+        "tests/test_gaps.py",
+        "tests/test_plan.py",
+        "tests/test_progress.py",
+        "tests/test_resume.py",
+    ),
     "records": ("tests/test_privacy.py", "tests/output/test_batch_files.py", "tests/test_completeness.py"),
 }
-"""By package, what is run if the tests of the package itself let a mutant live."""
+"""By package, whole runs that are measured beside the package's own tests."""
 COPIED = (PACKAGE, "tests", "examples", "pyproject.toml", "README.md", "docs", "meltano.yml", "CHANGELOG.md")
 LIBRARIES = (
     "singer_sdk",
@@ -58,8 +75,12 @@ ARGUMENTS = (
     "--hypothesis-seed=0",
     f"-W{EARLY}",
 )
-PATIENCE = 5
-"""A mutant may take this many times as long as the code as it is."""
+PATIENCE = 2
+"""A mutant may take the timeout, and this many times as long as its tests took when they were measured."""
+MEASURING_SECONDS = 1800.0
+"""When to give a module of tests up that does not end without a mutant: no one waits longer."""
+MEASURED = ".tests.measured"
+"""Where the measurement is handed over, in the copy."""
 LOG, LINES = ".tests.log", 20
 """Where the tests write to, in the copy, and how many lines of it are shown if they fail without a mutant."""
 
@@ -73,11 +94,13 @@ class Result:
     Attributes:
         mutant: The mutant.
         outcome: ``killed`` if a test failed, ``timeout`` if the tests did not end, else ``survived``.
+        tests: How many tests were chosen for it.
         seconds: How much processor time that took, of the tests and what they started and waited for.
     """
 
     mutant: Mutant
     outcome: Outcome
+    tests: int
     seconds: float
 
 
@@ -85,8 +108,15 @@ class MutantsError(Exception):
     """The mutants cannot be judged, because the tests fail without any."""
 
 
+def tests_of(tree: Path, packages: Sequence[str]) -> list[str]:
+    """Return the modules of tests to measure for packages, the largest first."""
+    paths = [tree / name for package in packages for name in (f"tests/{package}", *SUITES.get(package, ()))]
+    found = {test for path in paths for test in ([path] if path.is_file() else path.rglob("test_*.py"))}
+    return [test.relative_to(tree).as_posix() for test in sorted(found, key=lambda test: (-test.stat().st_size, test))]
+
+
 class Runner:
-    """Judges mutants, one at a time, in a copy of the tree.
+    """Measures tests and judges mutants, one at a time, in a copy of the tree.
 
     Attributes:
         tree: The tree. It is never written to.
@@ -101,8 +131,7 @@ class Runner:
             folder: The copy, still empty.
             timeout: How long tests may take at least, in seconds.
         """
-        self.tree, self.folder, self.timeout = tree, folder, timeout
-        self._limits: dict[tuple[str, ...], float] = {}
+        self.tree, self.folder, self.timeout = tree, folder.resolve(), timeout
         for name in COPIED:
             source, target = tree / name, folder / name
             if source.is_dir():
@@ -113,24 +142,43 @@ class Runner:
             with suppress(ImportError):
                 importlib.import_module(name)
 
-    def judge(self, mutant: Mutant) -> Result:
-        """Run the tests against a mutant: those of its package, and if these pass, whole runs.
+    def measure(self, module: str) -> CoverageMap:
+        """Run a module of tests without a mutant and return what they execute. It leaves compiled tests behind.
 
         Raises:
-            MutantsError: They fail without it.
+            MutantsError: They fail.
+        """
+
+        def run() -> int:
+            recorder = Recorder(self.folder, PACKAGE)
+            code = _pytest(self.folder, [module], recorder)
+            (self.folder / MEASURED).write_bytes(pickle.dumps(vars(recorder.finish())))
+            return code
+
+        if _in_fork(self.folder, run, MEASURING_SECONDS, compiles=True) not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+            said = (self.folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-LINES:]
+            raise MutantsError("\n".join([*said, f"These tests fail without a mutant: {module}"]))
+        return CoverageMap(**pickle.loads((self.folder / MEASURED).read_bytes()))  # noqa: S301 - our own
+
+    def judge(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> Result:
+        """Run tests against a mutant.
+
+        Args:
+            mutant: The mutant.
+            tests: The tests to run, in this order.
+            seconds: How long they take without it.
         """
         source = (self.tree / mutant.path).read_text(encoding="utf-8")
-        seconds = 0.0
+        modules = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+        before = _processor_seconds()
         outcome: Outcome = "survived"
-        for tests in self._suites(mutant.path):
-            limit = self._limits[tests] if tests in self._limits else self._measure(tests)
-            before = _processor_seconds()
+        if tests:
             with self._holding(mutant, source):
-                outcome = _outcome(_tested(self.folder, tests, limit))
-            seconds += _processor_seconds() - before
-            if outcome != "survived":
-                break
-        return Result(mutant, outcome, seconds)
+                limit = self.timeout + PATIENCE * seconds
+                outcome = _outcome(
+                    _in_fork(self.folder, lambda: _pytest(self.folder, modules, _Chosen(tests)), limit, compiles=False)
+                )
+        return Result(mutant, outcome, len(tests), _processor_seconds() - before)
 
     @contextmanager
     def _holding(self, mutant: Mutant, source: str) -> Generator[None, None, None]:
@@ -144,24 +192,6 @@ class Runner:
         finally:
             path.write_text(source, encoding="utf-8")
 
-    def _measure(self, tests: tuple[str, ...]) -> float:
-        """Return the time limit of tests, from a run without a mutant. It leaves the compiled tests behind."""
-        started = time.monotonic()
-        if _tested(self.folder, tests, None, compiles=True) != 0:
-            said = (self.folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-LINES:]
-            raise MutantsError("\n".join([*said, f"These tests fail without a mutant: {' '.join(tests)}"]))
-        self._limits[tests] = max(self.timeout, PATIENCE * (time.monotonic() - started))
-        return self._limits[tests]
-
-    def _suites(self, path: str) -> Iterator[tuple[str, ...]]:
-        """Yield the tests for a module, the quick ones first."""
-        module = Path(path)
-        package = module.relative_to(PACKAGE).parts[0]
-        own = sorted((self.tree / "tests" / package).rglob("test_*.py"), key=lambda test: module.stem not in test.stem)
-        for tests in ([test.relative_to(self.tree).as_posix() for test in own], SUITES.get(package, ())):
-            if existing := tuple(test for test in tests if (self.tree / test).exists()):
-                yield existing
-
 
 _worker: list[Runner] = []
 
@@ -171,9 +201,14 @@ def start_worker(tree: Path, folder: Path, timeout: float) -> None:
     _worker[:] = [Runner(tree, Path(tempfile.mkdtemp(dir=folder)), timeout)]
 
 
-def judge(mutant: Mutant) -> Result:
+def measure(module: str) -> CoverageMap:
+    """Measure a module of tests in this process."""
+    return _worker[0].measure(module)
+
+
+def judge(mutant: Mutant, tests: Sequence[str], seconds: float) -> Result:
     """Judge a mutant in this process."""
-    return _worker[0].judge(mutant)
+    return _worker[0].judge(mutant, tests, seconds)
 
 
 def _processor_seconds() -> float:
@@ -187,12 +222,12 @@ def _outcome(code: int | None) -> Outcome:
     return "killed" if code else "survived"
 
 
-def _tested(folder: Path, tests: Sequence[str], limit: float | None, *, compiles: bool = False) -> int | None:
+def _in_fork(folder: Path, run: Callable[[], int], limit: float, *, compiles: bool) -> int | None:
     """Run tests in a process of their own; return its exit code, or None if it did not end in time."""
     child = os.fork()
     if not child:
-        _test_and_exit(folder, tests, compiles=compiles)
-    deadline = time.monotonic() + (limit or 3600)
+        _run_and_exit(folder, run, compiles=compiles)
+    deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -210,7 +245,7 @@ def _end_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def _test_and_exit(folder: Path, tests: Sequence[str], *, compiles: bool) -> None:
+def _run_and_exit(folder: Path, run: Callable[[], int], *, compiles: bool) -> None:
     code = 70
     try:
         os.setsid()
@@ -225,14 +260,30 @@ def _test_and_exit(folder: Path, tests: Sequence[str], *, compiles: bool) -> Non
         os.environ["PYTHONDONTWRITEBYTECODE"] = "" if compiles else "1"
         for name in [name for name in sys.modules if name.split(".")[0] in (PACKAGE, "tests")]:
             del sys.modules[name]
-        basetemp = folder / ".tests"
-        code = pytest.main([*ARGUMENTS, f"--basetemp={basetemp}", f"--rootdir={folder}", *tests], plugins=[_Quick()])
+        code = run()
     except BaseException:  # noqa: BLE001 - a fork must not go on with what its parent does
         traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(int(code))
+
+
+def _pytest(folder: Path, modules: Sequence[str], plugin: object) -> int:
+    options = [*ARGUMENTS, f"--basetemp={folder / '.tests'}", f"--rootdir={folder}"]
+    return int(pytest.main([*options, *modules], plugins=[_Quick(), plugin]))
+
+
+class _Chosen:
+    """Runs some of the tests that pytest finds, in a given order."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.order = {test: number for number, test in enumerate(tests)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self.order), key=lambda item: self.order[item.nodeid]
+        )
 
 
 class _Quick:

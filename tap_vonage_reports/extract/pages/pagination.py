@@ -119,7 +119,7 @@ def iter_pages(  # noqa: PLR0913 - a query, and what an earlier walk knows of it
     fetch = partial(client.records, context=context)
     try:
         for page in _iter_from(fetch, repeats, query, window, resume):
-            known -= metrics.count_page(page.records, window, repeated=page.repeated, known=max(0, known))
+            known -= metrics.count_page(page.records, window, repeated=page.repeated, known=known)
             yield page
     except UndecodableBodyError as error:
         reason = f"A page of {window} cannot be read: {error.reason}"

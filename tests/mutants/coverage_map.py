@@ -1,0 +1,179 @@
+"""Which tests execute a line: measured once and without a mutant, so that a mutant meets only tests that can notice it.
+
+A test is named by its node ID. Coverage sees the threads of a test, but not the processes that it starts.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import cache, wraps
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from coverage import Coverage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from tests.mutants.operators import Mutant
+
+BUDGET_SECONDS = 20.0
+"""How long the tests of one mutant may take, as measured: a survivor of a line that hundreds of tests execute meets the
+quickest of them."""
+OUTSIDE = ""
+"""Stands for a test where a line is executed outside of tests: a module is imported."""
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@dataclass
+class CoverageMap:
+    """What tests execute, and how long they take.
+
+    Attributes:
+        seconds: The duration of each test.
+        lines: By module and line, the tests that execute it.
+        spawning: Tests that start processes; what these execute is not in `lines`.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+    spawning: set[str] = field(default_factory=set)
+
+    def update(self, other: CoverageMap) -> None:
+        """Add what was measured of other tests."""
+        self.seconds |= other.seconds
+        self.spawning |= other.spawning
+        for path, lines in other.lines.items():
+            known = self.lines.setdefault(path, {})
+            for line, tests in lines.items():
+                known.setdefault(line, set()).update(tests)
+
+    def choose(self, mutant: Mutant, source: str, own: str) -> list[str]:
+        """Return the tests for a mutant, the quickest first.
+
+        Args:
+            mutant: The mutant.
+            source: The text of its module.
+            own: The folder of the package's own tests.
+
+        Returns:
+            Tests that execute the statement. For a statement that is executed by an import, such as a constant, tests
+            that execute a function of the module, or else the package's own. If no test executes the statement, tests
+            that start processes, which may do so unseen. At most `BUDGET_SECONDS` of them, but at least one of any.
+        """
+        place = _place(source, mutant.line)
+        executed = self._tests(mutant.path, place.lines)
+        if place.by_import or executed == {OUTSIDE}:
+            executed |= self._tests(mutant.path, _function_lines(source))
+        tests = executed - {OUTSIDE}
+        if not tests and place.by_import:
+            tests = {test for test in self.seconds if test.startswith(f"{own}/")}
+        return self._quickest(tests or self.spawning)
+
+    def _tests(self, path: str, lines: Iterable[int]) -> set[str]:
+        by_line = self.lines.get(path, {})
+        return set().union(*(by_line.get(line, ()) for line in lines))
+
+    def _quickest(self, tests: set[str]) -> list[str]:
+        chosen: list[str] = []
+        left = BUDGET_SECONDS
+        for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
+            left -= self.seconds[test]
+            if chosen and left < 0:
+                break
+            chosen.append(test)
+        return chosen
+
+
+@dataclass(frozen=True)
+class _Place:
+    lines: range
+    by_import: bool
+
+
+def _place(source: str, line: int) -> _Place:
+    """Return the lines to look for, for the innermost statement at a line: of a function's head, those of its body."""
+    around = [node for node in _statements(source) if node.lineno <= line <= (node.end_lineno or 0)]
+    statement = around[-1]
+    if isinstance(statement, FUNCTIONS):
+        return _Place(_body(statement), by_import=False)
+    by_import = not any(isinstance(node, FUNCTIONS) for node in around)
+    if hasattr(statement, "body") or isinstance(statement, ast.Match):
+        return _Place(range(line, line + 1), by_import)
+    return _Place(range(statement.lineno, (statement.end_lineno or 0) + 1), by_import)
+
+
+def _function_lines(source: str) -> list[int]:
+    return [line for node in _statements(source) if isinstance(node, FUNCTIONS) for line in _body(node)]
+
+
+def _body(function: ast.FunctionDef | ast.AsyncFunctionDef) -> range:
+    return range(function.body[0].lineno, (function.end_lineno or 0) + 1)
+
+
+@cache
+def _statements(source: str) -> list[ast.stmt]:
+    """Return the statements of a module, each one behind those around it."""
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
+
+
+class Recorder:
+    """A plugin for pytest that measures the tests of a run.
+
+    Attributes:
+        found: What has been measured so far; its lines only once `lines_of` was called.
+    """
+
+    def __init__(self, folder: Path, package: str) -> None:
+        """Begin to measure. It is for a process that runs tests once and ends.
+
+        Args:
+            folder: The tree whose tests are run.
+            package: The package in it whose lines are measured.
+        """
+        self.found = CoverageMap()
+        self._folder, self._test = folder, OUTSIDE
+        self._coverage = Coverage(data_file=None, config_file=False, include=[f"{folder / package}/*"])
+        for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start")):
+            setattr(owner, name, self._noticed(getattr(owner, name)))
+        self._coverage.start()
+
+    def finish(self) -> CoverageMap:
+        """End the measurement and return it."""
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        for file in data.measured_files():
+            lines: dict[int, set[str]] = defaultdict(set)
+            for line, tests in data.contexts_by_lineno(file).items():
+                lines[line].update(tests)
+            self.found.lines[Path(file).relative_to(self._folder).as_posix()] = dict(lines)
+        return self.found
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Count what is executed as this test's, its fixtures included."""
+        self._test = item.nodeid
+        self._coverage.switch_context(item.nodeid)
+        result = yield
+        self._coverage.switch_context(OUTSIDE)
+        self._test = OUTSIDE
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add the duration of a test, or of its fixtures."""
+        self.found.seconds[report.nodeid] = self.found.seconds.get(report.nodeid, 0) + report.duration
+
+    def _noticed(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(start)
+        def noticed(*arguments: Any, **options: Any) -> Any:
+            if self._test:
+                self.found.spawning.add(self._test)
+            return start(*arguments, **options)
+
+        return noticed
