@@ -200,7 +200,7 @@ def test_an_open_page_of_another_query_is_not_resumed(make_sandbox: Callable[...
 @pytest.mark.promise("They are kept up to date while their status still changes.")
 def test_rows_that_were_read_before_a_long_pause_are_looked_at_again(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"sms/outbound": 800}, page_size=20)
-    settings = settings_for(sandbox, start_date="2026-11-19T12:00:00Z")
+    settings = settings_for(sandbox, start_date="2026-11-19T12:00:00Z", max_concurrent_requests=1)
     sandbox.faults.on(Fault.FORBIDDEN, after=25, products=["SMS"])
     runs = [run_tap(settings, ["sms"])]
     sandbox.faults.off(Fault.FORBIDDEN)
