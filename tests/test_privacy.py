@@ -268,7 +268,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 def test_the_log_says_that_an_unknown_column_is_left_out(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": 3}, faults=["extra-columns", "unfit-values"])
     output = run_tap(settings_for(sandbox, start_date="2026-11-18", personal_data="drop"), ["amd"])
-    assert "the field carrier_fee is unknown; it may hold personal data and is dropped" in output.log
+    assert "the field carrier_fee is unknown; it may contain personal data and is dropped" in output.log
     assert {tuple(record["_extra"]) for record in output.records["amd"]} == {
         tuple(
             sorted(name for name in output.records["amd"][0]["_extra"] if name in PRODUCTS["amd"].schema["properties"])
