@@ -119,10 +119,10 @@ def write_tree(root: Path, **modules: str) -> None:
         (root / path).write_text(content)
 
 
-def judged(root: Path, *options: str) -> tuple[int, list[str]]:
+def judged(root: Path, *options: str, module: str = "") -> tuple[int, list[str]]:
     """Judge all mutants of a tree; return the exit code and the lines."""
     command = [sys.executable, "-m", "tests.mutants", "--sample=0", "--workers=1", "--timeout=5", f"--tree={root}"]
-    command += ["--module=tap_vonage_reports/planning", *options]
+    command += [f"--module=tap_vonage_reports/planning/{module}", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)  # noqa: S603 - our own
     assert not done.stderr
     return done.returncode, done.stdout.splitlines()
@@ -166,6 +166,16 @@ def test_tests_that_fail_without_a_mutant_end_the_run(tmp_path: Path) -> None:
     assert code == 1
     assert lines[-1] == "These tests fail without a mutant: tests/planning/test_alone.py"
     assert not [line for line in lines if ": survived (" in line]
+
+
+@forks
+@pytest.mark.parametrize(("module", "said"), [("nothing.py", "No mutants: "), ("alone.py", "No tests are measured ")])
+def test_a_run_that_judges_nothing_fails(tmp_path: Path, module: str, said: str) -> None:
+    write_tree(tmp_path, alone=UNREACHED)
+    code, lines = judged(tmp_path, module=module)
+    assert code == 1
+    assert lines[-1].startswith(said)
+    assert not [line for line in lines if "noticed" in line]
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Judge a sample of mutants.
 
     Returns:
-        0, or 1 if fewer were killed than asked for.
+        0, or 1 if fewer were killed than asked for, or none could be judged.
     """
     options = parsed(arguments)
     chosen = sample(options.tree, options.module, options.sample, options.seed)
+    if not chosen:
+        say("No mutants: the modules do not exist or have no code to change. Check --module.")
+        return 1
     say(f"{len(chosen)} mutants, seed {options.seed}")
     results = []
     # Each worker loads the libraries itself: only then is it free of threads, and may fork.
@@ -86,12 +89,15 @@ def measurement(workers: Executor, tree: Path, mutants: Sequence[Mutant]) -> Cov
     """Measure the tests of the packages of mutants, in parallel.
 
     Raises:
-        MutantsError: Tests fail without a mutant.
+        MutantsError: Tests fail without a mutant, or there are none.
     """
     started = time.monotonic()
     measured = CoverageMap()
     for some in workers.map(measure, tests_of(tree, sorted({package_of(mutant) for mutant in mutants}))):
         measured.update(some)
+    if not measured.seconds:
+        msg = "No tests are measured for these modules: choose some of a package that has a folder in tests/."
+        raise MutantsError(msg)
     say(f"{len(measured.seconds)} tests measured in {time.monotonic() - started:.0f} s")
     return measured
 

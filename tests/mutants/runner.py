@@ -105,7 +105,7 @@ class Result:
 
 
 class MutantsError(Exception):
-    """The mutants cannot be judged, because the tests fail without any."""
+    """The mutants cannot be judged: the tests fail without any, or there are no tests."""
 
 
 def tests_of(tree: Path, packages: Sequence[str]) -> list[str]:
