@@ -121,7 +121,7 @@ class ConnectionTest:
         self._say(f"clock: {_comparison(client.clock)}")
         try:
             check_accounts(session.settings, client)
-            accounts = [self._label(account) for account in session.accounts]
+            accounts = [session.partition(FREE_PRODUCT, account, None).account_label for account in session.accounts]
         except TapError:
             self._say("accounts: not all of them can be read")
             raise
@@ -181,9 +181,6 @@ class ConnectionTest:
         """Return a note on the filters that the requests left out, because pages do not accept them."""
         names = self._session.settings.report_filters_of(product)
         return f" (tested without {', '.join(sorted(names))}, which only reports accept)" if names else ""
-
-    def _label(self, account: str) -> str:
-        return "primary" if account == self._session.settings.api_key else account
 
     def _total(self) -> str:
         """Return the last line's figures."""

@@ -5,16 +5,14 @@ Fetches no billed record. `plan_table` formats the result.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import timedelta
-from decimal import Decimal
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from tap_vonage_reports.extract.past_usage import PastUsage, past_usage
 from tap_vonage_reports.intervals import bounds, duration
+from tap_vonage_reports.metrics import total_price
 from tap_vonage_reports.planning.estimates import Limits, estimate_fetch, estimate_seconds
 from tap_vonage_reports.planning.planner import total_unclaimed
 from tap_vonage_reports.products import FREE_PRODUCT
@@ -22,6 +20,7 @@ from tap_vonage_reports.timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.session import SyncSession
@@ -189,9 +188,6 @@ def _price(rows: int, product: Product, usage: PastUsage | None) -> dict[str, De
 
 def _total(partitions: Sequence[PartitionEstimate], known: Sequence[FetchEstimate], limits: Limits) -> RunEstimate:
     prices = [part.estimated_price for part in partitions if part.estimated_price is not None]
-    total: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for currency, amount in chain.from_iterable(price.items() for price in prices):
-        total[currency] += amount
     requests = sum(part.requests if part.estimated_requests is None else part.estimated_requests for part in partitions)
     seconds = estimate_seconds(
         requests,
@@ -205,7 +201,7 @@ def _total(partitions: Sequence[PartitionEstimate], known: Sequence[FetchEstimat
         rows=sum(estimate.rows for estimate in known),
         requests=requests,
         priced=len(prices),
-        price=dict(total),
+        price=total_price(prices),
         min_seconds=shortest,
         max_seconds=longest if len(known) == len(partitions) else None,
     )

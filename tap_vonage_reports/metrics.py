@@ -64,7 +64,8 @@ class FetchMetrics:
     @classmethod
     def total(cls, parts: Iterable[FetchMetrics]) -> FetchMetrics:
         """Return the sum of several partitions' metrics."""
-        total = cls()
+        total, parts = cls(), list(parts)
+        total.prices |= total_price(part.prices for part in parts)
         for part in parts:
             total.requests += part.requests
             total.failed_requests += part.failed_requests
@@ -72,8 +73,6 @@ class FetchMetrics:
             total.unconfirmed_reports += part.unconfirmed_reports
             total.rows += part.rows
             total.refetched += part.refetched
-            for currency, price in part.prices.items():
-                total.prices[currency] += price
         return total
 
     @property
@@ -331,6 +330,15 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 report" or "2,000 reports"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def total_price(prices: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    """Return the sum of prices, by currency."""
+    total: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for price in prices:
+        for currency, amount in price.items():
+            total[currency] += amount
+    return dict(total)
 
 
 def money(prices: Mapping[str, Decimal]) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from decimal import Decimal
 from math import ceil
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.past_usage import PERIOD
-from tap_vonage_reports.metrics import aligned, counted, money
+from tap_vonage_reports.metrics import aligned, counted, money, total_price
 from tap_vonage_reports.planning.estimates import MINUTES_PER_MILLION_ROWS, ROWS_PER_PAGE
+from tap_vonage_reports.planning.partition import PRIMARY
 from tap_vonage_reports.products import FREE_PRODUCT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
 
     from tap_vonage_reports.dry_run import DryRun, PartitionEstimate
     from tap_vonage_reports.extract.past_usage import PastUsage
@@ -47,7 +47,7 @@ def _partitions(plan: DryRun) -> list[str]:
     """Return a line per partition. Leave out columns that are unknown in every line."""
     parts, estimate = plan.partitions, plan.estimate
     shown = {
-        "account": any(part.account != "primary" for part in parts),
+        "account": any(part.account != PRIMARY for part in parts),
         "rows": any(part.rows_per_day is not None for part in parts),
         "price": bool(estimate.price),
     }
@@ -143,11 +143,8 @@ def _price_of_thousand(usages: Sequence[PastUsage]) -> str:
     if not billed:
         return ""
     rows = sum(usage.rows for usage in billed)
-    total: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for usage in billed:
-        for currency, price in usage.price.items():
-            total[currency] += price * 1000 / rows
-    return f"; 1,000 rows cost {_money(total)} on average in the last {PERIOD.days} days"
+    shares = ({currency: price * 1000 / rows for currency, price in usage.price.items()} for usage in billed)
+    return f"; 1,000 rows cost {_money(total_price(shares))} on average in the last {PERIOD.days} days"
 
 
 def _time(plan: DryRun, *, has_reports: bool) -> Iterator[str]:

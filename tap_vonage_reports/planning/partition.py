@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tap_vonage_reports.products import Product
 
 ACCOUNT = "account_id"
+PRIMARY = "primary"
+"""The primary account in a table. It is not named, because its name is the API key."""
 LOOKUP_PARAMS = ("product", ACCOUNT, DIRECTION, *BOOLEAN_PARAMS)
 """The parameters that a query by id takes beside the ids [confirmed]."""
 
@@ -40,8 +42,8 @@ class Partition:
 
     @property
     def account_label(self) -> str:
-        """The account for a table. The primary account is not named, because its name is the API key."""
-        return "primary" if self.is_primary else self.account_id
+        """The account for a table."""
+        return PRIMARY if self.is_primary else self.account_id
 
     @property
     def context(self) -> dict[str, str]:
