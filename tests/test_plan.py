@@ -58,6 +58,11 @@ def parsed(output: Output) -> dict[str, Any]:
     return content
 
 
+def table_of(output: Output) -> str:
+    """The table of a plan."""
+    return b"".join(output.lines).decode()
+
+
 def by_partition(output: Output) -> Planned:
     return {(part["stream"], part["direction"]): part for part in parsed(output)["partitions"]}
 
@@ -215,11 +220,11 @@ def test_a_plan_says_by_which_state_and_selection_it_goes(make_sandbox: Callable
     for name, content in {"config": settings, "state": state, "catalog": catalog_of(["amd", "sms", "asr"])}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     arguments: list[str | Path] = ["--plan", "--config", tmp_path / "config.json"]
-    bare = b"".join(run_main(*arguments).lines).decode()
+    bare = table_of(run_main(*arguments))
     assert "Selection: the default (18 streams). Pass --catalog" in bare
     assert "State: none was given" in bare
     arguments += ["--catalog", tmp_path / "catalog.json", "--state", tmp_path / "state.json"]
-    given = b"".join(run_main(*arguments).lines).decode()
+    given = table_of(run_main(*arguments))
     assert "Selection: 3 streams, from the catalog." in given
     assert "State: 3 of 5 partitions read before, up to 2026-11-19 00:00 UTC." in given
     planned = parsed(run_main("--plan=json", *arguments[1:]))
@@ -233,7 +238,7 @@ def test_a_plan_says_that_the_state_covers_nothing_of_it(
     sandbox = make_sandbox(rows=ROWS)
     settings = settings_for(sandbox, start_date="2026-11-19")
     state = run_tap(settings, ["amd"]).state
-    table = b"".join(plan(settings, state, ("sms",), "--plan").lines).decode()
+    table = table_of(plan(settings, state, ("sms",), "--plan"))
     assert "State: it covers none of these partitions" in table
 
 
@@ -392,7 +397,7 @@ def test_a_small_price_is_not_rounded_to_nothing(
     sandbox = make_sandbox(rows={"sms": 5, **USAGE})
     settings = settings_for(sandbox, start_date="2026-11-14")
     state = run_tap(settings, ["sms"]).state
-    table = b"".join(plan(settings, state, ("sms",), "--plan").lines).decode()
+    table = table_of(plan(settings, state, ("sms",), "--plan"))
     assert "~0.006 EUR" in table
 
 
@@ -452,7 +457,7 @@ def test_the_table_names_what_is_taken_up_and_looked_up(
     whole = run_tap(settings, ["sms"])
     begun = next(state for state in whole.states if "reports" in json.dumps(state))
     sandbox.clock.advance(hours=30)
-    tables = [b"".join(plan(settings, state, ("sms",), "--plan").lines).decode() for state in (begun, whole.state)]
+    tables = [table_of(plan(settings, state, ("sms",), "--plan")) for state in (begun, whole.state)]
     assert "4 reports from an earlier run to resume" in tables[0]
     assert "rows to look up by ID" in tables[1]
     assert "REPORTS-USAGE lists no usage" in tables[1]

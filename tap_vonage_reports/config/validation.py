@@ -111,7 +111,7 @@ def check_unread_variables(
 ) -> None:
     """Reject a configuration without a required setting, or without the address, whose variable is set, but not read.
 
-    Whoever has set the address, such as the sandbox's, does not want the run to go to Vonage and be billed.
+    Otherwise, a run that is meant for another address, such as the sandbox's, would go to Vonage and be billed.
 
     Raises:
         SettingsError: Naming the variables.
