@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -90,12 +91,16 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Close the port and all connections, even those that still wait for an answer."""
-        for server in self.servers:
-            server.close()
+        loop = asyncio.get_running_loop()
+        for listening in [listening for server in self.servers for listening in server.sockets]:
+            # A connection that was accepted before `Server.close` and is opened after it would never be closed.
+            with suppress(NotImplementedError):  # on Windows
+                loop.remove_reader(listening)
         for _ in range(_ROUNDS_TO_OPEN):
             self._connections.close()
             await asyncio.sleep(0)
         for server in self.servers:
+            server.close()
             await server.wait_closed()
 
     def stop(self) -> None:
@@ -157,8 +162,8 @@ class Server:
 
     def stop(self) -> None:
         """Stop, and close all connections and the port."""
-        self._server.stop()
         if self._thread.is_alive():
+            self._server.stop()
             self._thread.join()
         self._socket.close()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -10,8 +11,10 @@ from urllib.parse import urlencode
 
 import pytest
 import requests
+from starlette.applications import Starlette
 
 from tap_vonage_reports.sandbox import Sandbox
+from tap_vonage_reports.sandbox.server import LOOPBACK, Connections, Server
 from tests.sandbox.reading import NOW, RECORDS, Reader, basic
 
 if TYPE_CHECKING:
@@ -121,3 +124,28 @@ def test_it_can_be_used_without_a_port() -> None:
     sandbox.faults.on("cut")
     with pytest.raises(ConnectionResetError):
         asyncio.run(asgi(sandbox, given))
+
+
+@pytest.mark.parametrize("rounds", range(5))
+def test_a_connection_that_arrives_while_the_server_stops_is_closed(rounds: int) -> None:
+    server = Server(Starlette(), Connections())
+    server.start()
+    inner = server._server  # noqa: SLF001 - to stop it in a known round of its loop
+    loop, stopped = inner._loop, inner._stopped  # noqa: SLF001 - as above
+    assert loop is not None
+    clients = []
+
+    def connect_and_stop(left: int) -> None:
+        if left == rounds:
+            clients.append(socket.create_connection((LOOPBACK, server.port)))
+        if left:
+            loop.call_soon(connect_and_stop, left - 1)
+        else:
+            stopped.set()
+
+    loop.call_soon_threadsafe(connect_and_stop, rounds)
+    server.wait()
+    server.stop()
+    for client in clients:
+        client.close()
+    gc.collect()  # an open transport would warn now
