@@ -121,11 +121,18 @@ class ConnectionTest:
         self._say(f"clock: {_comparison(client.clock)}")
         try:
             check_accounts(session.settings, client)
-            accounts = [session.partition(FREE_PRODUCT, account, None).account_label for account in session.accounts]
+            accounts = [
+                session.accounts.partition(FREE_PRODUCT, account, None).account_label
+                for account in session.accounts.listed
+            ]
         except TapError:
             self._say("accounts: not all of them can be read")
             raise
-        tested = f"; only the first {MAX_ACCOUNTS} are tested below" if len(accounts) > MAX_ACCOUNTS else ""
+        tested = ""
+        if session.settings.reads_together:
+            tested = "; pages are tested below, of the primary account alone, because a report would be billed"
+        elif len(accounts) > MAX_ACCOUNTS:
+            tested = f"; only the first {MAX_ACCOUNTS} are tested below"
         self._say(f"accounts: {len(accounts):,} ({_listed(accounts)}){tested}")
 
     def _test_product(self, stream: SampledStream) -> list[_Attempt]:
@@ -133,8 +140,8 @@ class ConnectionTest:
         session, product = self._session, stream.product
         direction = next(iter(session.settings.directions_of(product)), None)
         windows, attempts = list(self._windows()), []
-        for account in session.accounts[:MAX_ACCOUNTS]:
-            attempt = _Attempt(PartitionResult(session.partition(product, account, direction)))
+        for account in session.accounts.requested[:MAX_ACCOUNTS]:
+            attempt = _Attempt(PartitionResult(session.accounts.partition(product, account, direction)))
             session.results.append(attempt.result)
             attempts.append(attempt)
             try:

@@ -23,6 +23,7 @@ The first sentence of a type's docstring is its heading in the documentation.
           +-- RequestRejectedError        gap: HTTP 4xx, never retried
           |    +-- UnexpectedRedirectError      ends the partition
           |    +-- ProductUnavailableError      ends the partition; skipped if that was never read
+          |    +-- SubaccountsRefusedError      ends the partition
           |    +-- AccessDeniedError            concerns the account or the key, never skipped; ends the partition
           |    |    +-- CredentialsRevokedError
           |    +-- WindowInFutureError          retried once, with a shorter window; then ends the partition
@@ -212,12 +213,16 @@ class ProductUnavailableError(RequestRejectedError):
     )
 
 
-class AccessDeniedError(RequestRejectedError):
-    """The API refuses the account or the key.
+class SubaccountsRefusedError(RequestRejectedError):
+    """The API refuses a report with sub-accounts (HTTP 403), although the account has the product [reported once]."""
 
-    The answer was HTTP 402 or 403 for a reason other than the product, such as ``Low balance``. The tap never skips
-    such a partition.
-    """
+    advice = (
+        "The key may not request reports with sub-accounts. Set subaccounts to each; what was read before still counts."
+    )
+
+
+class AccessDeniedError(RequestRejectedError):
+    """The API refuses the account or the key: HTTP 402 or 403, such as ``Low balance``. Nothing of it is skipped."""
 
     advice = (
         "The refusal is not about a product. Check the account's balance, status and permissions in the Vonage "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -204,6 +204,8 @@ class PartitionResult:
         rows: Rows that were written.
         odd_rows: Rows with characters that are not valid (see `odd_text`).
         rows_without_id: Rows whose key is made of their content.
+        rows_by_account: Rows of each account, where a report has those of several.
+        foreign_rows: How many of these are of accounts that are not listed.
         windows: Windows that were read to their end, by pages or by report.
         seconds: How long that took.
         left: How much of the time that it reads is neither read nor left out yet.
@@ -218,6 +220,8 @@ class PartitionResult:
     rows: int = 0
     odd_rows: int = 0
     rows_without_id: int = 0
+    rows_by_account: Counter[str] = field(default_factory=Counter)
+    foreign_rows: int = 0
     windows: int = 0
     seconds: float = 0
     left: timedelta = timedelta(0)

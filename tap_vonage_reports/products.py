@@ -43,6 +43,9 @@ class Retention:
 STANDARD_RETENTION = Retention(months=13)
 """The retention of all products but Video [confirmed]."""
 
+STATUS = "status"
+"""The field with a row's status, where it has one."""
+
 
 @dataclass(frozen=True)
 class FinalityRule:
@@ -59,7 +62,7 @@ class FinalityRule:
 
     def fits(self, row: Mapping[str, Any]) -> bool:
         """Return True if a row is final. The row is as the API sent it."""
-        status_is_final = not self.statuses or row.get("status") in self.statuses
+        status_is_final = not self.statuses or row.get(STATUS) in self.statuses
         return status_is_final and all(row.get(name) not in (None, "") for name in self.filled)
 
 

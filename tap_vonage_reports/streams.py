@@ -13,16 +13,13 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
 from tap_vonage_reports.catalog import personal_data, published_schema
-from tap_vonage_reports.config.schema import DIRECTION
 from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.metrics import log_metrics
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.output.stream_maps import mapped, write_records
-from tap_vonage_reports.planning.partition import ACCOUNT
 from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, KEY_FIELD, RecordParser
 from tap_vonage_reports.records.report_archive import read_chunks, verify
 from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
-from tap_vonage_reports.state.validation import adopt_stream_bookmark
 
 if TYPE_CHECKING:
     import logging
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.session import SyncSession
     from tap_vonage_reports.output.batch_files import BatchConfig
     from tap_vonage_reports.output.channel import StreamOutput
+    from tap_vonage_reports.planning.partition import Partition
     from tap_vonage_reports.products import Product
     from tap_vonage_reports.records.personal_data import PersonalData
     from tap_vonage_reports.tap import TapVonageReports
@@ -68,6 +66,7 @@ class ReportStream(Stream):
         super().__init__(tap, schema=published_schema(product, tap.config), name=product.stream)
         self.primary_keys = (KEY_FIELD,)
         self.replication_key = product.date_field
+        self._partitions: dict[tuple[tuple[str, Any], ...], Partition] | None = None
         self._opened: dict[tuple[tuple[str, Any], ...], PartitionSync] = {}
         self.logger.addFilter(_is_not_sdk_chatter)
 
@@ -79,16 +78,10 @@ class ReportStream(Stream):
     @property
     def partitions(self) -> list[dict[str, Any]] | None:
         """The contexts to sync: one per account, or per account and direction."""
-        contexts: list[dict[str, Any]] = [
-            dict(partition.context) for partition in self.session.partitions(self.product)
-        ]
-        if adopt_stream_bookmark(self.stream_state, contexts):
-            self.logger.warning(
-                "%s: the state has a single bookmark and does not say which partition it belongs to; starting over "
-                "from start_date. If it applies to all partitions, set start_date to its value",
-                self.name,
-            )
-        return contexts
+        if self._partitions is None:
+            partitions = self.session.accounts.partitions(self.product, self.stream_state)
+            self._partitions = {_key(partition.context): partition for partition in partitions}
+        return [dict(partition.context) for partition in self._partitions.values()]
 
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """No signpost: it would be a time of this machine's clock, and the bookmark is the end of what was read."""
@@ -163,6 +156,7 @@ class ReportStream(Stream):
         Returns:
             The partitions, in the order in which they will be read.
         """
+        self._partitions = None
         self._opened = {_key(context): self._open(context) for context in self.partitions or []}
         return list(self._opened.values())
 
@@ -227,7 +221,8 @@ class ReportStream(Stream):
             log_metrics(self.tap.metrics_logger, self.name, sync.partition, sync.result.fetched)
 
     def _open(self, context: Mapping[str, Any]) -> PartitionSync:
-        partition = self.session.partition(self.product, context[ACCOUNT], context.get(DIRECTION))
+        known = self._partitions or {}
+        partition = known.get(_key(context)) or self.session.accounts.partition_of(self.product, context)
         is_full_table = self.replication_method != "INCREMENTAL"
         return self.session.open(partition, self.get_context_state(context), is_full_table=is_full_table)
 

@@ -110,6 +110,7 @@ def _totals(results: Sequence[PartitionResult]) -> list[str]:
     odd = {
         "with invalid characters": sum(result.odd_rows for result in results),
         "without an id": sum(result.rows_without_id for result in results),
+        "of accounts that the Subaccounts API does not list": sum(result.foreign_rows for result in results),
     }
     oddities = ", ".join(f"{counted(count, 'row')} {what}" for what, count in odd.items() if count)
     gaps = sum(len(result.gaps) for result in results)

@@ -68,7 +68,7 @@ class SyncRun:
 
     def _sync(self, sync: Callable[[], object]) -> None:
         session = self._session
-        _ = session.client, session.accounts
+        _ = session.client, session.accounts.listed
         sync()
         session.results.refused_accounts = refused_accounts(session.settings, session.client, session.results)
 

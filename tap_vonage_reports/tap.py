@@ -16,13 +16,8 @@ from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
 from tap_vonage_reports.command import TapCommand
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
-from tap_vonage_reports.config.validation import (
-    check_unread_variables,
-    from_environment,
-    parse_texts,
-    secrets_of,
-    warn_of_quotes,
-)
+from tap_vonage_reports.config.texts import check_unread_variables, from_environment, parse_texts, warn_of_quotes
+from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.connection_test import ConnectionTest
 from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import SettingsError

@@ -164,7 +164,7 @@ def read_subaccounts(body: Mapping[str, Any]) -> list[str]:
     if not isinstance(listed, list) or not all(map(is_id, keys)):
         msg = (
             "The Subaccounts API answered without a list of subaccounts. "
-            "Set account_ids instead of include_subaccounts."
+            "Set subaccounts to none, and list the accounts in account_ids."
         )
         raise ApiError(msg)
     return keys

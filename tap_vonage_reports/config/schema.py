@@ -19,11 +19,15 @@ AUTO, SYNC, ASYNC = "auto", "sync", "async"
 FETCH_MODES = (AUTO, SYNC, ASYNC)
 BY_WINDOW, BY_ID = "window", "ids"
 KEEP, HASH, DROP = "keep", "hash", "drop"
+NO_SUBACCOUNTS, EACH, TOGETHER = "none", "each", "together"
+SUBACCOUNTS = (NO_SUBACCOUNTS, EACH, TOGETHER)
 
 DIRECTION = "direction"
 """The request parameter that selects inbound or outbound rows. Users set it as a filter."""
 BOOLEAN_PARAMS = ("include_message", "show_concatenated")
 """The request parameters that are settings of their own, not filters."""
+INCLUDE_SUBACCOUNTS = "include_subaccounts"
+"""The parameter of a report that adds the rows of all sub-accounts [confirmed], and a setting (see `subaccounts`)."""
 
 MAX_HOURS = 10_000
 """More than Vonage keeps records: 13 months are about 9,500 hours."""
@@ -97,11 +101,20 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
-        "include_subaccounts",
+        "subaccounts",
+        th.StringType(allowed_values=SUBACCOUNTS),
+        title="Sub-accounts",
+        description=(
+            "How to sync the sub-accounts, which the Subaccounts API lists at the start of each run: not at all "
+            "(none), each with its own requests (each), or all of them with the primary account in the same "
+            "asynchronous reports (together), which suits hundreds of small accounts. Default: none."
+        ),
+    ),
+    th.Property(
+        INCLUDE_SUBACCOUNTS,
         th.BooleanType,
-        default=False,
         title="Include sub-accounts",
-        description="Also sync every sub-account. The Subaccounts API lists them at the start of each run.",
+        description="The older form of subaccounts: true means each, false means none.",
     ),
     th.Property(
         "start_date",

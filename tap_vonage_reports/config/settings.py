@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.config.schema import AUTO, BY_ID, DIRECTION, DROP, SYNC
+from tap_vonage_reports.config.schema import (
+    AUTO,
+    BY_ID,
+    DIRECTION,
+    DROP,
+    EACH,
+    INCLUDE_SUBACCOUNTS,
+    NO_SUBACCOUNTS,
+    SYNC,
+    TOGETHER,
+)
 from tap_vonage_reports.config.validation import validate
 from tap_vonage_reports.timestamps import parse_time
 
@@ -42,7 +52,7 @@ class Settings:
     api_key: str
     api_secret: str
     account_ids: tuple[str, ...]
-    include_subaccounts: bool
+    subaccounts: str
     start_date: datetime | None
     end_date: datetime | None
     lookback: timedelta | None
@@ -81,7 +91,7 @@ class Settings:
             api_key=values["api_key"],
             api_secret=values["api_secret"],
             account_ids=tuple(values.get("account_ids") or [values["api_key"]]),
-            include_subaccounts=values["include_subaccounts"],
+            subaccounts=values.get("subaccounts") or (EACH if values.get(INCLUDE_SUBACCOUNTS) else NO_SUBACCOUNTS),
             start_date=_time(values.get("start_date")),
             end_date=_time(values.get("end_date")),
             lookback=_hours(values.get("lookback_hours")),
@@ -104,6 +114,16 @@ class Settings:
             api_url=values["api_url"],
             stream_options={name: _stream_options(given) for name, given in values.get("stream_options", {}).items()},
         )
+
+    @property
+    def lists_subaccounts(self) -> bool:
+        """True if a run reads the sub-accounts, and so has to list them."""
+        return self.subaccounts != NO_SUBACCOUNTS
+
+    @property
+    def reads_together(self) -> bool:
+        """True if the reports of the primary account include all sub-accounts."""
+        return self.subaccounts == TOGETHER
 
     def options(self, product: Product) -> StreamOptions:
         """Return the options of a product's stream."""

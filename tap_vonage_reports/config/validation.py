@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import fnmatch
 import ipaddress
-import json
-import logging
 import math
 import re
 import unicodedata
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,9 +22,15 @@ from tap_vonage_reports.config.schema import (
     COMPRESSIONS,
     CONFIG_JSONSCHEMA,
     DIRECTION,
+    EACH,
     ENVIRONMENT_PREFIX,
     HASH,
+    INCLUDE_SUBACCOUNTS,
+    NO_SUBACCOUNTS,
+    SYNC,
+    TOGETHER,
 )
+from tap_vonage_reports.config.texts import names_of_types
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.products import BOTH_DIRECTIONS, PRODUCTS
@@ -45,37 +48,9 @@ if TYPE_CHECKING:
 MIN_SALT_CHARACTERS = 16
 """Characters of a salt: 64 bits if they are hexadecimal digits."""
 SALT_COMMAND = "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-QUOTES = "'\"`\u2018\u2019\u201c\u201d\u00ab\u00bb"
-"""What may stand around a value that was copied, and belongs to no key or secret."""
-logger = logging.getLogger(__name__)
 
 # A single letter before the colon is a drive of Windows.
 _URL_WITHOUT_SLASHES = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?!//)")
-_BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
-
-
-def from_environment(environ: Mapping[str, str], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings found in variables ``TAP_VONAGE_REPORTS_<NAME>``. Empty variables are ignored.
-
-    Lists and objects are JSON; a list may also be words separated by commas.
-
-    Raises:
-        SettingsError: A variable does not have the type of its setting.
-    """
-    config: dict[str, Any] = {}
-    problems = []
-    for name, spec in jsonschema_["properties"].items():
-        variable = ENVIRONMENT_PREFIX + name.upper()
-        text = environ.get(variable, "")
-        if not text:
-            continue
-        try:
-            config[name] = _from_text(text, spec)
-        except (ValueError, KeyError):
-            problems.append(f"The variable {variable} must be of type {_types(spec.get('type', []))}.")
-    if problems:
-        raise SettingsError(problems)
-    return config
 
 
 def secrets_of(config: Mapping[str, Any]) -> list[str]:
@@ -85,56 +60,6 @@ def secrets_of(config: Mapping[str, Any]) -> list[str]:
     batch_config = config.get("batch_config")
     storage = batch_config.get("storage") if isinstance(batch_config, dict) else None
     return [*secrets, *texts_of(storage.get("params"))] if isinstance(storage, dict) else secrets
-
-
-def parse_texts(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
-    """Parse the settings that came as text although they are none, as they do through Meltano's environment.
-
-    Args:
-        config: The configuration as given.
-        jsonschema_: The schema.
-
-    Returns:
-        The configuration, in which a setting of another type is a text only where that cannot be parsed. Lists may be
-        JSON, words separated by commas, or one word.
-    """
-    parsed = dict(config)
-    for name, spec in jsonschema_["properties"].items():
-        if isinstance(text := config.get(name), str):
-            with suppress(ValueError, KeyError):  # the check against the schema finds it
-                parsed[name] = _from_text(text, spec)
-    return parsed
-
-
-def check_unread_variables(
-    config: Mapping[str, Any], environ: Mapping[str, str], jsonschema_: Mapping[str, Any]
-) -> None:
-    """Reject a configuration without a required setting, or without the address, whose variable is set, but not read.
-
-    Otherwise, a run that is meant for another address, such as the sandbox's, would go to Vonage and be billed.
-
-    Raises:
-        SettingsError: Naming the variables.
-    """
-    variables = {name: ENVIRONMENT_PREFIX + name.upper() for name in [*jsonschema_.get("required", []), "api_url"]}
-    problems = [
-        f"The variable {variable} is set, but variables are read only with --config ENV. Add that option."
-        for name, variable in variables.items()
-        if config.get(name) is None and environ.get(variable)
-    ]
-    if problems:
-        raise SettingsError(problems)
-
-
-def warn_of_quotes(config: Mapping[str, Any]) -> None:
-    """Warn of each credential that begins or ends with a space or a quote, as when a shell kept them."""
-    for name in ("api_key", "api_secret"):
-        value = str(config.get(name) or "")
-        if value != value.strip().strip(QUOTES):
-            logger.warning(
-                "The setting %s begins or ends with a space or a quote. If the API rejects it, remove that character",
-                name,
-            )
 
 
 def validate(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,24 +83,6 @@ def validate(config: Mapping[str, Any], jsonschema_: Mapping[str, Any]) -> dict[
     if problems := list(_value_problems(values, named)):
         raise SettingsError(problems)
     return values
-
-
-def _from_text(text: str, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON
-    kinds = spec.get("type", [])
-    if "string" in kinds:
-        return text
-    if "boolean" in kinds:
-        return _BOOLEANS[text.lower()]
-    if "array" in kinds and not text.lstrip().startswith("["):
-        if words := [word.strip() for word in text.split(",") if word.strip()]:
-            return words
-        raise ValueError
-    return json.loads(text)
-
-
-def _types(kinds: str | list[str]) -> str:
-    """Name the types that a schema allows; null is not mentioned, because it means that a setting is not set."""
-    return kinds if isinstance(kinds, str) else " or ".join(kind for kind in kinds if kind != "null")
 
 
 def _schema_problems(given: Mapping[str, Any], jsonschema_: Mapping[str, Any], named: Named) -> Iterator[str]:
@@ -209,7 +116,7 @@ def _limit_problems(name: str, keyword: str, limit: Any) -> Iterator[str]:  # no
     """Word the violation of one keyword of JSON Schema."""
     match keyword:
         case "type":
-            yield f"The setting {name} must be of type {_types(limit)}."
+            yield f"The setting {name} must be of type {names_of_types(limit)}."
         case "enum":
             yield f"The setting {name} must be one of {', '.join(map(str, limit))}."
         case "minLength":
@@ -234,6 +141,7 @@ def _value_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
             yield f"The setting {name} must not be empty."
     if ":" in values["api_key"]:
         yield "The setting api_key contains a colon, which HTTP Basic authentication cannot carry. Check the key."
+    yield from _subaccount_problems(values, named)
     yield from _number_problems(values, named)
     yield from _character_problems(values, named)
     yield from _date_problems(values)
@@ -248,8 +156,36 @@ def _value_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
                 f"Known: {', '.join(PRODUCTS)}."
             )
         else:
-            mode = options.get("fetch_mode") or values["fetch_mode"]
+            is_together = values.get("subaccounts") == TOGETHER
+            mode = ASYNC if is_together else options.get("fetch_mode") or values["fetch_mode"]
             yield from _filter_problems(PRODUCTS[stream], options.get("filters") or {}, mode, named)
+
+
+def _subaccount_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
+    """Find settings that contradict the way in which sub-accounts are read."""
+    mode, older = values.get("subaccounts"), values.get(INCLUDE_SUBACCOUNTS)
+    if mode is not None and older is not None and mode != (EACH if older else NO_SUBACCOUNTS):
+        yield (
+            f"The settings subaccounts and {INCLUDE_SUBACCOUNTS} contradict each other. Remove {INCLUDE_SUBACCOUNTS}, "
+            "the older form: true means each, false means none."
+        )
+    if mode != TOGETHER:
+        return
+    if set(values.get("account_ids") or ()) - {values["api_key"]}:
+        yield (
+            "The settings account_ids and subaccounts together cannot be combined: such reports cover the account of "
+            "api_key and all its sub-accounts. Remove account_ids, or set subaccounts to none."
+        )
+    modes = {"fetch_mode": values["fetch_mode"]} | {
+        f"stream_options.{named(stream)}.fetch_mode": options.get("fetch_mode")
+        for stream, options in values.get("stream_options", {}).items()
+    }
+    for name, fetch_mode in modes.items():
+        if fetch_mode == SYNC:
+            yield (
+                f"The setting {name} cannot be sync with subaccounts together, because only asynchronous reports can "
+                f"include sub-accounts. Remove {name}, or set subaccounts to each."
+            )
 
 
 def _salt_problems(values: Mapping[str, Any]) -> Iterator[str]:

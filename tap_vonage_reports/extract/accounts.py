@@ -36,7 +36,10 @@ def list_subaccounts(client: ReportsClient) -> list[str]:
     try:
         return client.subaccounts()
     except RequestRejectedError as error:
-        msg = f"The sub-accounts could not be listed: {error} Alternatively, list them in account_ids."
+        msg = (
+            f"The sub-accounts could not be listed: {error} Alternatively, set subaccounts to none and list them in "
+            "account_ids."
+        )
         raise ApiError(msg) from error
 
 

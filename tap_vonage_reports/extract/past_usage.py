@@ -87,7 +87,7 @@ def _usage_rows(session: SyncSession) -> Iterator[dict[str, Any]]:
     end = session.dates.now()
     parser = RecordParser(FREE_PRODUCT.schema, FREE_PRODUCT.aliases)
     seen = set()
-    for account in session.accounts[:MAX_ACCOUNTS]:
+    for account in session.accounts.requested[:MAX_ACCOUNTS]:
         query = Query({"product": FREE_PRODUCT.name, ACCOUNT: account})
         for window in split(to_intervals([TimeWindow(end - PERIOD, end)]), MAX_SYNC_WINDOW):
             for page in iter_pages(session.client, query, window):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import ApiError, ProductUnavailableError, SettingsError
-from tap_vonage_reports.extract.accounts import list_subaccounts, verify_credentials_and_clock
+from tap_vonage_reports.extract.account_partitions import Accounts, read_bookmark
+from tap_vonage_reports.extract.accounts import verify_credentials_and_clock
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
 from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
@@ -24,11 +25,11 @@ from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import duration
 from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus, left_out
 from tap_vonage_reports.planning.date_range import DateRange
-from tap_vonage_reports.planning.partition import Partition, Query
+from tap_vonage_reports.planning.partition import Query
 from tap_vonage_reports.planning.planner import Planner
+from tap_vonage_reports.planning.report_length import max_report_length
 from tap_vonage_reports.planning.window_limit import WindowLimit
 from tap_vonage_reports.progress.tracker import Progress
-from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.checkpoint import Checkpointer
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.extract.reader import Chunk
-    from tap_vonage_reports.products import Product
+    from tap_vonage_reports.planning.partition import Partition
 
 logger = logging.getLogger(__name__)
 
@@ -131,22 +132,9 @@ class SyncSession:
         return PartitionReader(reports, pages)
 
     @cached_property
-    def accounts(self) -> tuple[str, ...]:
-        """The accounts to report on, each once, in order."""
-        listed = list_subaccounts(self.client) if self.settings.include_subaccounts else ()
-        return tuple(dict.fromkeys([*self.settings.account_ids, *listed]))
-
-    def partitions(self, product: Product) -> list[Partition]:
-        """Return the partitions of a product's stream."""
-        return [
-            self.partition(product, account, direction)
-            for account in self.accounts
-            for direction in self.settings.directions_of(product) or (None,)
-        ]
-
-    def partition(self, product: Product, account_id: str, direction: str | None) -> Partition:
-        """Return one partition of a product's stream."""
-        return Partition(product, account_id, direction, is_primary=account_id == self.settings.api_key)
+    def accounts(self) -> Accounts:
+        """The accounts of this run, and the partitions that they make."""
+        return Accounts(self.settings, self.client, self.dates)
 
     def open(self, partition: Partition, state: dict[str, Any], *, is_full_table: bool = False) -> PartitionSync:
         """Open a partition: read its bookmark, and mark for refetching what may have changed.
@@ -159,14 +147,8 @@ class SyncSession:
         Raises:
             StateError: The state is malformed.
         """
-        settings, dates, product = self.settings, self.dates, partition.product
-        bookmark = Bookmark(
-            state,
-            stream=product.stream,
-            replication_key=product.date_field,
-            row_filter=settings.rows_of(product),
-            since=dates.start(product) if settings.start_date else dates.earliest(product),
-        )
+        settings, dates = self.settings, self.dates
+        bookmark = read_bookmark(settings, dates, partition.product, state)
         if bookmark.filters_changed:
             logger.warning(
                 "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date",
@@ -174,7 +156,7 @@ class SyncSession:
             )
         if is_full_table:
             bookmark.reset()
-        now, until = dates.now(), dates.end()
+        now, until = dates.now(), self.planner.end(partition)
         if bookmark.truncate(max(now, until)):
             logger.warning("%s: the state covers time after %s; refetching it", partition, now)
         lookback = self.planner.lookback(partition, bookmark, until)
@@ -191,7 +173,7 @@ class SyncSession:
             until,
             dates.read_at(),
             window_limit=WindowLimit(bookmark.max_page_window, settings.sync_window),
-            max_report_window=settings.report_window,
+            max_report_window=max_report_length(settings, bookmark),
         )
 
     def prepare(self, syncs: Sequence[PartitionSync]) -> None:
@@ -221,6 +203,7 @@ class SyncSession:
             try:
                 yield
                 result.end()
+                self.accounts.compare(result)
             except GeneratorExit:  # --test=records has seen what it wants
                 result.end()
                 raise
@@ -264,7 +247,7 @@ def _new_client(settings: Settings, delay_factor: float, max_tries: int) -> Repo
 def _new_tracker(settings: Settings, partition: Partition) -> StatusTracker:
     product = partition.product
     rule = product.final[partition.direction or ""]
-    return StatusTracker(rule, product.date_field, settings.lookback_of(product))
+    return StatusTracker(rule, product.date_field, settings.lookback_of(product), by_account=partition.with_subaccounts)
 
 
 def _check_dates(settings: Settings, now: datetime) -> None:

@@ -6,11 +6,15 @@ older than the lookback. Rows that cannot be tracked this way are refetched by w
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tap_vonage_reports.planning.partition import ACCOUNT
+from tap_vonage_reports.products import STATUS
+from tap_vonage_reports.records.parser import KEY_FIELD
 from tap_vonage_reports.state.format import LOOKUP_ID
 from tap_vonage_reports.timestamps import format_timestamp, normalize_timestamp
 
@@ -18,11 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tap_vonage_reports.intervals import TimeWindow
+    from tap_vonage_reports.planning.partition import Partition
     from tap_vonage_reports.products import FinalityRule
 
 MAX_PENDING_IDS = 20_000
 """Ids that one partition tracks: a megabyte of state."""
 HOUR = timedelta(hours=1)
+UNUSABLE = "non-final rows with IDs that cannot be looked up"
+logger = logging.getLogger(__name__)
 _LOOKUP_ID = re.compile(LOOKUP_ID)
 
 
@@ -40,6 +47,11 @@ class PendingChange:
     final: list[str]
     is_complete: bool
 
+    def log(self, partition: Partition, window: TimeWindow) -> None:
+        """Log that a window is not tracked, and why."""
+        reason = "too many non-final rows to track" if self.is_complete else UNUSABLE
+        logger.warning("%s: %s has %s; the next run refetches it", partition, window, reason)
+
 
 @dataclass(frozen=True)
 class StatusTracker:
@@ -49,11 +61,13 @@ class StatusTracker:
         rule: How a row shows that it is final.
         date_field: The field with a row's time.
         lookback: The age at which a row does not change any more.
+        by_account: True if the partition has several accounts, so that the name of a row is ``account,id``.
     """
 
     rule: FinalityRule
     date_field: str
     lookback: timedelta
+    by_account: bool = False
 
     def assess(self, records: Iterable[Mapping[str, Any]], window: TimeWindow, read_at: datetime) -> PendingChange:
         """Sort the rows of a window into those that may still change and the final ones.
@@ -66,10 +80,10 @@ class StatusTracker:
         hours: dict[str, datetime | None] = {}  # None: final. Of a row that comes twice, the last counts.
         is_complete = True
         for row in records:
-            name = str(row.get("id") or "")
+            name = self._name(row)
             if self.rule.fits(row) or self._is_old(hour := self._hour(row, window), read_at):
                 hours[name] = None
-            elif _LOOKUP_ID.match(name):
+            elif all(map(_LOOKUP_ID.match, name.split(",", self.by_account))):
                 hours[name] = hour
             else:
                 is_complete = False
@@ -79,22 +93,30 @@ class StatusTracker:
             is_complete,
         )
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of a row that `assess` looks at."""
+        return (KEY_FIELD, ACCOUNT, STATUS, self.date_field, *self.rule.filled)
+
     def final_ids(
-        self, records: Iterable[Mapping[str, Any]], pending: Mapping[str, datetime], read_at: datetime
+        self, rows: Iterable[tuple[str, Mapping[str, Any]]], pending: Mapping[str, datetime], read_at: datetime
     ) -> list[str]:
-        """Return the ids of rows that were looked up and need no further lookup.
+        """Return the names of rows that were looked up and need no further lookup.
 
         Args:
-            records: The rows as they came.
-            pending: The tracked ids, each with the hour of its row.
+            rows: The rows as they came, each with its name.
+            pending: The tracked names, each with the hour of its row.
             read_at: When the rows were read.
         """
-        names = ((row, str(row.get("id"))) for row in records)
         return [
             name
-            for row, name in names
+            for name, row in rows
             if name in pending and (self.rule.fits(row) or self._is_old(pending[name], read_at))
         ]
+
+    def _name(self, row: Mapping[str, Any]) -> str:
+        name = str(row.get(KEY_FIELD) or "")
+        return f"{row.get(ACCOUNT) or ''},{name}" if self.by_account else name
 
     def _is_old(self, hour: datetime, read_at: datetime) -> bool:
         return hour + HOUR <= read_at - self.lookback

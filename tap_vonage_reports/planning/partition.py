@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, DIRECTION
+from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, DIRECTION, INCLUDE_SUBACCOUNTS, TOGETHER
 from tap_vonage_reports.config.settings import fingerprint
 from tap_vonage_reports.timestamps import format_query_time
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
+    from datetime import datetime
 
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.products import Product
 
 ACCOUNT = "account_id"
+SUBACCOUNTS = "subaccounts"
+"""The key of a context that marks a partition with the rows of all sub-accounts."""
 PRIMARY = "primary"
 """The primary account in a table. It is not named, because its name is the API key."""
+ALL = "all"
+"""The primary account and all sub-accounts in a table."""
 LOOKUP_PARAMS = ("product", ACCOUNT, DIRECTION, *BOOLEAN_PARAMS)
 """The parameters that a query by id takes beside the ids [confirmed]."""
 
@@ -33,26 +38,39 @@ class Partition:
         account_id: The account's API key.
         direction: ``inbound`` or ``outbound``; None where the product has no directions.
         is_primary: True for the account of `api_key`.
+        with_subaccounts: True if its rows are those of all sub-accounts as well. Only reports can read such a
+            partition [confirmed].
+        end: Where reading ends; None where the run's end is meant.
     """
 
     product: Product
     account_id: str
     direction: str | None
     is_primary: bool
+    with_subaccounts: bool = False
+    end: datetime | None = None
 
     @property
     def account_label(self) -> str:
         """The account for a table."""
+        if self.with_subaccounts:
+            return ALL
         return PRIMARY if self.is_primary else self.account_id
 
     @property
     def context(self) -> dict[str, str]:
         """The partition as the SDK's context, and so its key in the state."""
-        return {ACCOUNT: self.account_id, **({DIRECTION: self.direction} if self.direction else {})}
+        return {
+            ACCOUNT: self.account_id,
+            **({SUBACCOUNTS: TOGETHER} if self.with_subaccounts else {}),
+            **({DIRECTION: self.direction} if self.direction else {}),
+        }
 
     @property
     def account(self) -> str:
         """The account for a sentence."""
+        if self.with_subaccounts:
+            return "all accounts"
         return "primary account" if self.is_primary else f"account {self.account_id}"
 
     def __str__(self) -> str:
@@ -74,7 +92,8 @@ class Query:
     def of(cls, settings: Settings, partition: Partition) -> Query:
         """Return the query of a partition."""
         fixed = settings.query_of(partition.product, partition.direction)
-        return cls({**fixed, ACCOUNT: partition.account_id})
+        together = {INCLUDE_SUBACCOUNTS: "true"} if partition.with_subaccounts else {}
+        return cls({**fixed, ACCOUNT: partition.account_id, **together})
 
     def without(self, names: Container[str]) -> Query:
         """Return the query without some of its parameters."""
@@ -96,14 +115,19 @@ class Query:
         place = {"cursor": cursor, "iv": iv}
         return {**self.fixed, **_dates(window), **{name: value for name, value in place.items() if value}}
 
-    def params_by_id(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return the parameters of a lookup by ids, without those that the API refuses beside `id` [confirmed]."""
+    def params_by_id(self, ids: Iterable[str], account: str = "") -> dict[str, str]:
+        """Return the parameters of a lookup by ids, without those that the API refuses beside `id` [confirmed].
+
+        Args:
+            ids: The ids.
+            account: The account of the rows; empty for that of the query.
+        """
         allowed = {name: self.fixed[name] for name in LOOKUP_PARAMS if name in self.fixed}
-        return {**allowed, "id": ",".join(ids)}
+        return {**allowed, **({ACCOUNT: account} if account else {}), "id": ",".join(ids)}
 
     def report_body(self, window: TimeWindow) -> dict[str, Any]:
         """Return the body of a request for a report. Booleans are booleans in JSON [confirmed]."""
-        booleans = {name: True for name in BOOLEAN_PARAMS if name in self.fixed}
+        booleans = {name: True for name in (*BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS) if name in self.fixed}
         return {**self.fixed, **booleans, **_dates(window)}
 
     def report_fingerprint(self, window: TimeWindow) -> str:

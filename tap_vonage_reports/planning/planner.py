@@ -22,7 +22,9 @@ from tap_vonage_reports.intervals import (
     to_intervals,
     to_windows,
 )
+from tap_vonage_reports.planning.lookups import id_batches, lookups_pay
 from tap_vonage_reports.planning.plans import LookbackPlan, PagePlan, ReportPlan
+from tap_vonage_reports.planning.report_length import report_length
 from tap_vonage_reports.planning.windows import (
     MAX_SYNC_WINDOW,
     adoptable_reports,
@@ -48,8 +50,6 @@ REPORT_STATUS_RETENTION = timedelta(days=4)
 """Vonage keeps the status of a report this long [confirmed]."""
 RESUME_GRACE = REPORT_STATUS_RETENTION
 """A resumed window may start this long before the retention limit: Vonage keeps a report's status this long."""
-IDS_PER_REQUEST = 20
-"""Ids that one lookup takes [confirmed]."""
 WINDOWS_PER_WORKER = 4
 """With fewer windows for each worker, most workers would wait for the last one."""
 SECONDS_OF_WINDOWS = 2
@@ -100,6 +100,11 @@ class Planner:
             settings.max_concurrent_requests, settings.max_requests_per_second, max_length=settings.sync_window
         )
 
+    def end(self, partition: Partition) -> datetime:
+        """Return where to stop reading a partition, as of now."""
+        end = self._dates.end()
+        return min(end, partition.end) if partition.end else end
+
     def tracks_ids(self, partition: Partition) -> bool:
         """Return True if non-final rows of a partition are looked up by id instead of refetching the lookback."""
         product = partition.product
@@ -122,6 +127,8 @@ class Planner:
         if self.tracks_ids(partition):
             late = lookback_intervals(covered, min(self._settings.late_rows, length), until, coverage.read_at)
             tracked = coverage.tracked & refetch
+            if partition.with_subaccounts and not lookups_pay(bookmark, duration(tracked), self._settings):
+                tracked = EMPTY
             refetch = (refetch - tracked) | late
         else:
             refetch |= covered & hour_windows(bookmark.pending_ids.values())
@@ -138,7 +145,7 @@ class Planner:
     def reports(self, scope: PartitionScope) -> ReportPlan:
         """Plan what a partition reads by reports."""
         settings, bookmark = self._settings, scope.bookmark
-        mode = settings.mode_of(scope.partition.product)
+        mode = self._mode(scope.partition)
         missing = self.missing(scope) - to_intervals(refused.window for refused in bookmark.refused_reports)
         if page := _resumable_page(scope, missing):
             missing -= to_intervals([page.window])
@@ -146,20 +153,23 @@ class Planner:
         kept_windows = [report.window for report in kept]
         # A report that was requested is read although little else is left.
         by_report = async_intervals(missing, mode, settings.backfill, scope.until) | to_intervals(kept_windows)
-        limit = bookmark.report_limit
-        max_length = min(settings.report_window, limit.window) if limit else settings.report_window
         now = self._dates.clock()
         expired = [report for report in kept if now - report.requested_at >= REPORT_STATUS_RETENTION]
         return ReportPlan(
-            plan_windows(by_report, max_length, kept_windows),
+            plan_windows(by_report, report_length(settings, bookmark), kept_windows),
             resumed=[report for report in kept if report not in expired],
             expired=expired,
             stale=[report for report in bookmark.reports if report not in kept],
         )
 
+    def reports_of(self, times: TimeSet, bookmark: Bookmark) -> ReportPlan:
+        """Plan new reports for some time, whatever was read of it."""
+        return ReportPlan(split(times, report_length(self._settings, bookmark)), [], [], [])
+
     def unreadable(self, scope: PartitionScope) -> TimeSet:
-        """Return the missing time that neither path reads: its report is refused, and pages do not know a filter."""
-        if not self._settings.report_filters_of(scope.partition.product):
+        """Return the missing time that neither path reads: its report is refused, and no page can replace that."""
+        partition = scope.partition
+        if not (partition.with_subaccounts or self._settings.report_filters_of(partition.product)):
             return EMPTY
         return self.missing(scope) & to_intervals(refused.window for refused in scope.bookmark.refused_reports)
 
@@ -187,8 +197,8 @@ class Planner:
             scope: The partition, whose reports are planned or read.
             max_length: How long a window may be.
         """
-        is_async = self._settings.mode_of(scope.partition.product) == ASYNC
-        until = scope.until if is_async else self._dates.end()  # later than when the run was planned
+        is_async = self._mode(scope.partition) == ASYNC
+        until = scope.until if is_async else self.end(scope.partition)  # later than when the run was planned
         read_at = scope.read_at if scope.report_windows else self._dates.read_at()
         missing = self._missing(scope, until) - self.unreadable(scope)
         by_pages = missing - to_intervals(scope.report_windows)
@@ -197,7 +207,7 @@ class Planner:
         if page:
             # Rows of the pages before may have changed since: the next run looks back from when they were read.
             read_at = min(read_at, page.read_at)
-        return PagePlan(windows, page, self._id_batches(scope, missing), until, read_at)
+        return PagePlan(windows, page, id_batches(scope, missing), until, read_at)
 
     def stale(
         self, scope: PartitionScope, resumed: Iterable[tuple[TimeWindow, datetime]], opened_at: datetime
@@ -230,6 +240,10 @@ class Planner:
         """Return a set of time as windows of at most `sync_window_hours`."""
         return split(times, self._settings.sync_window)
 
+    def _mode(self, partition: Partition) -> str:
+        """Return the fetch mode of a partition: only reports include sub-accounts [confirmed]."""
+        return ASYNC if partition.with_subaccounts else self._settings.mode_of(partition.product)
+
     def _missing(self, scope: PartitionScope, until: datetime) -> TimeSet:
         return between(self._start(scope), until) - scope.bookmark.coverage.times
 
@@ -249,24 +263,10 @@ class Planner:
         ]
         return min([start, *begun])
 
-    def _id_batches(self, scope: PartitionScope, missing: TimeSet) -> list[tuple[str, ...]]:
-        """Return the ids to look up, without those of rows that a window reads anyway."""
-        if scope.lookback.tracked is None:
-            return []
-        pending = scope.bookmark.pending_ids
-        apart = {hour for hour in set(pending.values()) if hour_windows([hour]) not in missing}
-        return batch_ids(name for name, hour in pending.items() if hour in apart)
-
 
 def total_unclaimed(planner: Planner, scopes: Iterable[PartitionScope]) -> timedelta:
     """Return how much time a run reads by pages, over all partitions, as far as that is known now."""
     return sum((duration(planner.unclaimed(scope)) for scope in scopes), timedelta(0))
-
-
-def batch_ids(ids: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return ids in batches of as many as one lookup takes."""
-    names = list(ids)
-    return [tuple(names[at : at + IDS_PER_REQUEST]) for at in range(0, len(names), IDS_PER_REQUEST)]
 
 
 def _begun_windows(scope: PartitionScope) -> Iterator[TimeWindow]:

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 LOOKUP_ID = r"^[!-+\--~]{1,200}\Z"
 """An id that can be looked up: a request lists ids with commas between them."""
+_ROW_NAME = r"^([!-+\--~]{1,200},)?[!-+\--~]{1,200}\Z"
+"""The name of a tracked row: its id, or ``account,id`` in a partition of several accounts."""
 
 BOOKMARKS = "bookmarks"
 PARTITIONS = "partitions"
@@ -49,6 +51,7 @@ SYNC_HOURS = "sync_hours"
 GAPS = "gaps"
 TRACKED = "tracked"
 OPEN = "open"
+ACCOUNTS = "accounts"
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
 
 
@@ -195,7 +198,7 @@ def clear_progress(state: dict[str, Any]) -> None:
 # The shapes that a state may have; keys that are not named here may hold anything.
 
 _Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
-_Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=LOOKUP_ID)]
+_Id: TypeAlias = Annotated[str, msgspec.Meta(pattern=_ROW_NAME)]
 _PageHours: TypeAlias = Annotated[float, msgspec.Meta(ge=1 / 3600, le=1_000_000)]
 
 
@@ -249,6 +252,7 @@ class PartitionShape(SdkShape):
     gaps: list[tuple[str, str]] = []
     tracked: list[tuple[str, str]] = []
     open: dict[str, list[_Id]] = {}
+    accounts: dict[str, str] = {}
     recent_rows: volume.Rows | None = None
     recent_seconds: volume.Seconds | None = None
 

@@ -9,7 +9,7 @@ import pytest
 
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
-from tap_vonage_reports.config.validation import from_environment, parse_texts
+from tap_vonage_reports.config.texts import from_environment, parse_texts
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.tap import TapVonageReports

@@ -313,7 +313,7 @@ def looked_up(api: Any, *ids: str) -> list[LookupResult]:
 def test_an_id_is_missing_if_no_row_came_for_it_whatever_else_came() -> None:
     api = IdApi([row("a"), {"id": None}, row("other")])
     [result] = looked_up(api, "a", "b")
-    assert (result.ids, result.records, result.missing) == (("a", "b"), api.answer, {"b"})
+    assert (result.names, result.records, result.missing) == (("a", "b"), api.answer, {"b"})
     assert [one["id"] for one in api.params] == ["a,b"]
 
 

@@ -371,7 +371,7 @@ def test_a_row_is_settled_when_all_of_its_hour_is_older_than_the_look_back(minut
     assert list(assessed.pending) == (["a"] if is_open else [])
     assert assessed.final == ([] if is_open else ["a"])
     known = {"a": START + timedelta(hours=5)}
-    assert refresh().final_ids([row("a"), row("b")], known, read_at) == assessed.final
+    assert refresh().final_ids([("a", row("a")), ("b", row("b"))], known, read_at) == assessed.final
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from tap_vonage_reports.intervals import TimeWindow, between, to_intervals, to_windows
+from tap_vonage_reports.planning.lookups import IDS_PER_REQUEST, batch_ids
 from tap_vonage_reports.planning.planner import (
-    IDS_PER_REQUEST,
     REPORT_STATUS_RETENTION,
     WindowSizer,
-    batch_ids,
     total_unclaimed,
 )
 from tap_vonage_reports.planning.windows import is_resumable, lookback_intervals
@@ -144,7 +143,9 @@ def test_a_refused_window_that_pages_cannot_read_is_read_by_nothing() -> None:
     planner = partition.session.planner
     partition.bookmark.refuse_report(hours(48, 72), "report-0", at(50))
     assert planner.unreadable(partition.sync).empty  # AMD has no filter
-    sms = partition.session.open(partition.session.partition(PRODUCTS["sms"], ACCOUNT, "outbound"), {"context": {}})
+    sms = partition.session.open(
+        partition.session.accounts.partition(PRODUCTS["sms"], ACCOUNT, "outbound"), {"context": {}}
+    )
     sms.bookmark.refuse_report(hours(48, 72), "report-0", at(50))
     assert list(to_windows(planner.unreadable(sms))) == [hours(48, 72)]
     sms.report_windows = planner.reports(sms).windows
@@ -225,7 +226,7 @@ def test_where_ids_are_looked_up_only_the_time_of_late_rows_is_refetched(
     partition = opened(200, **settings)
     session, bookmark = partition.session, partition.bookmark
     bookmark.commit_window(hours(0, 200), at(200), is_tracked=True)
-    plan = session.planner.lookback(session.partition(PRODUCTS["sms"], ACCOUNT, "outbound"), bookmark, at(200))
+    plan = session.planner.lookback(session.accounts.partition(PRODUCTS["sms"], ACCOUNT, "outbound"), bookmark, at(200))
     assert plan.refetch == between(at(since), at(200))
     # What is older than the lookback is final: it need not be tracked any more.
     assert plan.tracked == between(at(200 - lookback), at(200))

@@ -199,7 +199,7 @@ def open_sync(state: dict[str, Any], now: float, **settings: Any) -> OpenSync:
     clock = SimpleNamespace(now=lambda: at(now) + timedelta(minutes=1), known=True)
     clock.earliest = clock.now
     vars(session)["client"] = SimpleNamespace(clock=clock)  # nothing else of it is needed
-    return OpenSync(session, session.open(session.partition(AMD, ACCOUNT, None), state))
+    return OpenSync(session, session.open(session.accounts.partition(AMD, ACCOUNT, None), state))
 
 
 def hours_of(planned: Iterable[TimeWindow]) -> list[int]:

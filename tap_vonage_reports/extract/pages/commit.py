@@ -156,14 +156,7 @@ class WindowCommitter:
         if not change.is_complete or len(bookmark.pending_ids) + len(fresh) > MAX_PENDING_IDS:
             progress.is_tracked = False
             bookmark.untrack(progress.tracked)
-            too_many, unusable = "too many non-final rows to track", "non-final rows with IDs that cannot be looked up"
-            reason = too_many if change.is_complete else unusable
-            logger.warning(
-                "%s: %s has %s; the next run refetches it",
-                self._sync.partition,
-                page.window,
-                reason,
-            )
+            change.log(self._sync.partition, page.window)
             return
         progress.tracked |= fresh
         bookmark.track(change.pending)

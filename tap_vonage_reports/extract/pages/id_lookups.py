@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.errors import ApiError, RequestRejectedError
 from tap_vonage_reports.extract.gaps import ReadFailure
 from tap_vonage_reports.extract.reader import Chunk
+from tap_vonage_reports.planning.lookups import account_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,28 +31,34 @@ class LookupResult:
     """The answer to a lookup by ids.
 
     Attributes:
-        ids: The ids that were looked up.
+        names: The names of the rows that were looked up: ids, or ``account,id`` where there are several accounts.
         records: The rows as they came.
     """
 
-    ids: tuple[str, ...]
+    names: tuple[str, ...]
     records: list[dict[str, Any]]
 
     @property
+    def rows(self) -> list[tuple[str, dict[str, Any]]]:
+        """The rows, each with its name."""
+        prefix, comma, _ = self.names[0].rpartition(",")
+        return [(f"{prefix}{comma}{row.get('id')}", row) for row in self.records]
+
+    @property
     def missing(self) -> set[str]:
-        """The ids without a row, whatever the answer says of them (`ids_not_found` is one text [confirmed])."""
-        return set(self.ids) - {str(row.get("id")) for row in self.records}
+        """The names without a row, whatever the answer says of them (`ids_not_found` is one text [confirmed])."""
+        return set(self.names) - {name for name, _ in self.rows}
 
 
 def fetch_by_ids(
-    client: ReportsClient, query: Query, ids: tuple[str, ...], context: RequestContext
+    client: ReportsClient, query: Query, names: tuple[str, ...], context: RequestContext
 ) -> Iterator[LookupResult | ReadFailure]:
     """Fetch rows by their ids. They may be of any time, and come on one page [confirmed].
 
     Args:
         client: The API.
         query: The query of the partition.
-        ids: At most 20.
+        names: The names of at most 20 rows of one account.
         context: How urgent the request is, and where it is counted.
 
     Yields:
@@ -62,19 +69,20 @@ def fetch_by_ids(
         ApiError: The whole partition cannot be read.
     """
     try:
-        response = client.records(query.params_by_id(ids), context)
+        ids = (name.rpartition(",")[2] for name in names)
+        response = client.records(query.params_by_id(ids, account_of(names[0])), context)
     except ApiError as error:
         if not error.leaves_gap:
             raise
         if isinstance(error, RequestRejectedError):
             logger.warning("The API rejects lookups by ID. %s", error)
-            yield LookupResult(ids, [])
+            yield LookupResult(names, [])
         else:
-            yield ReadFailure(str(error), id_count=len(ids))
+            yield ReadFailure(str(error), id_count=len(names))
         return
     records = response.body["records"]
     context.metrics.count_lookup(len(records))
-    yield LookupResult(ids, records)
+    yield LookupResult(names, records)
 
 
 class LookupCommitter:
@@ -109,4 +117,4 @@ class LookupCommitter:
         sync = self._sync
         if sync.tracker:
             bookmark = sync.bookmark
-            bookmark.untrack(sync.tracker.final_ids(result.records, bookmark.pending_ids, sync.read_at))
+            bookmark.untrack(sync.tracker.final_ids(result.rows, bookmark.pending_ids, sync.read_at))

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.api.responses import is_id
-from tap_vonage_reports.config.schema import BOOLEAN_PARAMS
+from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS
 from tap_vonage_reports.errors import ApiError, FatalApiError
 from tap_vonage_reports.extract.reports.job import ReportStatus
 from tap_vonage_reports.intervals import TimeWindow
@@ -45,7 +45,7 @@ ANSWER_FIELDS = frozenset(
 )
 """Fields of a report's status that do not repeat its request [confirmed; the last three seen beside records]."""
 DATES = ("date_start", "date_end")
-SWITCHES = frozenset({*BOOLEAN_PARAMS, "include_subaccounts"})
+SWITCHES = frozenset({*BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS})
 OFF = frozenset({"", "false"})
 
 

@@ -20,7 +20,9 @@ from tap_vonage_reports.errors import (
 from tap_vonage_reports.extract.gaps import ReadFailure, leave_gap
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
+from tap_vonage_reports.extract.reports.subaccounts import explained, survey_report
 from tap_vonage_reports.intervals import TimeWindow, to_windows
+from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.reports.job import ReportJob
     from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
+    from tap_vonage_reports.extract.reports.subaccounts import ReportSurvey
     from tap_vonage_reports.planning.planner import Planner
 
 logger = logging.getLogger(__name__)
@@ -90,30 +93,45 @@ class ReportFetcher:
             ApiError: A report failed, or the file of one cannot be read and pages cannot replace it.
         """
         if sync.report_windows:
-            yield from self._read_reports(sync)
+            sync.read_at = self._planner.now()
+            yield from self._read_reports(sync, sync.report_windows)
         for window in to_windows(self._planner.unreadable(sync)):
-            msg = (
-                f"The report for {window} has an unreadable file, and pages cannot replace it, because a filter of "
-                "this stream works only for reports. Remove the filters that only reports accept, or contact Vonage "
-                "support."
-            )
-            raise ReportError(msg)
+            raise _unreadable(sync, window)
+        if sync.partition.with_subaccounts:
+            yield from self._refetch_stale(sync)
 
-    def _read_reports(self, sync: PartitionSync) -> Iterator[Chunk]:
-        sync.read_at = self._planner.now()
-        whole = TimeWindow(sync.report_windows[0].start, sync.report_windows[-1].end)
+    def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
+        """Refetch by reports what was read from reports of an earlier run, and may have changed since.
+
+        Until that is done, the state says that all was read back then, so that the next run does what is left.
+        """
+        stale = self._planner.stale(sync, sync.resumed_reads, sync.opened_at)
+        sync.resumed_reads.clear()
+        if stale.empty:
+            return
+        sync.result.fetched.refetch |= stale
+        plan = self._planner.reports_of(stale, sync.bookmark)
+        self._scheduler.add(sync, plan, is_next=True)
+        gaps = len(sync.result.gaps)
+        yield from self._read_reports(sync, plan.windows)
+        if len(sync.result.gaps) == gaps and self._planner.unreadable(sync).empty:
+            refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
+            yield Chunk(refresh, checkpoint_due=True, rows=[])
+
+    def _read_reports(self, sync: PartitionSync, windows: Sequence[TimeWindow]) -> Iterator[Chunk]:
+        """Yield the reports of a partition that the scheduler has, for some windows in order of time."""
+        whole = TimeWindow(windows[0].start, windows[-1].end)
         count = self._scheduler.remaining(sync)
-        logger.info("%s: syncing %s in %d %s", sync.partition, whole, count, "report" if count == 1 else "reports")
+        logger.info("%s: syncing %s in %s", sync.partition, whole, counted(count, "report"))
         while job := self._scheduler.next_job(sync):
             try:
                 with suppress(ReportReplaced), self._opened(job) as file:
                     sync.result.gaps_in_a_row = 0
-                    yield Chunk(
-                        partial(self._commit, job), checkpoint_due=True, report_file=file, row_count=job.row_count or 0
-                    )
+                    commit = partial(self._commit, job, survey_report(job, file, self._show_progress))
+                    yield Chunk(commit, checkpoint_due=True, report_file=file, row_count=job.row_count or 0)
             except ApiError as error:
                 if not error.leaves_gap:
-                    raise
+                    raise explained(self._client, sync, error) from error.__cause__
                 self._scheduler.skip(job)
                 leave_gap(sync, ReadFailure(str(error), job.window))
 
@@ -200,7 +218,7 @@ class ReportFetcher:
         self._scheduler.refuse(job, f"its file cannot be read: {refusals[-1]}")
         raise ReportReplaced
 
-    def _commit(self, job: ReportJob) -> None:
+    def _commit(self, job: ReportJob, survey: ReportSurvey | None) -> None:
         """Move the bookmark over a report whose rows are written."""
         sync = job.sync
         sync.result.count_window(job.window)
@@ -213,7 +231,7 @@ class ReportFetcher:
                 sync.resumed_reads.append((window, job.requested_at - END_MARGIN))
         self._scheduler.complete(job)
         rows = job.row_count or 0
-        sync.bookmark.commit_window(window, sync.read_at)
+        sync.bookmark.commit_window(window, sync.read_at, is_tracked=survey is not None and survey.commit())
         sync.bookmark.volume.count(window, rows)
         seconds = max(time.monotonic() - (job.download_started or job.status_since), 1e-3)
         logger.info(
@@ -224,6 +242,18 @@ class ReportFetcher:
             f"{rows / seconds:,.0f}",
             self._scheduler.remaining(sync),
         )
+
+
+def _unreadable(sync: PartitionSync, window: TimeWindow) -> ReportError:
+    if sync.partition.with_subaccounts:
+        why, advice = "pages cannot include sub-accounts", "Set subaccounts to each"
+    else:
+        why = "a filter of this stream works only for reports"
+        advice = "Remove the filters that only reports accept"
+    return ReportError(
+        f"The report for {window} has an unreadable file, and pages cannot replace it, because {why}. {advice}, or "
+        "contact Vonage support."
+    )
 
 
 @contextmanager

@@ -80,12 +80,19 @@ class ReportScheduler:
             self._checkpoint()
         return plans
 
-    def add(self, sync: PartitionSync, plan: ReportPlan) -> None:
-        """Add the reports of a partition: resume those of earlier runs, and cancel those that are stale."""
+    def add(self, sync: PartitionSync, plan: ReportPlan, *, is_next: bool = False) -> None:
+        """Add the reports of a partition: resume those of earlier runs, and cancel those that are stale.
+
+        Args:
+            sync: The partition.
+            plan: Its reports.
+            is_next: True to request them before those of other partitions.
+        """
         for report in plan.stale:
             self._cancel_stale(sync, report)
         resumed = {report.window: report for report in plan.resumed}
         expired = {report.window: report for report in plan.expired}
+        added = []
         for window in plan.windows:
             job = ReportJob(sync, window)
             if window in resumed:
@@ -93,7 +100,8 @@ class ReportScheduler:
                 logger.info("%s: resuming report from an earlier run", job)
             elif window in expired:
                 sync.bookmark.remove_report(expired[window].request_id)
-            self._jobs.append(job)
+            added.append(job)
+        self._jobs = [*added, *self._jobs] if is_next else [*self._jobs, *added]
 
     def remaining(self, sync: PartitionSync | None = None) -> int:
         """Return how many reports are still to be read, of one partition or of all."""
@@ -162,12 +170,17 @@ class ReportScheduler:
     def refuse(self, job: ReportJob, reason: str) -> None:
         """Leave the window of a report to pages, in this run and later ones, because its file cannot be read.
 
+        Nothing reads it where pages cannot.
+
         Args:
             job: The job.
             reason: Why, as the end of a sentence.
         """
-        logger.warning("%s: %s, reading the window by pages instead", job, reason)
         sync = job.sync
+        if sync.partition.with_subaccounts:
+            logger.warning("%s: %s, and pages cannot include sub-accounts", job, reason)
+        else:
+            logger.warning("%s: %s, reading the window by pages instead", job, reason)
         sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
         self._jobs.remove(job)
         sync.bookmark.refuse_report(job.window, job.request_id, self._client.clock.now())

@@ -1,0 +1,142 @@
+"""The accounts of a run, and the partitions that they make of a stream (setting `subaccounts`)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from tap_vonage_reports.config.schema import DIRECTION
+from tap_vonage_reports.extract.accounts import list_subaccounts
+from tap_vonage_reports.planning.partition import ACCOUNT, SUBACCOUNTS, Partition
+from tap_vonage_reports.state.bookmark import Bookmark
+from tap_vonage_reports.state.subaccounts import BookmarkReader, PartitionIndex, distribute, gather
+from tap_vonage_reports.state.validation import adopt_stream_bookmark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.config.settings import Settings
+    from tap_vonage_reports.metrics import PartitionResult
+    from tap_vonage_reports.planning.date_range import DateRange
+    from tap_vonage_reports.products import Product
+
+logger = logging.getLogger(__name__)
+
+
+class Accounts:
+    """The accounts of a run."""
+
+    def __init__(self, settings: Settings, client: ReportsClient, dates: DateRange) -> None:
+        """Set up the accounts; nothing is sent yet.
+
+        Args:
+            settings: The settings.
+            client: The API.
+            dates: The dates that the run may read.
+        """
+        self._settings = settings
+        self._client = client
+        self._dates = dates
+
+    @cached_property
+    def listed(self) -> tuple[str, ...]:
+        """All accounts whose rows are read, each once, in order.
+
+        Raises:
+            ApiError: The sub-accounts cannot be listed.
+        """
+        listed = list_subaccounts(self._client) if self._settings.lists_subaccounts else ()
+        return tuple(dict.fromkeys([*self._settings.account_ids, *listed]))
+
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """The accounts that requests name, in order."""
+        return self._settings.account_ids if self._settings.reads_together else self.listed
+
+    def partition(
+        self, product: Product, account_id: str, direction: str | None, *, with_subaccounts: bool = False
+    ) -> Partition:
+        """Return one partition of a product's stream."""
+        is_primary = account_id == self._settings.api_key
+        return Partition(product, account_id, direction, is_primary, with_subaccounts)
+
+    def partition_of(self, product: Product, context: Mapping[str, str]) -> Partition:
+        """Return the partition that a context names."""
+        return self.partition(
+            product, context[ACCOUNT], context.get(DIRECTION), with_subaccounts=SUBACCOUNTS in context
+        )
+
+    def partitions(self, product: Product, stream_state: dict[str, Any]) -> list[Partition]:
+        """Return the partitions of a product's stream.
+
+        Args:
+            product: The product.
+            stream_state: The stream's state. What earlier runs read counts, however they divided the accounts.
+
+        Raises:
+            ApiError: The sub-accounts cannot be listed.
+            StateError: The state is malformed.
+        """
+        directions = self._settings.directions_of(product) or (None,)
+        expected = [
+            self.partition(product, account, direction, with_subaccounts=self._settings.reads_together)
+            for account in self.requested
+            for direction in directions
+        ]
+        if adopt_stream_bookmark(stream_state, [partition.context for partition in expected]):
+            logger.warning(
+                "%s: the state has a single bookmark and does not say which partition it belongs to; starting over "
+                "from start_date. If it applies to all partitions, set start_date to its value",
+                product.stream,
+            )
+        index = PartitionIndex(stream_state)
+        behind = [late for direction in directions for late in self._move_state(product, direction, index)]
+        return [*expected, *behind]
+
+    def compare(self, result: PartitionResult) -> None:
+        """Compare the accounts whose rows came in reports with the listed ones."""
+        counts = result.rows_by_account
+        listed = set(self.listed)
+        result.foreign_rows = sum(count for account, count in counts.items() if account not in listed)
+        if counts and set(counts) == {self._settings.api_key} != listed:
+            logger.warning(
+                "%s: all rows are the primary account's, although the account has sub-accounts. If they had traffic, "
+                "the API leaves them out: compare with a run without a state that sets subaccounts to each and "
+                "start_date and end_date to one day",
+                result.partition,
+            )
+
+    def _move_state(self, product: Product, direction: str | None, index: PartitionIndex) -> list[Partition]:
+        """Move what was read to where this run looks for it, and return the partitions that have to catch up."""
+        shared = self.partition(product, self._settings.api_key, direction, with_subaccounts=True).context
+        each = {account: self.partition(product, account, direction) for account in self.listed}
+        contexts = {account: partition.context for account, partition in each.items()}
+        reader = BookmarkReader(
+            product.stream,
+            product.date_field,
+            self._settings.rows_of(product),
+            partial(read_bookmark, self._settings, self._dates, product),
+        )
+        if not self._settings.reads_together:
+            distribute(index, shared, contexts, reader)
+            return []
+        behind = gather(index, shared, contexts, reader, self._dates.start(product))
+        return [replace(each[account], end=end) for account, end in behind.items()]
+
+
+def read_bookmark(settings: Settings, dates: DateRange, product: Product, state: dict[str, Any]) -> Bookmark:
+    """Return the bookmark in a partition's state, which is changed in place from here on.
+
+    Raises:
+        StateError: The state is malformed.
+    """
+    return Bookmark(
+        state,
+        stream=product.stream,
+        replication_key=product.date_field,
+        row_filter=settings.rows_of(product),
+        since=dates.start(product) if settings.start_date else dates.earliest(product),
+    )
