@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias
 
+from tap_vonage_reports.intervals import EMPTY
 from tap_vonage_reports.planning.window_limit import WindowLimit
 from tap_vonage_reports.records.report_archive import verify
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_vonage_reports.extract.status_refresh import StatusTracker
-    from tap_vonage_reports.intervals import TimeWindow
+    from tap_vonage_reports.intervals import TimeSet, TimeWindow
     from tap_vonage_reports.metrics import PartitionResult
     from tap_vonage_reports.planning.partition import Partition, Query
     from tap_vonage_reports.planning.plans import LookbackPlan
@@ -41,10 +42,13 @@ class PartitionSync:
         until: Where reading ends.
         read_at: Since when its rows are read: by this run, or by the one whose page or report it resumes.
         opened_at: When this run began with the partition: it read nothing of it before.
+        tracked_before: The names of the rows that earlier runs have tracked.
         report_windows: What reports read.
         resumed_reports: The ids of reports that an earlier run requested.
         resumed_reads: The windows of pages and reports of an earlier run that this one has read to their ends, each
             with when the rows were read back then. They may have changed since.
+        refetch_later: Time to refetch by reports, once all else is read.
+        on_refetched: What to commit then.
         max_report_window: The longest window of a report by the settings.
         ids_reliable: False once the API did not find an id that it had listed: rows are not tracked by id any more.
         accept_archive: Reads a report's file to its end, given its announced row count, and returns its row count;
@@ -63,14 +67,17 @@ class PartitionSync:
     report_windows: list[TimeWindow] = field(default_factory=list)
     resumed_reports: frozenset[str] = frozenset()
     resumed_reads: list[tuple[TimeWindow, datetime]] = field(default_factory=list)
+    refetch_later: TimeSet = EMPTY
+    on_refetched: Callable[[], None] = field(default=lambda: None)
     max_report_window: timedelta = timedelta.max
     ids_reliable: bool = True
     accept_archive: AcceptArchive = verify
     window_limit: WindowLimit = field(default_factory=WindowLimit)
 
     def __post_init__(self) -> None:
-        """Note when the partition was opened."""
+        """Note when the partition was opened, and which rows were tracked then."""
         self.opened_at = self.read_at
+        self.tracked_before = frozenset(self.bookmark.pending_ids)
 
 
 @dataclass(frozen=True)

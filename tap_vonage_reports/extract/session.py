@@ -20,6 +20,7 @@ from tap_vonage_reports.extract.pages.fetcher import PageFetcher
 from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
+from tap_vonage_reports.extract.reports.refetch import ReportRefetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import duration
@@ -120,7 +121,7 @@ class SyncSession:
 
     @cached_property
     def reader(self) -> PartitionReader:
-        """The reader of this run's partitions: by reports, then by pages."""
+        """The reader of this run's partitions: by reports, then by pages, then by reports what may have changed."""
         pages = PageFetcher(
             self.client,
             self.planner,
@@ -129,7 +130,7 @@ class SyncSession:
             poll_all=self.poll,
         )
         reports = ReportFetcher(self.client, self.planner, self.scheduler, self.poll, self.progress.tick)
-        return PartitionReader(reports, pages)
+        return PartitionReader(reports, pages, ReportRefetcher(self.planner, reports))
 
     @cached_property
     def accounts(self) -> Accounts:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.intervals import hour_windows
+from tap_vonage_reports.intervals import hour_windows, to_intervals
 from tap_vonage_reports.planning.estimates import MINUTES_PER_MILLION_ROWS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ IDS_PER_REQUEST = 20
 
 
 def id_batches(scope: PartitionScope, missing: TimeSet) -> list[tuple[str, ...]]:
-    """Return the tracked rows to look up, without those that a window reads anyway.
+    """Return the rows to look up: those that an earlier run tracked, and that no window and no report reads anyway.
 
     Args:
         scope: The partition.
@@ -31,8 +31,9 @@ def id_batches(scope: PartitionScope, missing: TimeSet) -> list[tuple[str, ...]]
     if scope.lookback.tracked is None:
         return []
     pending = scope.bookmark.pending_ids
-    apart = {hour for hour in set(pending.values()) if hour_windows([hour]) not in missing}
-    return batch_ids(name for name, hour in pending.items() if hour in apart)
+    read = missing | to_intervals(scope.report_windows)
+    apart = {hour for hour in set(pending.values()) if hour_windows([hour]) not in read}
+    return batch_ids(name for name, hour in pending.items() if hour in apart and name in scope.tracked_before)
 
 
 def batch_ids(names: Iterable[str]) -> list[tuple[str, ...]]:

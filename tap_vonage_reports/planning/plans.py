@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from tap_vonage_reports.intervals import to_intervals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from datetime import datetime
 
     from tap_vonage_reports.intervals import TimeSet, TimeWindow
@@ -110,3 +110,7 @@ class PartitionScope(Protocol):
     @property
     def report_windows(self) -> Sequence[TimeWindow]:
         """The windows that reports read."""
+
+    @property
+    def tracked_before(self) -> Container[str]:
+        """The names of the rows that were tracked before this run."""

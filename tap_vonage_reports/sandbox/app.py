@@ -497,6 +497,8 @@ class Api:
         if exchange.account != accounts.primary.key or exchange.strike(Fault.FORBIDDEN):
             raise problems.forbidden()
         primary = accounts.primary
+        unlisted = exchange.strike(Fault.SUBACCOUNTS_UNLISTED)
+        listed = accounts.subaccounts[: -int(unlisted.value)] if unlisted else accounts.subaccounts
 
         def shown(account: Account) -> dict[str, Any]:
             return {
@@ -523,7 +525,7 @@ class Api:
                     "suspended": primary.suspended,
                     "created_at": primary.created_at,
                 },
-                "subaccounts": [shown(account) for account in accounts.subaccounts],
+                "subaccounts": [shown(account) for account in listed],
             },
         }
         return Response(msgspec.json.encode(body), 200, media_type="application/json")

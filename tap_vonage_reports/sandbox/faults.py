@@ -88,6 +88,10 @@ class Fault(str, Enum):
     CREATED = "created"
     CREATE_GATEWAY_TIMEOUT = "create-504"
 
+    SUBACCOUNTS_REFUSED = "subaccounts-refused"
+    SUBACCOUNTS_IGNORED = "subaccounts-ignored"
+    SUBACCOUNTS_UNLISTED = "subaccounts-unlisted"
+
     LIST_ABSENT = "list-absent"
     LIST_ODD = "list-odd"
     LIST_WITHOUT_FILTERS = "list-without-filters"
@@ -226,6 +230,9 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
     Fault.CREATED: About("a new report is answered with status VALUE instead of 200", 201),
     Fault.CREATE_GATEWAY_TIMEOUT: About("a report is created, but the answer is 504 with a gateway's HTML page"),
+    Fault.SUBACCOUNTS_REFUSED: About("403 for a report with include_subaccounts (seen by one user)"),
+    Fault.SUBACCOUNTS_IGNORED: About("a new report with include_subaccounts has only the primary account's rows"),
+    Fault.SUBACCOUNTS_UNLISTED: About("the list of sub-accounts lacks the last VALUE", 1),
     Fault.LIST_ABSENT: About("404 for the list of reports (the newest specification does not name it)"),
     Fault.LIST_ODD: About("the list of reports has an undocumented form"),
     Fault.LIST_WITHOUT_FILTERS: About("the list of reports gives only product, account and dates of each report"),
@@ -277,6 +284,7 @@ GROUPS: Mapping[Fault, str] = {
     Fault.NO_WINDOW_LIMIT: "rules and clocks",
     Fault.TOO_MANY_REQUESTS: "broken answers",
     Fault.REPORT_TRUNCATED: "reports (a new one is one created while the fault is on)",
+    Fault.SUBACCOUNTS_REFUSED: "sub-accounts",
     Fault.LIST_ABSENT: "list of reports",
     Fault.FILE_VANISHED: "files of reports",
     Fault.REVOKED: "refusals",

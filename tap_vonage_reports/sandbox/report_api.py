@@ -217,6 +217,8 @@ class ReportApi:
 
     def _plan(self, exchange: Exchange, query: ReportQuery, account: Account) -> Plan:
         """Return the plan of a report, with the effects of all faults."""
+        if query.include_subaccounts and exchange.strike(Fault.SUBACCOUNTS_REFUSED):
+            raise problems.forbidden()
         strikes: dict[Fault, Rule] = {}
         for fault in (*_FORCED, *_MAKEUP, *_OTHERS):
             if rule := exchange.strike(fault):
@@ -245,7 +247,8 @@ class ReportApi:
     ) -> tuple[tuple[str, ...], Iterator[list[bytes]]]:
         """Return the columns of a report, and its rows as they are at this moment."""
         accounts = [account]
-        if query.include_subaccounts and account == self._world.accounts.primary:
+        is_primary = account == self._world.accounts.primary
+        if query.include_subaccounts and is_primary and not exchange.strike(Fault.SUBACCOUNTS_IGNORED):
             accounts = [*self._world.accounts]
         look = self._world.look(
             include_message=query.include_message,

@@ -237,6 +237,7 @@ def test_an_id_whose_row_a_window_reads_anyway_is_not_looked_up() -> None:
     partition.bookmark.commit_window(hours(0, 150.5), at(200))
     partition.bookmark.track({"covered": at(149), "half": at(150), "missing": at(151)})
     sync = partition.sync
+    sync.tracked_before = frozenset(partition.bookmark.pending_ids)
     assert partition.session.planner.pages(sync, 24 * HOUR).id_batches == []
     sync.lookback = replace(sync.lookback, tracked=between(at(0), at(150)))
     assert partition.session.planner.pages(sync, 24 * HOUR).id_batches == [("covered", "half")]

@@ -91,7 +91,8 @@ class PageFetcher:
         # A window may have brought some of them meanwhile.
         if missing := lookups.missing & sync.bookmark.pending_ids.keys():
             yield from self._fall_back(sync, missing)
-        yield from self._refetch_stale(sync)
+        if not sync.partition.with_subaccounts:
+            yield from self._refetch_stale(sync)
 
     def release(self, sync: PartitionSync) -> None:
         """Fetch no more pages for a partition."""
@@ -115,7 +116,7 @@ class PageFetcher:
     def _fall_back(self, sync: PartitionSync, missing: set[str]) -> Iterator[Chunk]:
         """Refetch by windows what could not be looked up by ids."""
         logger.warning(
-            "%s: the API does not find %s by ID although it listed them; refetching the lookback by windows instead. "
+            "%s: the API does not find %s by ID although it listed them; refetching the lookback instead. "
             "If this persists, set status_refresh to window",
             sync.partition,
             counted(len(missing), "row"),
@@ -124,7 +125,11 @@ class PageFetcher:
         sync.ids_reliable = False
         sync.result.fetched.refetch |= refetch
         sync.bookmark.reopen(refetch)
-        yield from self._read_now(sync, refetch, on_complete=partial(sync.bookmark.untrack, missing))
+        untrack = partial(sync.bookmark.untrack, missing)
+        if sync.partition.with_subaccounts:
+            sync.refetch_later, sync.on_refetched = refetch, untrack
+        else:
+            yield from self._read_now(sync, refetch, on_complete=untrack)
 
     def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
         """Refetch what was read from pages and reports of an earlier run, and may have changed since.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
     from tap_vonage_reports.extract.reports.subaccounts import ReportSurvey
     from tap_vonage_reports.planning.planner import Planner
+    from tap_vonage_reports.planning.plans import ReportPlan
 
 logger = logging.getLogger(__name__)
 
@@ -97,26 +98,15 @@ class ReportFetcher:
             yield from self._read_reports(sync, sync.report_windows)
         for window in to_windows(self._planner.unreadable(sync)):
             raise _unreadable(sync, window)
-        if sync.partition.with_subaccounts:
-            yield from self._refetch_stale(sync)
 
-    def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
-        """Refetch by reports what was read from reports of an earlier run, and may have changed since.
+    def read_next(self, sync: PartitionSync, plan: ReportPlan) -> Iterator[Chunk]:
+        """Request more reports of a partition, before those of others, and yield them, one chunk each.
 
-        Until that is done, the state says that all was read back then, so that the next run does what is left.
+        Raises:
+            ApiError: As `read`.
         """
-        stale = self._planner.stale(sync, sync.resumed_reads, sync.opened_at)
-        sync.resumed_reads.clear()
-        if stale.empty:
-            return
-        sync.result.fetched.refetch |= stale
-        plan = self._planner.reports_of(stale, sync.bookmark)
         self._scheduler.add(sync, plan, is_next=True)
-        gaps = len(sync.result.gaps)
         yield from self._read_reports(sync, plan.windows)
-        if len(sync.result.gaps) == gaps and self._planner.unreadable(sync).empty:
-            refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
-            yield Chunk(refresh, checkpoint_due=True, rows=[])
 
     def _read_reports(self, sync: PartitionSync, windows: Sequence[TimeWindow]) -> Iterator[Chunk]:
         """Yield the reports of a partition that the scheduler has, for some windows in order of time."""

@@ -1,0 +1,437 @@
+"""`subaccounts: together`: one report has the rows of all accounts, and they are the rows that `each` brings."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sandbox import Fault
+from tests.harness import Output, run_tap, settings_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from tap_vonage_reports.sandbox import Sandbox
+
+KEYS = tuple(f"sub{number:05}" for number in range(4))
+START = "2026-11-12"
+NOW = "2026-11-20T12:00:00Z"
+SAMPLE = "sms"
+BY_ID: dict[str, Any] = {"status_refresh": "ids", "lookback_hours": 72}
+
+
+@pytest.fixture
+def make(make_sandbox: Callable[..., Sandbox]) -> Callable[..., Sandbox]:
+    def make(*keys: str, **options: Any) -> Sandbox:
+        faults = ["no-rate-limit", *([] if SAMPLE in options.get("rows", ()) else ["no-changes"])]
+        return make_sandbox(**{"subaccount_keys": keys, "rows": {"*": 12}, "clock": NOW, "faults": faults, **options})
+
+    return make
+
+
+def run(sandbox: Sandbox, mode: str, state: Any = None, streams: Iterable[str] = (SAMPLE,), **settings: Any) -> Output:
+    sandbox.requests.reset()
+    given = {"start_date": START, "subaccounts": mode, "lookback_hours": 0, "adopt_reports": False, **settings}
+    return run_tap(settings_for(sandbox, **given), streams, state)
+
+
+def rows(*outputs: Output, stream: str = SAMPLE) -> list[str]:
+    """The records as text, digit for digit. Of one that came twice, the last counts."""
+    last = {row["id"]: row for output in outputs for row in output.records[stream]}
+    return sorted(json.dumps(row, sort_keys=True, default=str) for row in last.values())
+
+
+def requests(sandbox: Sandbox) -> Counter[str]:
+    return Counter(entry.endpoint for entry in sandbox.requests.log)
+
+
+def of_all(output: Output, stream: str = SAMPLE) -> list[dict[str, Any]]:
+    """The states of the partitions of all accounts."""
+    assert output.state is not None
+    partitions = output.state["bookmarks"][stream]["partitions"]
+    return [part for part in partitions if part["context"].get("subaccounts") == "together"]
+
+
+def accounts_in(output: Output, stream: str = SAMPLE) -> set[str]:
+    return {row["account_id"] for row in output.records[stream]}
+
+
+# The same rows
+
+
+@pytest.mark.promise("The call and message records arrive complete, and exact to the last digit of every price.")
+@pytest.mark.parametrize("stream", PRODUCTS)
+def test_together_brings_the_rows_that_each_brings(make: Callable[..., Sandbox], stream: str) -> None:
+    sandbox = make(*KEYS, rows={"*": 0, stream: 60})
+    together = run(sandbox, "together", streams=[stream])
+    assert together.error is None
+    assert "records" not in {entry.endpoint for entry in sandbox.requests.log if entry.product == stream.upper()}
+    assert rows(together, stream=stream) == rows(run(sandbox, "each", streams=[stream]), stream=stream) != []
+    assert len(accounts_in(together, stream)) > len(KEYS) / 2
+    assert [run(sandbox, "together", together.state, [stream]).records[stream]] == [[]]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_together_fills_files_with_the_rows_of_all_accounts(
+    make: Callable[..., Sandbox], tmp_path: Path, kind: str
+) -> None:
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    sandbox = make(*KEYS)
+    batch = {"encoding": {"format": kind}, "storage": {"root": str(tmp_path)}}
+    output = run(sandbox, "together", batch_config=batch)
+    assert (output.error, len(list(tmp_path.iterdir()))) == (None, 2)
+    expected = rows(run(sandbox, "each"))
+    assert f"{len(expected):,} rows in total" in output.log
+
+
+def test_the_number_of_requests_does_not_grow_with_the_number_of_accounts(make: Callable[..., Sandbox]) -> None:
+    few, many = make(*KEYS[:1]), make(*(f"sub{number:05}" for number in range(60)))
+    counts = []
+    for sandbox in (few, many):
+        first = run(sandbox, "together")
+        counts.append(requests(sandbox))
+        run(sandbox, "together", first.state)
+        counts.append(requests(sandbox))
+    assert counts[0] == counts[2]
+    assert counts[1] == counts[3]
+    assert counts[0]["report-create"] == len(PRODUCTS[SAMPLE].directions)
+
+
+def test_the_lookback_is_refetched_by_report_and_brings_what_has_changed(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    first = run(sandbox, "together", lookback_hours=72)
+    sandbox.clock.advance(hours=30)
+    second = run(sandbox, "together", first.state, lookback_hours=72)
+    assert second.error is None
+    assert requests(sandbox)["report-create"] == 2
+    assert requests(sandbox)["records"] == 1  # the first request, for the clock
+    assert rows(first, second) == rows(run(sandbox, "each"))
+
+
+# Kills and faults
+
+
+@pytest.mark.promise("A run that ends early loses nothing: the next run continues where it stopped.")
+def test_a_run_that_ends_at_any_state_is_completed_by_the_next(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    whole = run(sandbox, "together", report_window_days=3)
+    ends = [number for number, message in enumerate(whole.messages) if message["type"] == "STATE"]
+    assert len(ends) > 6
+    for end in ends:
+        cut = Output(whole.lines[: end + 1])
+        rest = run(sandbox, "together", cut.state, report_window_days=3)
+        assert rest.error is None
+        assert rows(cut, rest) == rows(whole)
+
+
+def test_a_truncated_report_is_halved_until_it_fits(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    with sandbox.faults.during(Fault.REPORT_TRUNCATED, 20, every=2):
+        output = run(sandbox, "together")
+    assert output.error is None
+    assert "truncated by the API, requesting shorter reports" in output.log
+    assert rows(output) == rows(run(sandbox, "each"))
+
+
+def test_what_a_killed_run_had_requested_is_brought_up_to_date_by_the_one_that_reads_it(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    whole = run(sandbox, "together", lookback_hours=72)
+    end = next(number for number, message in enumerate(whole.messages) if message["type"] == "STATE")
+    requested = Output(whole.lines[: end + 1])
+    assert [len(part["reports"]) for part in of_all(requested) if "reports" in part] == [1]
+    sandbox.clock.advance(hours=48)
+    resumed = run(sandbox, "together", requested.state, lookback_hours=72)
+    assert resumed.error is None
+    assert "resuming report from an earlier run" in resumed.log
+    assert requests(sandbox)["records"] == 1
+    assert rows(resumed) == rows(run(sandbox, "each"))
+    # Nothing is left to be done.
+    assert "refetch" not in run(sandbox, "together", resumed.state, lookback_hours=0).log.replace("refetched", "")
+
+
+def test_a_report_whose_id_was_lost_is_adopted_in_the_same_way_of_reading_alone(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    run(sandbox, "together")
+    again = run(sandbox, "together", adopt_reports=True)
+    assert requests(sandbox)["report-create"] == 0
+    assert rows(again) == rows(run(sandbox, "each"))
+    run(sandbox, "each", adopt_reports=True)
+    assert requests(sandbox)["report-create"] == 0
+    assert rows(run(sandbox, "none", adopt_reports=True)) != rows(again)
+
+
+def test_a_report_that_cannot_be_read_is_no_success_and_pages_do_not_replace_it(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    with sandbox.faults.during(Fault.CORRUPT_ZIP):
+        output = run(sandbox, "together")
+    assert output.code == 1
+    assert "pages cannot include sub-accounts. Set subaccounts to each" in str(output.error)
+    assert rows(output) == []
+    assert all("covered" not in part for part in of_all(output))
+    # `each` is the way out.
+    assert rows(run(sandbox, "each", output.state)) == rows(run(sandbox, "each"))
+
+
+# The list of accounts
+
+
+def test_an_account_that_is_added_is_read_from_the_start_date(make: Callable[..., Sandbox]) -> None:
+    before, after = make(*KEYS[:3]), make(*KEYS)
+    first = run(before, "together")
+    second = run(after, "together", first.state)
+    assert second.error is None
+    assert accounts_in(second) == {KEYS[3]}
+    assert rows(first, second) == rows(run(after, "each"))
+    third = run(after, "together", second.state)
+    assert third.records[SAMPLE] == []
+    # It has caught up: nothing speaks of it apart any more.
+    assert third.state is not None
+    assert {part["context"]["account_id"] for part in third.state["bookmarks"][SAMPLE]["partitions"]} == {
+        before.api_key
+    }
+
+
+def test_an_account_that_is_added_while_a_report_waits_is_read_from_the_start_date(
+    make: Callable[..., Sandbox],
+) -> None:
+    before, after = make(*KEYS[:3]), make(*KEYS)
+    whole = run(before, "together")
+    end = next(number for number, message in enumerate(whole.messages) if message["type"] == "STATE")
+    pending = Output(whole.lines[: end + 1])
+    after.faults.on(Fault.REPORT_VANISHED, first=0)
+    second = run(after, "together", pending.state)
+    assert second.error is None
+    assert rows(second) == rows(run(after, "each"))
+
+
+def test_an_account_that_is_removed_keeps_what_was_read(make: Callable[..., Sandbox]) -> None:
+    before, after = make(*KEYS), make(*KEYS[:3])
+    first = run(before, "together")
+    after.clock.advance(hours=24)
+    second = run(after, "together", first.state)
+    assert second.error is None
+    assert KEYS[3] not in accounts_in(second)
+    after_all = rows(run(after, "each"))
+    assert set(after_all) <= set(rows(first, second))
+
+
+def test_an_account_that_comes_back_is_read_for_the_time_in_between(make: Callable[..., Sandbox]) -> None:
+    with_it, without = make(*KEYS), make(*KEYS[:3])
+    first = run(with_it, "together")
+    for sandbox in (with_it, without):
+        sandbox.clock.advance(hours=24)
+    second = run(without, "together", first.state)
+    with_it.clock.advance(hours=24)
+    third = run(with_it, "together", second.state)
+    assert rows(first, second, third) == rows(run(with_it, "each"))
+
+
+def test_rows_of_accounts_that_are_not_listed_are_kept_and_counted(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    expected = rows(run(sandbox, "each"))
+    with sandbox.faults.during(Fault.SUBACCOUNTS_UNLISTED, 2):
+        output = run(sandbox, "together")
+    assert rows(output) == expected
+    foreign = sum(row["account_id"] in KEYS[2:] for row in output.records[SAMPLE])
+    assert foreign
+    assert f"{foreign} rows of accounts that the Subaccounts API does not list" in output.log
+
+
+@pytest.mark.parametrize(("ignored", "warns"), [(True, True), (False, False)])
+def test_reports_with_the_primary_accounts_rows_alone_are_a_warning(
+    make: Callable[..., Sandbox], *, ignored: bool, warns: bool
+) -> None:
+    sandbox = make(*KEYS)
+    if ignored:
+        sandbox.faults.on(Fault.SUBACCOUNTS_IGNORED)
+    output = run(sandbox, "together")
+    assert output.error is None
+    assert ("all rows are the primary account's" in output.log) == warns
+    assert "all rows" not in run(make(), "together").log  # without sub-accounts that is right
+
+
+# The refusal that one user has seen
+
+
+def test_a_refusal_names_each_as_the_way_out_and_marks_nothing_as_read(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    with sandbox.faults.during(Fault.SUBACCOUNTS_REFUSED):
+        output = run(sandbox, "together")
+    assert output.code == 1
+    assert "Set subaccounts to each" in str(output.error)
+    assert "HTTP 403" in str(output.error)
+    assert all("covered" not in part for part in of_all(output))
+    assert rows(run(sandbox, "each", output.state)) == rows(run(sandbox, "each"))
+
+
+def test_a_product_that_the_account_does_not_have_is_skipped(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    sandbox.faults.on(Fault.FORBIDDEN, products=["amd"])
+    output = run(sandbox, "together", streams=[SAMPLE, "amd"])
+    assert output.error is None
+    assert "amd, all accounts: skipped." in output.log
+    assert rows(output)
+
+
+# From one way to the other
+
+
+@pytest.mark.parametrize(("first", "second"), [("each", "together"), ("together", "each")])
+def test_a_move_reads_nothing_again_and_loses_nothing(make: Callable[..., Sandbox], first: str, second: str) -> None:
+    sandbox = make(*KEYS)
+    before = run(sandbox, first)
+    assert run(sandbox, second, before.state).records[SAMPLE] == []
+    sandbox.clock.advance(hours=24)
+    after = run(sandbox, second, before.state)
+    expected = rows(run(sandbox, "each"))
+    assert rows(before, after) == expected
+    assert len(after.records[SAMPLE]) == len(expected) - len(rows(before))
+    back = run(sandbox, first, after.state)
+    assert (back.error, back.records[SAMPLE]) == (None, [])
+
+
+def test_a_move_to_together_counts_what_all_accounts_have_in_common(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    early = run(sandbox, "none", end_date="2026-11-18", account_ids=[sandbox.api_key, *KEYS])
+    late = run(sandbox, "none", early.state, account_ids=[sandbox.api_key])
+    together = run(sandbox, "together", late.state)
+    times = [row["date_received"] for row in together.records[SAMPLE]]
+    assert min(times) >= "2026-11-18"
+    assert accounts_in(together) >= {*KEYS}
+    assert rows(early, late, together) == rows(run(sandbox, "each"))
+
+
+def test_an_account_that_no_earlier_run_has_read_costs_the_others_nothing(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    some = run(sandbox, "none", account_ids=[sandbox.api_key, *KEYS[:3]])
+    together = run(sandbox, "together", some.state)
+    assert accounts_in(together) == {KEYS[3]}
+    assert rows(some, together) == rows(run(sandbox, "each"))
+
+
+def test_a_new_account_starts_at_the_start_date_after_a_move_to_each(make: Callable[..., Sandbox]) -> None:
+    before, after = make(*KEYS[:3]), make(*KEYS)
+    first = run(before, "together")
+    second = run(after, "each", first.state)
+    assert accounts_in(second) == {KEYS[3]}
+    assert rows(first, second) == rows(run(after, "each"))
+
+
+def test_coverage_under_other_filters_counts_in_neither_way(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    filtered = {"stream_options": {SAMPLE: {"filters": {"status": "delivered"}}}}
+    first = run(sandbox, "each", **filtered)
+    second = run(sandbox, "together", first.state)
+    assert rows(second) == rows(run(sandbox, "each"))
+
+
+def test_rows_that_may_still_change_are_refetched_after_a_move(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    first = run(sandbox, "each", **BY_ID)
+    sandbox.clock.advance(hours=30)
+    second = run(sandbox, "together", first.state, **BY_ID)
+    assert rows(first, second) == rows(run(sandbox, "each"))
+
+
+# Lookups by ID
+
+
+def test_non_final_rows_are_looked_up_by_their_own_account(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    first = run(sandbox, "together", **BY_ID)
+    assert requests(sandbox)["records"] == 1  # nothing that this run has read itself
+    sandbox.clock.advance(hours=30)
+    second = run(sandbox, "together", first.state, **BY_ID)
+    lookups = [entry for entry in sandbox.requests.log if entry.ids]
+    assert {entry.account for entry in lookups} == {sandbox.api_key, *KEYS}
+    assert len(second.records[SAMPLE]) < len(first.records[SAMPLE]) / 2
+    assert rows(first, second) == rows(run(sandbox, "each"))
+
+
+def test_where_ids_are_not_found_a_report_refetches_the_lookback(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    first = run(sandbox, "together", **BY_ID)
+    sandbox.clock.advance(hours=30)
+    with sandbox.faults.during(Fault.IDS_NOT_FOUND):
+        second = run(sandbox, "together", first.state, **BY_ID)
+    assert second.error is None
+    assert rows(first, second) == rows(run(sandbox, "each"))
+
+
+def test_a_report_replaces_lookups_that_would_take_longer(
+    make: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    first = run(sandbox, "together", **BY_ID)
+    sandbox.clock.advance(hours=30)
+    monkeypatch.setattr("tap_vonage_reports.planning.lookups.MINUTES_PER_MILLION_ROWS", (0, 0.001))
+    second = run(sandbox, "together", first.state, **BY_ID)
+    assert sum(entry.ids for entry in sandbox.requests.log) < 10  # only of an hour that the report begins in
+    assert rows(first, second) == rows(run(sandbox, "each"))
+
+
+# Settings and state
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"include_subaccounts": True}, "contradict each other"),
+        ({"include_subaccounts": False}, "contradict each other"),
+        ({"fetch_mode": "sync"}, "only asynchronous reports can include sub-accounts"),
+        ({"stream_options": {"sms": {"fetch_mode": "sync"}}}, "The setting stream_options.sms.fetch_mode cannot be"),
+        ({"account_ids": ["sub00001"]}, "account_ids and subaccounts together cannot be combined"),
+        ({"stream_options": {"sms": {"filters": {"colour": "red"}}}}, "in mode async"),
+    ],
+)
+def test_settings_that_contradict_together_are_an_error_that_says_why(
+    make: Callable[..., Sandbox], settings: dict[str, Any], message: str
+) -> None:
+    assert message in str(run(make(*KEYS), "together", **settings).error)
+
+
+@pytest.mark.parametrize(("mode", "older"), [("each", True), ("none", False)])
+def test_the_older_setting_may_stand_beside_the_same_choice(
+    make: Callable[..., Sandbox], mode: str, *, older: bool
+) -> None:
+    assert run(make(*KEYS[:1]), mode, include_subaccounts=older).error is None
+
+
+@pytest.mark.parametrize("accounts", [{"": "=="}, {"yesterday": ""}, {"": "AAAA"}, ["AAAA"], {"": 1}])
+def test_a_malformed_list_of_accounts_in_the_state_is_an_error(make: Callable[..., Sandbox], accounts: Any) -> None:
+    sandbox = make(*KEYS[:1])
+    state = run(sandbox, "together").state
+    assert state is not None
+    state["bookmarks"][SAMPLE]["partitions"][0]["accounts"] = accounts
+    assert "The state of stream sms is malformed" in str(run(sandbox, "together", state).error)
+
+
+def test_a_bookmark_that_is_set_back_by_hand_is_read_from_there(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    state = run(sandbox, "together").state
+    assert state is not None
+    for part in state["bookmarks"][SAMPLE]["partitions"]:
+        part["replication_key_value"] = "2026-11-18T00:00:00+00:00"
+    again = run(sandbox, "together", state)
+    assert {row["date_received"][:10] for row in again.records[SAMPLE]} == {"2026-11-18", "2026-11-19", "2026-11-20"}
+
+
+def test_reports_are_planned_for_the_rows_per_day_that_were_seen(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    first = run(sandbox, "together", start_date="2026-11-16")
+    assert first.state is not None
+    for part in first.state["bookmarks"][SAMPLE]["partitions"]:
+        part["recent_rows"], part["recent_seconds"] = 7_000_000, 86_400
+    second = run(sandbox, "together", first.state, start_date="2026-11-12")
+    assert second.error is None
+    assert "truncated" not in second.log
+    # 4.9 million rows at most: 16 hours.
+    assert requests(sandbox)["report-create"] == 2 * 6
