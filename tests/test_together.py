@@ -173,9 +173,11 @@ def test_a_report_that_cannot_be_read_is_no_success_and_pages_do_not_replace_it(
     with sandbox.faults.during(Fault.CORRUPT_ZIP):
         output = run(sandbox, "together")
     assert output.code == 1
-    assert "pages cannot include sub-accounts. Set subaccounts to each" in str(output.error)
+    assert "set subaccounts to each" in str(output.error)
+    assert "The next run requests another report" in str(output.error)
     assert rows(output) == []
     assert all("covered" not in part for part in of_all(output))
+    assert rows(run(sandbox, "together", output.state, adopt_reports=True)) == rows(run(sandbox, "each"))
     # `each` is the way out.
     assert rows(run(sandbox, "each", output.state)) == rows(run(sandbox, "each"))
 

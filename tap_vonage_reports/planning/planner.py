@@ -167,9 +167,8 @@ class Planner:
         return ReportPlan(split(times, report_length(self._settings, bookmark)), [], [], [])
 
     def unreadable(self, scope: PartitionScope) -> TimeSet:
-        """Return the missing time that neither path reads: its report is refused, and no page can replace that."""
-        partition = scope.partition
-        if not (partition.with_subaccounts or self._settings.report_filters_of(partition.product)):
+        """Return the missing time that neither path reads: its report is refused, and pages do not know a filter."""
+        if not self._settings.report_filters_of(scope.partition.product):
             return EMPTY
         return self.missing(scope) & to_intervals(refused.window for refused in scope.bookmark.refused_reports)
 

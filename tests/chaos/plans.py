@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -145,6 +145,9 @@ LEFT_BEHIND = frozenset(
 ENDINGS = ("itself", "kill", "term", "int", "pipe", "disk")
 """How a run ends: by itself, by SIGKILL, SIGTERM or SIGINT, by a target that goes, or for want of room on the disk."""
 
+WAYS = ((None,), (None,), ("together",), ("each", "together"))
+"""How the runs of a story read the sub-account: in one way, or now in one and now in the other."""
+
 
 @dataclass(frozen=True)
 class Disturbance:
@@ -166,6 +169,7 @@ class RunPlan:
         pause: How much later than the run before it begins.
         debug: Whether it logs at the level DEBUG.
         loses_state: Whether nobody keeps what it says of its state.
+        subaccounts: How it reads the sub-account; None where the settings name both accounts.
     """
 
     disturbances: tuple[Disturbance, ...] = ()
@@ -174,6 +178,7 @@ class RunPlan:
     pause: timedelta = timedelta()
     debug: bool = False
     loses_state: bool = False
+    subaccounts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +220,8 @@ def plan_of(seed: int) -> Plan:
     if not whole:
         streams = tuple(sorted(chance.sample(streams, 4)))
     runs = [_run(chance, streams) for _ in range(chance.randint(1, 4))]
+    ways = random.Random(f"sub-accounts {seed}")  # apart, so that the rest of a seed's story stays as it was
+    modes = ways.choice(WAYS)
     if quirks.keys() >= CLOCKS:
         del quirks[Fault.RECEIVED_AT]
     if any(each.fault is Fault.CURSOR_REFUSED for run in runs for each in run.disturbances):
@@ -229,7 +236,10 @@ def plan_of(seed: int) -> Plan:
         chance.choice((10, 25, 1000) if whole else (4, 10, 25, 1000)),
         chance.choice((0, 0, 0.2)),
         _settings(chance, (1, 20, 30) if whole else (1, 20, 30, 50, 80), late=Fault.LATE_ROWS in quirks),
-        (*runs, RunPlan(pause=timedelta(days=4.1) if stuck else _pause(chance))),
+        tuple(
+            replace(run, subaccounts=ways.choice(modes))
+            for run in (*runs, RunPlan(pause=timedelta(days=4.1) if stuck else _pause(chance)))
+        ),
     )
 
 

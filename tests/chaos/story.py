@@ -6,12 +6,14 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import portion
 
+from tap_vonage_reports.config.schema import TOGETHER
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox
+from tap_vonage_reports.state.subaccounts import hashed, read_accounts
 from tests.chaos.plans import SUBACCOUNT, Plan, RunPlan
 from tests.chaos.process import MACHINE_TIME, REPORT_TIMEOUT_SECONDS, Ended, run_and_end
 from tests.chaos.target import Row, Target
@@ -195,9 +197,19 @@ class Story:
 
     def covered(self, part: Part) -> portion.Interval:
         """What of a partition was read, as the state says."""
-        state = self.target.partition(part.product.stream, part.context)
-        windows = [portion.closedopen(moment(start), moment(end)) for start, end in state.get("covered", [])]
-        return portion.Interval(*windows)
+        own, shared = self._states_of(part)
+        known = read_accounts(shared.get("accounts"), part.product.stream)
+        covered = portion.Interval(*_windows(own))
+        if (name := hashed(part.account)) in known:
+            since = known[name]
+            covered |= portion.Interval(*_windows(shared)) & portion.closedopen(since or -portion.inf, portion.inf)
+        return covered
+
+    def _states_of(self, part: Part) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The state of a partition, and of the one that has the rows of all accounts."""
+        stream, context = part.product.stream, part.context
+        together = {**context, "account_id": self.sandbox.api_key, "subaccounts": TOGETHER}
+        return self.target.partition(stream, context), self.target.partition(stream, together)
 
     def _rows_of(self, part: Part) -> dict[str, Row]:
         settings, product = self.plan.settings, part.product
@@ -217,9 +229,11 @@ class Story:
             "api_url": self.sandbox.url,
             "api_key": self.sandbox.api_key,
             "api_secret": self.plan.secret,
-            "account_ids": [self.sandbox.api_key, SUBACCOUNT],
             **self.plan.settings,
+            **_accounts(plan, self.sandbox.api_key),
         }
+        if plan.subaccounts == TOGETHER:
+            settings |= {"fetch_mode": "async", "stream_options": {}}
         if "batch_config" in settings:
             settings["batch_config"] = {**settings["batch_config"], "storage": {"root": f"file://{self.files}"}}
         config, state, catalog = (self._folder / f"{name}.json" for name in ("config", "state", "catalog"))
@@ -247,10 +261,9 @@ class Story:
         """Windows that the state has open, and the run that has begun each."""
         found = {}
         for part in self.parts:
-            state = self.target.partition(part.product.stream, part.context)
             windows = [
-                *state.get("reports", []),
-                *([state["page"]] if state.get("page") else []),
+                *(report for state in self._states_of(part) for report in state.get("reports", [])),
+                *(state["page"] for state in self._states_of(part) if state.get("page")),
                 *self._requested(part),
             ]
             still = [portion.closedopen(moment(each["date_start"]), moment(each["date_end"])) for each in windows]
@@ -262,9 +275,20 @@ class Story:
         return [
             {name: str(report.plan.given[name]) for name in ("date_start", "date_end")}
             for report in self.sandbox.app.reports
-            if (report.plan.product, report.plan.account) == (part.product, part.account)
+            if report.plan.product == part.product
+            and (report.plan.account == part.account or report.plan.given.get("include_subaccounts"))
             and report.plan.given.get("direction") == part.direction
         ]
+
+
+def _windows(state: dict[str, Any]) -> list[portion.Interval]:
+    """What a partition's state covers."""
+    return [portion.closedopen(moment(start), moment(end)) for start, end in state.get("covered", [])]
+
+
+def _accounts(plan: RunPlan, api_key: str) -> dict[str, Any]:
+    """The settings by which a run reads both accounts."""
+    return {"subaccounts": plan.subaccounts} if plan.subaccounts else {"account_ids": [api_key, SUBACCOUNT]}
 
 
 def moment(text: str) -> datetime:

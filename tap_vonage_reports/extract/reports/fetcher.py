@@ -97,7 +97,12 @@ class ReportFetcher:
             sync.read_at = self._planner.now()
             yield from self._read_reports(sync, sync.report_windows)
         for window in to_windows(self._planner.unreadable(sync)):
-            raise _unreadable(sync, window)
+            msg = (
+                f"The report for {window} has an unreadable file, and pages cannot replace it, because a filter of "
+                "this stream works only for reports. Remove the filters that only reports accept, or contact Vonage "
+                "support."
+            )
+            raise ReportError(msg)
 
     def read_next(self, sync: PartitionSync, plan: ReportPlan) -> Iterator[Chunk]:
         """Request more reports of a partition, before those of others, and yield them, one chunk each.
@@ -177,7 +182,7 @@ class ReportFetcher:
 
         Raises:
             ReportReplaced: Its file cannot be read, and pages read the window instead.
-            ReportError: It could not be downloaded or stored.
+            ReportError: It could not be downloaded, stored or replaced.
             ApiError: The API refuses it.
         """
         job.download_started = time.monotonic()
@@ -206,7 +211,7 @@ class ReportFetcher:
             else:
                 return True
         self._scheduler.refuse(job, f"its file cannot be read: {refusals[-1]}")
-        raise ReportReplaced
+        raise job.error or ReportReplaced
 
     def _commit(self, job: ReportJob, survey: ReportSurvey | None) -> None:
         """Move the bookmark over a report whose rows are written."""
@@ -232,18 +237,6 @@ class ReportFetcher:
             f"{rows / seconds:,.0f}",
             self._scheduler.remaining(sync),
         )
-
-
-def _unreadable(sync: PartitionSync, window: TimeWindow) -> ReportError:
-    if sync.partition.with_subaccounts:
-        why, advice = "pages cannot include sub-accounts", "Set subaccounts to each"
-    else:
-        why = "a filter of this stream works only for reports"
-        advice = "Remove the filters that only reports accept"
-    return ReportError(
-        f"The report for {window} has an unreadable file, and pages cannot replace it, because {why}. {advice}, or "
-        "contact Vonage support."
-    )
 
 
 @contextmanager

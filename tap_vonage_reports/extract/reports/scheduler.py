@@ -20,6 +20,7 @@ from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStat
 from tap_vonage_reports.extract.reports.lengths import lengthen, shorten
 from tap_vonage_reports.extract.reports.next_report import next_planned, running
 from tap_vonage_reports.extract.reports.polls import look_again, poll
+from tap_vonage_reports.extract.reports.subaccounts import unreadable
 from tap_vonage_reports.intervals import to_intervals, to_windows
 
 if TYPE_CHECKING:
@@ -170,20 +171,20 @@ class ReportScheduler:
     def refuse(self, job: ReportJob, reason: str) -> None:
         """Leave the window of a report to pages, in this run and later ones, because its file cannot be read.
 
-        Nothing reads it where pages cannot.
+        Pages cannot include sub-accounts: the job of such a partition fails, and the next run requests another.
 
         Args:
             job: The job.
             reason: Why, as the end of a sentence.
         """
-        sync = job.sync
-        if sync.partition.with_subaccounts:
-            logger.warning("%s: %s, and pages cannot include sub-accounts", job, reason)
+        if (sync := job.sync).partition.with_subaccounts:
+            job.error = unreadable(job, reason)
+            sync.bookmark.remove_report(job.request_id)
         else:
             logger.warning("%s: %s, reading the window by pages instead", job, reason)
-        sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
-        self._jobs.remove(job)
-        sync.bookmark.refuse_report(job.window, job.request_id, self._client.clock.now())
+            sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
+            self._jobs.remove(job)
+            sync.bookmark.refuse_report(job.window, job.request_id, self._client.clock.now())
         self._checkpoint()
 
     def _request(self, job: ReportJob) -> bool:

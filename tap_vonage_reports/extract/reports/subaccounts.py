@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.config.schema import INCLUDE_SUBACCOUNTS
-from tap_vonage_reports.errors import ApiError, ProductUnavailableError, RequestRejectedError, SubaccountsRefusedError
+from tap_vonage_reports.errors import (
+    ApiError,
+    ProductUnavailableError,
+    ReportError,
+    RequestRejectedError,
+    SubaccountsRefusedError,
+)
 from tap_vonage_reports.extract.status_refresh import MAX_PENDING_IDS, PendingChange
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.planning.partition import ACCOUNT
@@ -107,6 +113,15 @@ def survey_report(job: ReportJob, file: BinaryIO | None, show_progress: Callable
     if file:
         survey.read(file, job.row_count, show_progress)
     return survey
+
+
+def unreadable(job: ReportJob, reason: str) -> ReportError:
+    """Return the error for a report with sub-accounts whose file cannot be read, and which no page can replace."""
+    return ReportError(
+        f"Report {job.request_id} ({job.window}): {reason}, and pages, which cannot include sub-accounts, cannot "
+        "replace it. The next run requests another report. If this persists, set subaccounts to each, or contact "
+        "Vonage support with the report ID."
+    )
 
 
 def explained(client: ReportsClient, sync: PartitionSync, error: ApiError) -> ApiError:
