@@ -361,6 +361,7 @@ FROM_ENVIRONMENT = {
     "api_key": ("12345678", "12345678"),
     "api_secret": ("0123", "0123"),
     "account_ids": ("acct0001, acct0002", ["acct0001", "acct0002"]),
+    "subaccounts": ("each", "each"),
     "include_subaccounts": ("true", True),
     "start_date": ("2026-01-01", "2026-01-01"),
     "end_date": ("2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"),

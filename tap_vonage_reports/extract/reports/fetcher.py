@@ -22,7 +22,6 @@ from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.extract.reports.subaccounts import explained, survey_report
 from tap_vonage_reports.intervals import TimeWindow, to_windows
-from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class ReportFetcher:
         """Yield the reports of a partition that the scheduler has, for some windows in order of time."""
         whole = TimeWindow(windows[0].start, windows[-1].end)
         count = self._scheduler.remaining(sync)
-        logger.info("%s: syncing %s in %s", sync.partition, whole, counted(count, "report"))
+        logger.info("%s: syncing %s in %d %s", sync.partition, whole, count, "report" if count == 1 else "reports")
         while job := self._scheduler.next_job(sync):
             try:
                 with suppress(ReportReplaced), self._opened(job) as file:
