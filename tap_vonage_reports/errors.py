@@ -23,6 +23,7 @@ The first sentence of a type's docstring is its heading in the documentation.
           +-- RequestRejectedError        gap: HTTP 4xx, never retried
           |    +-- UnexpectedRedirectError      ends the partition
           |    +-- ProductUnavailableError      ends the partition; skipped if that was never read
+          |    |    +-- AccountsUnavailableError     the same for the stream of accounts
           |    +-- AccessDeniedError            concerns the account or the key, never skipped; ends the partition
           |    |    +-- CredentialsRevokedError
           |    +-- WindowInFutureError          retried once, with a shorter window; then ends the partition
@@ -210,6 +211,12 @@ class ProductUnavailableError(RequestRejectedError):
         "The account may not have this product, or the key may not read this account. "
         "Deselect the stream, or ask Vonage to enable the product."
     )
+
+
+class AccountsUnavailableError(ProductUnavailableError):
+    """The Subaccounts API is not enabled. It answered HTTP 403, so the tap skips the stream with a warning."""
+
+    advice = "The Subaccounts API may not be enabled. Deselect the stream, or ask Vonage to enable the API."
 
 
 class AccessDeniedError(RequestRejectedError):

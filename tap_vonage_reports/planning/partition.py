@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, DIRECTION
 from tap_vonage_reports.config.settings import fingerprint
+from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.timestamps import format_query_time
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.products import Product
+    from tap_vonage_reports.sources import Dimension
 
 ACCOUNT = "account_id"
 PRIMARY = "primary"
@@ -33,12 +35,30 @@ class Partition:
         account_id: The account's API key.
         direction: ``inbound`` or ``outbound``; None where the product has no directions.
         is_primary: True for the account of `api_key`.
+        is_of_product: True, unlike for a `WholeTable`.
     """
+
+    is_of_product: ClassVar[bool] = True
 
     product: Product
     account_id: str
     direction: str | None
     is_primary: bool
+
+    @property
+    def stream(self) -> str:
+        """The product's stream."""
+        return self.product.stream
+
+    @property
+    def date_field(self) -> str:
+        """The field with a row's time."""
+        return self.product.date_field
+
+    @property
+    def is_billed(self) -> bool:
+        """True if the API bills its rows."""
+        return self.product is not FREE_PRODUCT
 
     @property
     def account_label(self) -> str:
@@ -58,6 +78,39 @@ class Partition:
     def __str__(self) -> str:
         """Return the partition for a log line."""
         return ", ".join(part for part in (self.product.stream, self.direction, self.account) if part)
+
+
+@dataclass(frozen=True)
+class WholeTable:
+    """All of a dimension, which has no partitions, in the place of a `Partition` where results are counted.
+
+    Attributes:
+        dimension: The dimension.
+    """
+
+    is_of_product: ClassVar[bool] = False
+    is_billed: ClassVar[bool] = False
+    date_field: ClassVar[str] = ""
+    direction: ClassVar[None] = None
+    account_id: ClassVar[str] = ""
+    account: ClassVar[str] = "all accounts"
+    account_label: ClassVar[str] = "-"
+
+    dimension: Dimension
+
+    @property
+    def stream(self) -> str:
+        """The dimension's stream."""
+        return self.dimension.stream
+
+    @property
+    def context(self) -> dict[str, str]:
+        """The SDK's context: none, because nothing in the state belongs to it."""
+        return {}
+
+    def __str__(self) -> str:
+        """Return the table for a log line."""
+        return self.stream
 
 
 @dataclass(frozen=True)
