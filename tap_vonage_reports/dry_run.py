@@ -108,7 +108,7 @@ class DryRun(msgspec.Struct, kw_only=True):
         selected_by: What selects the streams: ``catalog``, or ``default`` without one.
         has_state: True if a state was given.
         partitions: What it would read of each partition.
-        whole_tables: The streams without partitions, which it would read whole: one request each, at no cost.
+        whole_tables: The streams without partitions, which it would read whole, in one request each.
         estimate: About how much all of that is.
         earlier_pulls: What earlier runs fetched and paid; None where that cannot be read.
     """

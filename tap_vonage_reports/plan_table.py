@@ -59,7 +59,7 @@ def _partitions(plan: DryRun) -> list[str]:
 
 
 def _whole_tables(plan: DryRun) -> Iterator[str]:
-    yield from (f"{stream}: the whole table, in 1 request, not billed" for stream in plan.whole_tables)
+    yield from (f"{stream}: the whole table, in 1 request" for stream in plan.whole_tables)
 
 
 def _cells(part: PartitionEstimate) -> tuple[str, ...]:

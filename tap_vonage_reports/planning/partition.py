@@ -86,6 +86,7 @@ class WholeTable:
 
     Attributes:
         dimension: The dimension.
+        is_billed: False, because it has no rows of the Reports API, which bills by the row [confirmed].
     """
 
     is_of_product: ClassVar[bool] = False

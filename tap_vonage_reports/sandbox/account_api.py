@@ -41,7 +41,7 @@ class AccountApi:
             "total_credit_limit": sum(limits),
             "_embedded": {
                 "primary_account": _fields(accounts.primary),
-                "subaccounts": [self._shown(account) for account in accounts.subaccounts],
+                "subaccounts": [account_fields(account, accounts.primary.key) for account in accounts.subaccounts],
             },
         }
         return _answer(body)
@@ -54,20 +54,21 @@ class AccountApi:
         if found is None:
             raise problems.not_found()
         exchange.rows = 1
-        return _answer(self._shown(found))
+        return _answer(account_fields(found, self._accounts.primary.key))
 
     def _check(self, exchange: Exchange) -> None:
         """Refuse any account but the primary one, and everything if the service is not enabled (confirmed)."""
         if exchange.account != self._accounts.primary.key or exchange.strike(Fault.FORBIDDEN):
             raise problems.forbidden()
 
-    def _shown(self, account: Account) -> dict[str, Any]:
-        """Return a sub-account as the API writes it."""
-        return {
-            **_fields(account),
-            "primary_account_api_key": self._accounts.primary.key,
-            "use_primary_account_balance": account.balance is None,
-        }
+
+def account_fields(account: Account, primary_key: str) -> dict[str, Any]:
+    """Return a sub-account as the API writes it."""
+    return {
+        **_fields(account),
+        "primary_account_api_key": primary_key,
+        "use_primary_account_balance": account.balance is None,
+    }
 
 
 def _fields(account: Account) -> dict[str, Any]:
