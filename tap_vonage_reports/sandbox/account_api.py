@@ -41,7 +41,10 @@ class AccountApi:
             "total_credit_limit": sum(limits),
             "_embedded": {
                 "primary_account": _fields(accounts.primary),
-                "subaccounts": [account_fields(account, accounts.primary.key) for account in accounts.subaccounts],
+                "subaccounts": [
+                    {**account_fields(account, accounts.primary.key), **self._undocumented(exchange)}
+                    for account in accounts.subaccounts
+                ],
             },
         }
         return _answer(body)
@@ -55,6 +58,11 @@ class AccountApi:
             raise problems.not_found()
         exchange.rows = 1
         return _answer(account_fields(found, self._accounts.primary.key))
+
+    @staticmethod
+    def _undocumented(exchange: Exchange) -> dict[str, str]:
+        """Return the undocumented fields of an account, if the fault hits it."""
+        return {"region": "EU"} if exchange.strike(Fault.EXTRA_COLUMNS) else {}
 
     def _check(self, exchange: Exchange) -> None:
         """Refuse any account but the primary one, and everything if the service is not enabled (confirmed)."""
