@@ -21,9 +21,12 @@ from docs.messages import error_texts, error_types, log_texts
 from docs.source import says_something
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA, ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import ApiError, FatalApiError, TapError
-from tap_vonage_reports.products import PRODUCTS
-from tap_vonage_reports.records.parser import KEY_FIELD, RecordParser
+from tap_vonage_reports.products import PRODUCTS, Product
+from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.sandbox import Sandbox
+from tap_vonage_reports.sandbox.account_api import account_fields
+from tap_vonage_reports.sandbox.accounts import subaccounts
+from tap_vonage_reports.sources import ACCOUNTS, SOURCES
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
     from sphinx.application import Sphinx
 
-    from tap_vonage_reports.products import Product
+    from tap_vonage_reports.sources import Dimension, Source
 
 EXAMPLES_UNTIL = datetime(2026, 11, 10, 12, tzinfo=timezone.utc)
 EXAMPLES_SINCE = EXAMPLES_UNTIL - timedelta(hours=6)
@@ -60,7 +63,11 @@ def pages() -> dict[str, str]:
         "generated/errors.md": _text(_errors()),
         "generated/log.md": _text(_log_lines()),
         "streams/index.md": _text(_streams()),
-        **{f"streams/{product.stream}.md": _text(_stream(product)) for product in PRODUCTS.values()},
+        **{
+            f"streams/{product.stream}.md": _text(_stream(product, _facts(product), _example(product)))
+            for product in PRODUCTS.values()
+        },
+        f"streams/{ACCOUNTS.stream}.md": _text(_stream(ACCOUNTS, _facts_of_dimension(ACCOUNTS), _example_account())),
     }
 
 
@@ -191,39 +198,40 @@ def _streams() -> Iterator[str]:
     yield "# Streams"
     yield ""
     yield (
-        "One stream per product of the API. The key is always `id`. Each page shows the stream's bookmark, lookback "
-        "and filters, its fields with their types, and a record."
+        "One stream per product of the API, and one of the accounts. The key of a product's stream is `id`. Each page "
+        "shows the stream's bookmark, lookback and filters, its fields with their types, and a record."
     )
     yield ""
     rows = (
         (f"[`{product.stream}`]({product.stream}.md)", f"{product.name}: {_plain(product.schema['description'])}")
         for product in PRODUCTS.values()
     )
-    yield from _table(("Stream", "Product and content"), rows, "stacked")
+    accounts = f"[`{ACCOUNTS.stream}`]({ACCOUNTS.stream}.md)", f"{ACCOUNTS.title}: {ACCOUNTS.schema['description']}"
+    yield from _table(("Stream", "Product and content"), [*rows, accounts], "stacked")
     yield "```{toctree}"
     yield ":hidden:"
     yield ""
-    yield from PRODUCTS
+    yield from SOURCES
     yield "```"
 
 
-def _stream(product: Product) -> Iterator[str]:
-    schema = product.schema
-    yield f"(stream-{product.stream})="
-    yield f"# `{product.stream}`"
+def _stream(source: Source, facts: Iterable[tuple[str, str]], example: Mapping[str, Any]) -> Iterator[str]:
+    schema = source.schema
+    yield f"(stream-{source.stream})="
+    yield f"# `{source.stream}`"
     yield ""
     yield _plain(schema["description"])
     yield ""
-    yield from _table(("Property", "Value"), _facts(product), "facts")
-    if product.unsure:
+    yield from _table(("Property", "Value"), facts, "facts")
+    if source.unsure:
         yield ":::{admonition} Open questions"
         yield ":class: warning"
-        yield _plain(product.unsure)
+        yield _plain(source.unsure)
         yield ":::"
         yield ""
     yield "## Fields"
     yield ""
-    rows = ((f"`{name}`", _kind(spec), _meaning(name, spec, product)) for name, spec in schema["properties"].items())
+    rows = ((f"`{name}`", _kind(spec), _meaning(name, spec, source)) for name, spec in schema["properties"].items())
     yield from _table(("Field", "Type", "Meaning"), rows, "stacked fields")
     yield "All fields except the key may be null. Records have the fields in this order."
     yield ""
@@ -235,13 +243,25 @@ def _stream(product: Product) -> Iterator[str]:
     )
     yield ""
     yield "```json"
-    yield msgspec.json.format(encoder.encode(_example(product)), indent=2).decode()
+    yield msgspec.json.format(encoder.encode(example), indent=2).decode()
     yield "```"
+
+
+def _facts_of_dimension(dimension: Dimension) -> Iterator[tuple[str, str]]:
+    yield (
+        "Source",
+        "[Subaccounts API](https://developer.vonage.com/en/api/subaccounts): one request per run",
+    )
+    yield "Key", f"`{dimension.key_field}`"
+    yield "Bookmark", "none: every run reads all rows"
+    yield "Partitions", "none"
+    yield "Selected by default", "with [`include_subaccounts`](#setting-include_subaccounts)"
+    yield "If the API is not enabled", "HTTP 403: the stream is skipped with a warning"
 
 
 def _facts(product: Product) -> Iterator[tuple[str, str]]:
     yield "Product", product.name
-    yield "Key", f"`{KEY_FIELD}`"
+    yield "Key", f"`{product.key_field}`"
     yield "Date field (bookmark)", f"`{product.date_field}`"
     yield "Partitions", f"account{', direction' if product.directions else ''}"
     yield "Directions", ", ".join(product.directions) or "none"
@@ -263,9 +283,9 @@ def _facts(product: Product) -> Iterator[tuple[str, str]]:
         yield "Field aliases", ", ".join(f"`{other}` is `{name}`" for other, name in product.aliases.items())
 
 
-def _meaning(name: str, spec: Mapping[str, Any], product: Product) -> str:
+def _meaning(name: str, spec: Mapping[str, Any], source: Source) -> str:
     notes = [_plain(spec["description"])]
-    if name == product.date_field:
+    if name == source.date_field:
         notes.append("**Bookmark.**")
     if "direction" in spec:
         notes.append(f"*Only {spec['direction']}.*")
@@ -295,9 +315,15 @@ def _example(product: Product) -> dict[str, Any]:
     return min(records, key=_oddity)
 
 
+def _example_account() -> dict[str, Any]:
+    """Return the record of a sub-account with a balance of its own."""
+    primary, account = Sandbox().accounts.primary, subaccounts("sub00001", "sub00002")[1]
+    return RecordParser(ACCOUNTS.schema, key_field=ACCOUNTS.key_field).parse(account_fields(account, primary.key))
+
+
 def _oddity(record: Mapping[str, Any]) -> tuple[object, ...]:
     text = str(record)
-    return list(record.values()).count(None), not text.isascii(), len(text), record[KEY_FIELD]
+    return list(record.values()).count(None), not text.isascii(), len(text), record[Product.key_field]
 
 
 # Errors and log lines

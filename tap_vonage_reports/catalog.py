@@ -6,39 +6,39 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib import Catalog
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
-from tap_vonage_reports.config.schema import KEEP
+from tap_vonage_reports.config.schema import EACH, INCLUDE_SUBACCOUNTS, KEEP, TOGETHER
 from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.errors import CatalogError
-from tap_vonage_reports.products import PRODUCTS, personal_kinds
-from tap_vonage_reports.records.parser import KEY_FIELD
 from tap_vonage_reports.records.personal_data import PersonalData
 from tap_vonage_reports.redaction import name_for_log
+from tap_vonage_reports.sources import SOURCES, personal_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tap_vonage_reports.products import Product
+    from tap_vonage_reports.sources import Source
 
 MAX_NAMES = 10
 """Unknown streams that an error names."""
 
 
-def published_schema(product: Product, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON Schema of a product's records as SCHEMA messages and the catalog have it.
+def published_schema(source: Source, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON Schema of a stream's records as SCHEMA messages and the catalog have it.
 
     It lacks the keywords that only this tap understands, which some targets reject (the kind of personal data stands
     in the catalog's metadata, see `add_personal_metadata`), and the columns that `personal_data: drop` removes.
 
     Args:
-        product: The product.
+        source: The source of the stream.
         config: The settings, which `--discover` has not validated.
     """
-    schema = deepcopy(dict(product.schema))
+    schema = deepcopy(dict(source.schema))
     for spec in schema["properties"].values():
         spec.pop("personal", None)
         spec.pop("direction", None)
-    for name in personal_data(product, config).dropped_columns:
+    for name in personal_data(source, config).dropped_columns:
         del schema["properties"][name]
     if writes_parquet(config):
         # Parquet files hold objects as JSON text, because their keys are not known in advance.
@@ -49,15 +49,15 @@ def published_schema(product: Product, config: Mapping[str, Any]) -> dict[str, A
     return schema
 
 
-def personal_data(product: Product, config: Mapping[str, Any]) -> PersonalData:
-    """Return how a product's personal data is treated.
+def personal_data(source: Source, config: Mapping[str, Any]) -> PersonalData:
+    """Return how the personal data in a stream is treated.
 
     Args:
-        product: The product.
+        source: The source of the stream.
         config: The settings, which `--discover` has not validated.
     """
     mode, salt = config.get("personal_data") or KEEP, str(config.get("personal_data_salt") or "")
-    return PersonalData(mode, salt, product.schema, personal_kinds())
+    return PersonalData(mode, salt, source.schema, personal_kinds())
 
 
 def writes_parquet(config: Mapping[str, Any]) -> bool:
@@ -71,10 +71,19 @@ def writes_parquet(config: Mapping[str, Any]) -> bool:
     return isinstance(encoding, dict) and encoding.get("format") == "parquet"
 
 
+def reads_subaccounts(config: Mapping[str, Any]) -> bool:
+    """Return True if a run reads the records of sub-accounts.
+
+    Args:
+        config: The settings, which `--discover` has not validated.
+    """
+    return config.get("subaccounts") in {EACH, TOGETHER} or config.get(INCLUDE_SUBACCOUNTS) is True
+
+
 def add_personal_metadata(catalog: dict[str, Any]) -> None:
     """Add to a catalog's metadata which fields hold personal data, and of what kind (``personal-data``)."""
     for entry in catalog["streams"]:
-        specs = PRODUCTS[entry["stream"]].schema["properties"]
+        specs = SOURCES[entry["stream"]].schema["properties"]
         for metadata in entry["metadata"]:
             kind = specs.get(metadata["breadcrumb"][-1], {}).get("personal") if metadata["breadcrumb"] else None
             if kind:
@@ -99,16 +108,19 @@ def read_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -
     except (KeyError, TypeError, AttributeError, ValueError):
         msg = "The catalog file is not a Singer catalog. Create a new catalog with --discover."
         raise CatalogError(msg) from None
-    if unknown := sorted(set(content) - set(PRODUCTS)):
+    if unknown := sorted(set(content) - set(SOURCES)):
         secrets, shown = secrets_of(config), unknown[:MAX_NAMES]
         names = ", ".join([*(name_for_log(name, secrets) for name in shown), *(["..."] if shown != unknown else [])])
         msg = f"The catalog names streams that this tap does not have: {names}. Create a new catalog with --discover."
         raise CatalogError(msg)
     for name, entry in content.items():
-        entry.key_properties = [KEY_FIELD]
-        entry.replication_key = PRODUCTS[name].date_field
+        source = SOURCES[name]
+        entry.key_properties = [source.key_field]
+        entry.replication_key = source.date_field
+        if source.date_field is None:
+            entry.replication_method = REPLICATION_FULL_TABLE
         properties = entry.schema.properties or {}
-        for column in personal_data(PRODUCTS[name], config).dropped_columns & properties.keys():
+        for column in personal_data(source, config).dropped_columns & properties.keys():
             del properties[column]
             entry.metadata.pop(("properties", column), None)
         for spec in properties.values():

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.api.clock import ServerClock
     from tap_vonage_reports.extract.session import SyncSession
+    from tap_vonage_reports.planning.partition import Partition
     from tap_vonage_reports.products import Product
 
 MAX_TRIES = 4
@@ -59,6 +60,21 @@ class SampledStream(Protocol):
         """Make records of rows, and write none; raise a `StreamMapError` if that fails."""
 
 
+class WholeTableStream(Protocol):
+    """The part of a stream without partitions that the test needs."""
+
+    name: str
+
+    def new_result(self) -> PartitionResult:
+        """Return an empty result of reading the stream."""
+
+    def fetch_rows(self, result: PartitionResult) -> list[dict[str, Any]]:
+        """Fetch all rows; raise an `ApiError` if that fails."""
+
+    def check_rows(self, rows: list[dict[str, Any]]) -> None:
+        """Make records of rows, and write none; raise a `StreamMapError` if that fails."""
+
+
 class ConnectionTest:
     """A test of credentials, clock, accounts and selected products."""
 
@@ -66,6 +82,7 @@ class ConnectionTest:
         self,
         session: SyncSession,
         streams: Sequence[SampledStream],
+        whole_tables: Sequence[WholeTableStream],
         say: Callable[[str], object],
         *,
         has_catalog: bool,
@@ -74,13 +91,16 @@ class ConnectionTest:
 
         Args:
             session: The run, which has sent no request either.
-            streams: The selected streams.
+            streams: The selected streams of products.
+            whole_tables: The selected streams without partitions.
             say: Shows a line to the user.
             has_catalog: True if a catalog selects the streams.
         """
         session.max_tries = MAX_TRIES
         self._session = session
         self._streams = streams
+        self._whole_tables = whole_tables
+        self._selected = len(streams) + len(whole_tables)
         self._say = say
         self._selected_by = "from the catalog" if has_catalog else "the default, because no catalog was given"
 
@@ -92,9 +112,11 @@ class ConnectionTest:
         """
         try:
             self._test_access()
-            self._say(f"selection: {counted(len(self._streams), 'stream')}, {self._selected_by}")
-            if not self._streams:
+            self._say(f"selection: {counted(self._selected, 'stream')}, {self._selected_by}")
+            if not self._selected:
                 raise CatalogError(NOTHING_SELECTED)
+            for table in self._whole_tables:
+                self._say(f"{table.name}: {_outcome([self._test_whole_table(table)])}")
             for stream in self._streams:
                 outcome = _outcome(self._test_product(stream))
                 self._say(f"{stream.product.stream}: {outcome}{self._untested_filters(stream.product)}")
@@ -141,11 +163,12 @@ class ConnectionTest:
         direction = next(iter(session.settings.directions_of(product)), None)
         windows, attempts = list(self._windows()), []
         for account in session.accounts.requested[:MAX_ACCOUNTS]:
-            attempt = _Attempt(PartitionResult(session.accounts.partition(product, account, direction)))
+            partition = session.accounts.partition(product, account, direction)
+            attempt = _Attempt(PartitionResult(partition))
             session.results.append(attempt.result)
             attempts.append(attempt)
             try:
-                answered = self._fetch(stream, attempt, windows)
+                answered = self._fetch(stream, partition, attempt, windows)
             except ApiError as error:
                 attempt.fail(error)
                 continue
@@ -153,7 +176,21 @@ class ConnectionTest:
                 windows = answered[:1]  # rows of one account are enough to test the conversion
         return attempts
 
-    def _fetch(self, stream: SampledStream, attempt: _Attempt, windows: Iterable[TimeWindow]) -> list[TimeWindow]:
+    def _test_whole_table(self, table: WholeTableStream) -> _Attempt:
+        """Read a whole table, and write nothing of it."""
+        attempt = _Attempt(table.new_result())
+        self._session.results.append(attempt.result)
+        try:
+            table.check_rows(table.fetch_rows(attempt.result))
+        except ApiError as error:
+            attempt.fail(error)
+        else:
+            attempt.end(is_tested=True)
+        return attempt
+
+    def _fetch(
+        self, stream: SampledStream, partition: Partition, attempt: _Attempt, windows: Iterable[TimeWindow]
+    ) -> list[TimeWindow]:
         """Fetch one page of rows, of the shortest window that has any.
 
         Returns:
@@ -163,7 +200,7 @@ class ConnectionTest:
         Raises:
             ApiError: The API does not serve the partition, or its rows cannot be made into records.
         """
-        settings, partition = self._session.settings, attempt.result.partition
+        settings = self._session.settings
         query = Query.of(settings, partition).without(settings.report_filters_of(partition.product))
         context = RequestContext(metrics=attempt.result.fetched)
         answered: list[TimeWindow] = []
@@ -195,14 +232,12 @@ class ConnectionTest:
         if not results:
             return "no stream was tested"
         fetched = FetchMetrics.total(result.fetched for result in results)
-        billed = FetchMetrics.total(
-            result.fetched for result in results if result.partition.product is not FREE_PRODUCT
-        )
+        billed = FetchMetrics.total(result.fetched for result in results if result.partition.is_billed)
         share = f"at least {billed.rows:,}" if billed.failed_requests else f"{billed.rows:,} of them"
-        available = {result.partition.product.stream for result in results if result.status is SyncStatus.READ}
+        available = {result.partition.stream for result in results if result.status is SyncStatus.READ}
         price = f" (price: {fetched.price})" if fetched.price else ""
         return (
-            f"{len(available)} of {counted(len(self._streams), 'selected stream')} available; "
+            f"{len(available)} of {counted(self._selected, 'selected stream')} available; "
             f"{counted(fetched.rows, 'row')} fetched, {share} billed{price}"
         )
 

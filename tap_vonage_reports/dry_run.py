@@ -108,6 +108,7 @@ class DryRun(msgspec.Struct, kw_only=True):
         selected_by: What selects the streams: ``catalog``, or ``default`` without one.
         has_state: True if a state was given.
         partitions: What it would read of each partition.
+        whole_tables: The streams without partitions, which it would read whole, in one request each.
         estimate: About how much all of that is.
         earlier_pulls: What earlier runs fetched and paid; None where that cannot be read.
     """
@@ -118,6 +119,7 @@ class DryRun(msgspec.Struct, kw_only=True):
     selected_by: str
     has_state: bool
     partitions: list[PartitionEstimate]
+    whole_tables: list[str]
     estimate: RunEstimate
     earlier_pulls: list[PastUsage] | None
 
@@ -126,12 +128,20 @@ class DryRun(msgspec.Struct, kw_only=True):
         return msgspec.json.format(_encode(self), indent=2).decode()
 
 
-def plan_run(session: SyncSession, syncs: Sequence[PartitionSync], *, has_catalog: bool, has_state: bool) -> DryRun:
+def plan_run(
+    session: SyncSession,
+    syncs: Sequence[PartitionSync],
+    whole_tables: Sequence[str],
+    *,
+    has_catalog: bool,
+    has_state: bool,
+) -> DryRun:
     """Plan a run.
 
     Args:
         session: The run.
         syncs: Its partitions, in the order in which they would be read.
+        whole_tables: Its streams without partitions.
         has_catalog: True if a catalog selects the streams.
         has_state: True if a state says what was read.
 
@@ -168,6 +178,7 @@ def plan_run(session: SyncSession, syncs: Sequence[PartitionSync], *, has_catalo
         selected_by="catalog" if has_catalog else "default",
         has_state=has_state,
         partitions=partitions,
+        whole_tables=list(whole_tables),
         estimate=_total(partitions, estimates, _limits(session)),
         earlier_pulls=usages,
     )

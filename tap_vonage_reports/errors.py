@@ -23,6 +23,7 @@ The first sentence of a type's docstring is its heading in the documentation.
           +-- RequestRejectedError        gap: HTTP 4xx, never retried
           |    +-- UnexpectedRedirectError      ends the partition
           |    +-- ProductUnavailableError      ends the partition; skipped if that was never read
+          |    |    +-- AccountsUnavailableError     the same for the stream of accounts
           |    +-- SubaccountsRefusedError      ends the partition
           |    +-- AccessDeniedError            concerns the account or the key, never skipped; ends the partition
           |    |    +-- CredentialsRevokedError
@@ -213,6 +214,12 @@ class ProductUnavailableError(RequestRejectedError):
     )
 
 
+class AccountsUnavailableError(ProductUnavailableError):
+    """The Subaccounts API is not enabled. It answered HTTP 403, so the tap skips the stream with a warning."""
+
+    advice = "The Subaccounts API may not be enabled. Deselect the stream, or ask Vonage to enable the API."
+
+
 class SubaccountsRefusedError(RequestRejectedError):
     """The API refuses a report with sub-accounts (HTTP 403), although the account has the product [reported once]."""
 
@@ -231,19 +238,13 @@ class AccessDeniedError(RequestRejectedError):
 
 
 class CredentialsRevokedError(AccessDeniedError):
-    """The API no longer accepts the credentials.
-
-    The answer was HTTP 401, twice, although the credentials worked earlier in the run, and not because of a product.
-    """
+    """The API no longer accepts the credentials: HTTP 401, twice, and not because of a product."""
 
     advice = "The credentials may have been changed or revoked during the run. Check api_key and api_secret."
 
 
 class WindowInFutureError(RequestRejectedError):
-    """A window ends in the future.
-
-    One of its ends is not in the past on the API's clock, even after the tap shortened the window once.
-    """
+    """A window ends in the future on the API's clock, even after the tap shortened it once."""
 
     advice = "Set end_date to an earlier time. Without end_date, check this machine's clock."
 

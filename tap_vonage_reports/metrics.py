@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tap_vonage_reports.intervals import TimeSet, TimeWindow
-    from tap_vonage_reports.planning.partition import Partition
+    from tap_vonage_reports.planning.partition import Partition, WholeTable
 
 MIN_PRICE, MAX_PRICE = Decimal("1e-9"), Decimal("1e9")
 """A price outside these bounds is wrong, and might be too long to write."""
@@ -142,6 +142,10 @@ class FetchMetrics:
         share = duration(whole & self.refetch).total_seconds() / seconds if seconds else 0
         self._add(rows, round(rows * share))
 
+    def count_table(self, rows: int) -> None:
+        """Count the rows of a whole table."""
+        self._add(rows, 0)
+
     def _add(self, rows: int, refetched: int) -> None:
         with self._lock:
             self.rows += rows
@@ -168,7 +172,7 @@ class FetchMetric(str, Enum):
     REFETCHED = "rows_pulled_again_count"
 
 
-def log_metrics(logger: logging.Logger, stream: str, partition: Partition, fetched: FetchMetrics) -> None:
+def log_metrics(logger: logging.Logger, stream: str, partition: Partition | WholeTable, fetched: FetchMetrics) -> None:
     """Log what a partition has fetched as metrics of the SDK."""
     tags: dict[str, Any] = {sdk_metrics.Tag.STREAM: stream, sdk_metrics.Tag.CONTEXT: partition.context}
     counts = {
@@ -199,7 +203,7 @@ class PartitionResult:
     """The result of one partition, for the summary.
 
     Attributes:
-        partition: The partition.
+        partition: The partition, or the whole table of a dimension.
         fetched: What it fetched.
         rows: Rows that were written.
         odd_rows: Rows with characters that are not valid (see `odd_text`).
@@ -215,7 +219,7 @@ class PartitionResult:
         gaps_in_a_row: How many of them the last ones were.
     """
 
-    partition: Partition
+    partition: Partition | WholeTable
     fetched: FetchMetrics = field(init=False)
     rows: int = 0
     odd_rows: int = 0
@@ -232,7 +236,7 @@ class PartitionResult:
 
     def __post_init__(self) -> None:
         """Start counting."""
-        self.fetched = FetchMetrics(self.partition.product.date_field)
+        self.fetched = FetchMetrics(self.partition.date_field)
 
     def count_window(self, window: TimeWindow) -> None:
         """Count a window that was read to its end."""
@@ -262,8 +266,12 @@ class RunResults(list[PartitionResult]):
         self.refused_accounts: list[str] = []
 
     def all_skipped(self, account: str | None = None) -> bool:
-        """Return True if each product was asked for and refused, of one account or of all; False if none was."""
-        statuses = {result.status for result in self if account in (None, result.partition.account_id)}
+        """Return True if each product was asked for and refused, of one account or of all; False if none was.
+
+        Dimensions do not count: the API may serve them to a key that it refuses every product, and the reverse.
+        """
+        asked = (result for result in self if result.partition.is_of_product)
+        statuses = {result.status for result in asked if account in (None, result.partition.account_id)}
         return statuses == {SyncStatus.SKIPPED}
 
     def raise_on_failure(self) -> None:

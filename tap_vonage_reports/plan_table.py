@@ -34,6 +34,7 @@ def plan_table(plan: DryRun) -> list[str]:
         f"A run would read up to {_minute(plan.until)} UTC:",
         "",
         *_partitions(plan),
+        *_whole_tables(plan),
         "",
         _selection(plan),
         _state(plan),
@@ -57,6 +58,10 @@ def _partitions(plan: DryRun) -> list[str]:
     return aligned([[cell for cell, is_shown in zip(row, columns, strict=True) if is_shown] for row in rows], _RIGHT)
 
 
+def _whole_tables(plan: DryRun) -> Iterator[str]:
+    yield from (f"{stream}: the whole table, in 1 request" for stream in plan.whole_tables)
+
+
 def _cells(part: PartitionEstimate) -> tuple[str, ...]:
     is_estimated = part.estimated_requests not in {None, part.requests}
     return (
@@ -73,7 +78,7 @@ def _cells(part: PartitionEstimate) -> tuple[str, ...]:
 
 
 def _selection(plan: DryRun) -> str:
-    streams = counted(len({part.stream for part in plan.partitions}), "stream")
+    streams = counted(len({part.stream for part in plan.partitions} | {*plan.whole_tables}), "stream")
     if plan.selected_by == "default":
         return f"Selection: the default ({streams}). Pass --catalog to plan your own selection."
     return f"Selection: {streams}, from the catalog."

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,10 @@ class Product:
         final: Finality rule by direction (`""` for a product without directions). Empty if no rule is known, or if the
             lookback is for late rows: IDs of rows that are not listed yet cannot be tracked.
         unsure: What is not confirmed about this product, in sentences for users.
+        key_field: The field that identifies a record.
     """
+
+    key_field: ClassVar[str] = "id"
 
     name: str
     date_field: str
@@ -117,9 +120,14 @@ class Product:
         Properties may have two keywords of our own: `personal` (the kind of personal data in the field) and
         `direction` (the only direction whose rows have the field).
         """
-        path = files("tap_vonage_reports") / "schemas" / f"{self.stream}.json"
-        schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return schema
+        return read_schema(self.stream)
+
+
+def read_schema(stream: str) -> dict[str, Any]:
+    """Return the JSON Schema of a stream's records, as its file has it."""
+    path = files("tap_vonage_reports") / "schemas" / f"{stream}.json"
+    schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return schema
 
 
 _PRODUCTS = (
@@ -301,16 +309,6 @@ _PRODUCTS = (
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.stream: product for product in _PRODUCTS})
 """All products, by stream name."""
-
-
-@cache
-def personal_kinds() -> Mapping[str, str | None]:
-    """Return the field names of all products with their kind of personal data; None if no product marks the field."""
-    kinds: dict[str, str | None] = {}
-    for product in PRODUCTS.values():
-        for name, spec in product.schema["properties"].items():
-            kinds[name] = kinds.get(name) or spec.get("personal")
-    return kinds
 
 
 FREE_PRODUCT = PRODUCTS["reports_usage"]

@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from collections import deque
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk import Stream
-from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
-
-from tap_vonage_reports.catalog import personal_data, published_schema
 from tap_vonage_reports.errors import ApiError
-from tap_vonage_reports.metrics import log_metrics
-from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
-from tap_vonage_reports.output.stream_maps import mapped, write_records
-from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, KEY_FIELD, RecordParser
+from tap_vonage_reports.record_stream import RecordStream
 from tap_vonage_reports.records.report_archive import read_chunks, verify
-from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import Context
-    from singer_sdk.metrics import Counter
 
     from tap_vonage_reports.extract.reader import Chunk, PartitionSync
-    from tap_vonage_reports.extract.session import SyncSession
     from tap_vonage_reports.output.batch_files import BatchConfig
-    from tap_vonage_reports.output.channel import StreamOutput
     from tap_vonage_reports.planning.partition import Partition
     from tap_vonage_reports.products import Product
-    from tap_vonage_reports.records.personal_data import PersonalData
     from tap_vonage_reports.tap import TapVonageReports
 
 
-_CONSEQUENCES = {
-    IS_ODD: "the original goes into _extra",
-    IS_MISSING: "such rows get a key made from their content",
-}
-
-
-class ReportStream(Stream):
+class ReportStream(RecordStream):
     """The records of one product."""
-
-    TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
-    """`RecordParser` has converted every value to the type that the schema says."""
-    STATE_MSG_FREQUENCY = sys.maxsize
-    """The checkpointer writes STATE, after windows and pages, not by the number of records."""
 
     def __init__(self, tap: TapVonageReports, product: Product) -> None:
         """Set up the stream of a product; no request is sent yet.
@@ -59,21 +32,11 @@ class ReportStream(Stream):
             tap: The tap.
             product: The product.
         """
-        self.tap = tap
         self.product = product
         self.selected_by_default = product.selected
-        self._personal = personal_data(product, tap.config)
-        super().__init__(tap, schema=published_schema(product, tap.config), name=product.stream)
-        self.primary_keys = (KEY_FIELD,)
-        self.replication_key = product.date_field
+        super().__init__(tap, product, product.aliases)
         self._partitions: dict[tuple[tuple[str, Any], ...], Partition] | None = None
         self._opened: dict[tuple[tuple[str, Any], ...], PartitionSync] = {}
-        self.logger.addFilter(_is_not_sdk_chatter)
-
-    @property
-    def session(self) -> SyncSession:
-        """The run that all streams share."""
-        return self.tap.session
 
     @property
     def partitions(self) -> list[dict[str, Any]] | None:
@@ -99,17 +62,11 @@ class ReportStream(Stream):
         Raises:
             FatalApiError: The API cannot be used at all.
         """
-        output: StreamOutput = self.tap.output
         with self._syncing(context or {}) as sync:
             sync.accept_archive = partial(verify, on_progress=self.session.progress.tick)
             for chunk in self.session.reader.read(sync):
                 for records in self._records(chunk):
-                    if write_records(output, self.name, self.stream_maps, records):
-                        self._record_counter.increment(len(records))
-                    else:
-                        yield from records
-                        output.flush()
-                    sync.result.rows += len(records)
+                    yield from self._write(records, sync.result)
                 self.session.commit([chunk], due=chunk.checkpoint_due)
 
     def get_batches(self, batch_config: BatchConfig, context: Context | None = None) -> Iterator[tuple[Any, list[str]]]:
@@ -132,24 +89,6 @@ class ReportStream(Stream):
         for partition in [context] if context else self.partitions or []:
             yield from self._batches(batch_config, partition)
 
-    def validate_batch_config(self) -> None:
-        """Find out whether BATCH files can be written, before any request is sent.
-
-        Raises:
-            SettingsError: They cannot.
-        """
-        if batch_config := self.get_batch_config(self.config):
-            self._batch_files(batch_config)
-
-    def get_record_counter(self, *, endpoint: str | None = None, log_interval: float = DEFAULT_LOG_INTERVAL) -> Counter:
-        """Return the SDK's counter of records, and keep it to count the records that are written here."""
-        self._record_counter = super().get_record_counter(endpoint=endpoint, log_interval=log_interval)
-        return self._record_counter
-
-    def check_rows(self, rows: list[dict[str, Any]]) -> None:
-        """Make records of rows, and write none; raise a `StreamMapError` if that fails."""
-        deque(mapped(self.stream_maps, self._parser.parse_rows(rows)), maxlen=0)
-
     def open_partitions(self) -> list[PartitionSync]:
         """Open all partitions: find out what there is to read.
 
@@ -159,6 +98,10 @@ class ReportStream(Stream):
         self._partitions = None
         self._opened = {_key(context): self._open(context) for context in self.partitions or []}
         return list(self._opened.values())
+
+    def needs_reports_for(self) -> list[str]:
+        """Return the filters that only reports accept."""
+        return sorted(self.session.settings.report_filters_of(self.product))
 
     def _batches(self, batch_config: BatchConfig, context: Mapping[str, Any]) -> Iterator[tuple[Any, list[str]]]:
         """Read one partition into files."""
@@ -182,21 +125,6 @@ class ReportStream(Stream):
                 if isinstance(step, ApiError):
                     raise step
 
-    def _batch_files(self, batch_config: BatchConfig) -> BatchFiles:
-        return BatchFiles(
-            self.name,
-            self.product.schema,
-            self.fields,
-            self._parser,
-            batch_config,
-            rows_per_file=self._rows_per_file,
-        )
-
-    @property
-    def _rows_per_file(self) -> int:
-        # The SDK's own default would be a tenth of ours.
-        return int(self.config["batch_config"].get("batch_size") or ROWS_PER_FILE)
-
     def _records(self, chunk: Chunk) -> Iterator[list[dict[str, Any]]]:
         """Yield the rows of a chunk as records, some at a time."""
         if chunk.rows is not None:
@@ -210,49 +138,14 @@ class ReportStream(Stream):
     def _syncing(self, context: Mapping[str, Any]) -> Generator[PartitionSync, None, None]:
         """Read a partition in a `with` block; how that ends is recorded for the summary."""
         sync = self._opened.pop(_key(context), None) or self._open(context)
-        parser = self._parser
-        odd_rows, rows_without_id = parser.odd_rows, parser.rows_without_id
-        try:
-            with self.session.reading(sync):
-                yield sync
-        finally:
-            sync.result.odd_rows += parser.odd_rows - odd_rows
-            sync.result.rows_without_id += parser.rows_without_id - rows_without_id
-            log_metrics(self.tap.metrics_logger, self.name, sync.partition, sync.result.fetched)
+        with self._measuring(sync.result), self.session.reading(sync):
+            yield sync
 
     def _open(self, context: Mapping[str, Any]) -> PartitionSync:
         known = self._partitions or {}
         partition = known.get(_key(context)) or self.session.accounts.partition_of(self.product, context)
         is_full_table = self.replication_method != "INCREMENTAL"
         return self.session.open(partition, self.get_context_state(context), is_full_table=is_full_table)
-
-    @cached_property
-    def fields(self) -> frozenset[str]:
-        """The names of the selected fields."""
-        return frozenset(name for name in self.schema["properties"] if self.mask[("properties", name)])
-
-    @cached_property
-    def _parser(self) -> RecordParser:
-        return RecordParser(
-            self.product.schema,
-            self.product.aliases,
-            partial(_warn_of_mismatch, self.logger, self.name, self._personal),
-            fields=self.fields,
-            transform=self._personal.transform,
-            make_key=self._personal.content_key,
-        )
-
-
-def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalData, field: str, reason: str) -> None:
-    """Log that a field or value is not as the schema says, and what becomes of it."""
-    name = field if is_plain_name(field) else HIDDEN_NAME
-    is_dropped = personal.drops(field)
-    what = (
-        "it may contain personal data and is dropped (personal_data)"
-        if is_dropped
-        else _CONSEQUENCES.get(reason, "it goes into _extra")
-    )
-    logger.warning("%s: the field %s %s; %s", stream, name, reason, what)
 
 
 def _key(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -267,10 +160,3 @@ def _with_end(chunks: Iterable[Chunk]) -> Iterator[Chunk | ApiError | None]:
         yield error
     else:
         yield None
-
-
-def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:
-    """Return False for the SDK's lines on how a stream starts and ends: the tap's own lines say it better."""
-    return not str(record.msg).startswith(
-        ("Beginning sync of", "Starting incremental sync of", "An unhandled error occurred while syncing")
-    )

@@ -45,7 +45,7 @@ def summary(results: Sequence[PartitionResult], *, with_partitions: bool = False
         return []
     by_stream: dict[str, list[PartitionResult]] = {}
     for result in results:
-        by_stream.setdefault(result.partition.product.stream, []).append(result)
+        by_stream.setdefault(result.partition.stream, []).append(result)
     listed = [result for result in results if with_partitions or result.status is SyncStatus.FAILED]
     return [
         *_table([_stream_row(stream, parts) for stream, parts in by_stream.items()]),
@@ -65,7 +65,7 @@ def _partition_row(result: PartitionResult) -> dict[str, str]:
     counts = _counts([result])
     seconds = counts.pop("seconds")
     return {
-        "stream": partition.product.stream,
+        "stream": partition.stream,
         "direction": partition.direction or "-",
         "account": partition.account_label,
         **counts,

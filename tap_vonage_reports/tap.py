@@ -7,11 +7,12 @@ import os
 from copy import deepcopy
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from dotenv import find_dotenv, load_dotenv
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
+from tap_vonage_reports.account_stream import AccountStream
 from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
 from tap_vonage_reports.command import TapCommand
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
@@ -28,7 +29,9 @@ from tap_vonage_reports.output.messages import MessageWriter
 from tap_vonage_reports.output.signals import without_handlers
 from tap_vonage_reports.output.stream_maps import guarded_mapper, registration, unknown_names
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.record_stream import RecordStream
 from tap_vonage_reports.redaction import RedactingFormatter, basic_token, encodings, printable, redact_logs
+from tap_vonage_reports.sources import SOURCES
 from tap_vonage_reports.state.validation import check_state, foreign_keys, unwrap
 from tap_vonage_reports.streams import ReportStream
 from tap_vonage_reports.sync_run import SyncRun
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from tap_vonage_reports.dry_run import DryRun
     from tap_vonage_reports.extract.reader import PartitionSync
 
+
+AnyStream = TypeVar("AnyStream", bound=RecordStream)
 
 CAPABILITIES: list[CapabilitiesEnum] = [
     TapCapabilities.CATALOG,
@@ -130,9 +135,9 @@ class TapVonageReports(TapCommand):
     def _defer_signals(self) -> AbstractContextManager[None]:
         return self.output.defer_signals()  # the writer of the output is not known before the SDK has set it up
 
-    def discover_streams(self) -> Sequence[ReportStream]:
-        """One stream per product."""
-        return [ReportStream(self, product) for product in PRODUCTS.values()]
+    def discover_streams(self) -> Sequence[RecordStream]:
+        """One stream per product, and one of the accounts."""
+        return [*(ReportStream(self, product) for product in PRODUCTS.values()), AccountStream(self)]
 
     @property
     def catalog_dict(self) -> dict[str, Any]:
@@ -159,7 +164,7 @@ class TapVonageReports(TapCommand):
             StateError: The state was not written by this tap.
         """
         state = unwrap(state)
-        check_state(state, PRODUCTS)
+        check_state(state, SOURCES)
         super().load_state(deepcopy(state))
         cast("dict[str, Any]", self.state).update(deepcopy(foreign_keys(state)))
 
@@ -191,7 +196,13 @@ class TapVonageReports(TapCommand):
         """
         check_accounts(self.session.settings, self.session.client)
         has_catalog, has_state = self.input_catalog is not None, bool(self.state)  # opening adds to the state
-        return plan_run(self.session, self._open_partitions(), has_catalog=has_catalog, has_state=has_state)
+        return plan_run(
+            self.session,
+            self._open_partitions(),
+            whole_tables=[stream.name for stream in self._selected(AccountStream)],
+            has_catalog=has_catalog,
+            has_state=has_state,
+        )
 
     def test_connection(self, say: Callable[[str], object]) -> None:
         """Test credentials, clock, accounts and selected streams: see `ConnectionTest.run`.
@@ -202,7 +213,8 @@ class TapVonageReports(TapCommand):
         formatter = RedactingFormatter(logging.Formatter(), encodings(_secrets(self.config)))
         test = ConnectionTest(
             self.session,
-            self.selected_streams,
+            self._selected(ReportStream),
+            self._selected(AccountStream),
             lambda line: say(printable(formatter.redact(line))),
             has_catalog=self.input_catalog is not None,
         )
@@ -219,14 +231,14 @@ class TapVonageReports(TapCommand):
         self.session.settings = replace(self.session.settings, max_concurrent_requests=1)
         self.run_sync_dry_run(dry_run_record_limit=1, streams=list(self._sampled_streams()))
 
-    def _sampled_streams(self) -> Iterator[ReportStream]:
+    def _sampled_streams(self) -> Iterator[RecordStream]:
         """Yield the selected streams that pages can read: without a filter, a sample might be of excluded rows."""
         for stream in self.selected_streams:
-            if names := self.session.settings.report_filters_of(stream.product):
+            if names := stream.needs_reports_for():
                 self.logger.warning(
                     "%s: not sampled, because only reports accept %s. Use --test to test this stream",
                     stream.name,
-                    ", ".join(sorted(names)),
+                    ", ".join(names),
                 )
             else:
                 yield stream
@@ -235,9 +247,12 @@ class TapVonageReports(TapCommand):
         return [sync for stream in self.selected_streams for sync in stream.open_partitions()]
 
     @property
-    def selected_streams(self) -> list[ReportStream]:
+    def selected_streams(self) -> list[RecordStream]:
         """The selected streams, in the order in which they are read."""
-        return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, ReportStream)]
+        return [stream for stream in self.streams.values() if stream.selected and isinstance(stream, RecordStream)]
+
+    def _selected(self, kind: type[AnyStream]) -> list[AnyStream]:
+        return [stream for stream in self.selected_streams if isinstance(stream, kind)]
 
 
 def _configuration(

@@ -18,7 +18,9 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from tap_vonage_reports.api.accounts import subaccount_keys
 from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.api.retry import ONE_TRY
 from tap_vonage_reports.products import PRODUCTS
 
@@ -184,7 +186,7 @@ ENDPOINTS: dict[str, Callable[[ReportsClient], Any]] = {
     "status": lambda client: client.report_status("some-report"),
     "cancel": lambda client: client.cancel_report("some-report"),
     "download": download,
-    "subaccounts": lambda client: client.subaccounts(),
+    "subaccounts": lambda client: subaccount_keys(client.accounts(RequestContext()).body),
 }
 every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS)
 

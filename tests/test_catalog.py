@@ -8,41 +8,71 @@ import pytest
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from tap_vonage_reports.products import PRODUCTS, Product
+from tap_vonage_reports.sources import ACCOUNTS, SOURCES
 from tap_vonage_reports.tap import TapVonageReports
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from syrupy.assertion import SnapshotAssertion
 
+    from tap_vonage_reports.sources import Source
+
 every_product = pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS.keys())
+every_source = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())
 PERSONAL = {"phone", "phone_or_email", "ip", "name", "content", "possible"}
 
 
 @pytest.fixture(scope="module")
 def catalog() -> dict[str, Any]:
-    tap = TapVonageReports(config={}, validate_config=False)
+    return discovered({})
+
+
+def discovered(config: Mapping[str, Any]) -> dict[str, Any]:
+    tap = TapVonageReports(config=config, validate_config=False)
     return {entry["stream"]: entry for entry in tap.catalog_dict["streams"]}
 
 
-@every_product
+def is_selected(entry: dict[str, Any]) -> bool:
+    (selected,) = [each["metadata"]["selected"] for each in entry["metadata"] if not each["breadcrumb"]]
+    return bool(selected)
+
+
+@every_source
 def test_the_catalog_entry_has_not_changed(
-    product: Product, catalog: dict[str, Any], snapshot: SnapshotAssertion
+    source: Source, catalog: dict[str, Any], snapshot: SnapshotAssertion
 ) -> None:
-    assert catalog[product.stream] == snapshot(extension_class=JSONSnapshotExtension, name=product.stream)
+    assert catalog[source.stream] == snapshot(extension_class=JSONSnapshotExtension, name=source.stream)
 
 
-def test_there_are_nineteen_streams(catalog: dict[str, Any]) -> None:
-    assert len(catalog) == 19
-    assert set(catalog) == set(PRODUCTS)
-    assert {tuple(entry["key_properties"]) for entry in catalog.values()} == {("id",)}
+def test_there_is_a_stream_for_each_of_nineteen_products_and_one_for_the_accounts(catalog: dict[str, Any]) -> None:
+    assert len(PRODUCTS) == 19
+    assert set(catalog) == {*PRODUCTS, "accounts"} == set(SOURCES)
+    assert {tuple(catalog[stream]["key_properties"]) for stream in PRODUCTS} == {("id",)}
 
 
-@every_product
-def test_every_field_is_typed_and_described(product: Product) -> None:
-    for name, spec in product.schema["properties"].items():
+def test_accounts_have_their_key_and_no_bookmark(catalog: dict[str, Any]) -> None:
+    entry = catalog["accounts"]
+    assert entry["key_properties"] == ("api_key",)
+    assert entry["replication_method"] == "FULL_TABLE"
+    assert "replication_key" not in entry
+
+
+@pytest.mark.parametrize(
+    ("config", "selected"),
+    [({}, False), ({"include_subaccounts": False}, False), ({"include_subaccounts": True}, True)],
+)
+def test_accounts_are_selected_where_subaccounts_are_read(config: dict[str, Any], selected: bool) -> None:  # noqa: FBT001 - parametrized
+    assert is_selected(discovered(config)[ACCOUNTS.stream]) is selected
+
+
+@every_source
+def test_every_field_is_typed_and_described(source: Source) -> None:
+    for name, spec in source.schema["properties"].items():
         assert spec["description"].endswith(".")
-        assert (spec["type"] == "string") if name == "id" else ("null" in spec["type"])
+        assert (spec["type"] == "string") if name == source.key_field else ("null" in spec["type"])
         assert spec.get("personal", "possible") in PERSONAL
-        assert spec.get("direction") in (None, *product.directions)
+        assert spec.get("direction") in (None, *getattr(source, "directions", ()))
 
 
 @every_product

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
-from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sources import SOURCES
 from tap_vonage_reports.tap import TapVonageReports
 
 PROJECT = yaml.safe_load((Path(__file__).parent.parent / "meltano.yml").read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def test_every_capability_of_the_tap_is_named_and_no_other() -> None:
 
 
 def test_the_same_streams_are_selected_as_by_the_tap_itself() -> None:
-    left_out = [f"!{stream}.*" for stream, product in PRODUCTS.items() if not product.selected]
+    left_out = [f"!{stream}.*" for stream, source in SOURCES.items() if not source.selected]
     assert TAP["select"] == ["*.*", *left_out]
 
 

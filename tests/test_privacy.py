@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_vonage_reports.products import PRODUCTS, personal_kinds
+from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.personal_data import PersonalData, normalize
 from tap_vonage_reports.redaction import (
     REDACTED,
@@ -25,6 +25,7 @@ from tap_vonage_reports.redaction import (
     redact_logs,
 )
 from tap_vonage_reports.sandbox import Fault, Sandbox
+from tap_vonage_reports.sources import SOURCES, personal_kinds
 from tap_vonage_reports.streams import ReportStream
 from tests.harness import Output, catalog_of, run_main, run_tap, settings_for
 
@@ -286,14 +287,14 @@ def test_every_value_is_hashed(value: str, kind: str) -> None:
 def test_the_catalog_says_which_fields_hold_personal_data() -> None:
     marked = {
         (entry["stream"], metadata["breadcrumb"][1]): metadata["metadata"]["personal-data"]
-        for entry in catalog_of(PRODUCTS)["streams"]
+        for entry in catalog_of(SOURCES)["streams"]
         for metadata in entry["metadata"]
         if "personal-data" in metadata["metadata"]
     }
     assert marked == {
         (stream, name): spec["personal"]
-        for stream, product in PRODUCTS.items()
-        for name, spec in product.schema["properties"].items()
+        for stream, source in SOURCES.items()
+        for name, spec in source.schema["properties"].items()
         if "personal" in spec
     }
 

@@ -10,6 +10,7 @@ import pytest
 
 from docs.install import install_lines
 from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.sources import ACCOUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ def stream_rows() -> Iterator[str]:
     for product in PRODUCTS.values():
         directions = ", ".join(product.directions) or "-"
         yield f"| {product.name} | `{product.stream}` | `{product.date_field}` | {directions} |"
+    yield f"| {ACCOUNTS.title} | `{ACCOUNTS.stream}` | - | - |"
 
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {"install": install_lines, "streams": stream_rows}

@@ -9,8 +9,8 @@ import pytest
 from singer_sdk.testing import SuiteConfig, get_tap_test_class
 
 from tap_vonage_reports.extract.session import SyncSession
-from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox
+from tap_vonage_reports.sources import SOURCES
 from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import catalog_of, settings_for
 
@@ -23,12 +23,13 @@ SETTINGS: dict[str, Any] = {"api_key": "later", "api_secret": "later", "start_da
 
 @pytest.fixture(scope="module", autouse=True)
 def _sandbox() -> Iterator[None]:
-    with Sandbox(rows={"*": 4}, clock="2026-11-20T12:00:00Z", faults=["no-rate-limit", "extra-columns"]) as sandbox:
+    faults = ["no-rate-limit", "extra-columns"]
+    with Sandbox(rows={"*": 4}, clock="2026-11-20T12:00:00Z", faults=faults, subaccount_keys=["sub00001"]) as sandbox:
         SETTINGS.update(settings_for(sandbox))
         with mock.patch.object(SyncSession, "delay_factor", 0):
             yield
 
 
 TestTapVonageReports = get_tap_test_class(
-    TapVonageReports, config=SETTINGS, catalog=catalog_of(PRODUCTS), suite_config=SuiteConfig(max_records_limit=10)
+    TapVonageReports, config=SETTINGS, catalog=catalog_of(SOURCES), suite_config=SuiteConfig(max_records_limit=10)
 )

@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
+from tap_vonage_reports.api.accounts import check_accounts
 from tap_vonage_reports.api.downloads import FileDownload
 from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
 from tap_vonage_reports.api.request_context import RequestContext
-from tap_vonage_reports.api.responses import check_records, check_report, check_report_list, is_id, read_subaccounts
+from tap_vonage_reports.api.responses import check_records, check_report, check_report_list, is_id
 from tap_vonage_reports.api.retry import ONE_TRY, RetryPolicy, final_error
 from tap_vonage_reports.api.transport import ApiRequest, Transport
 from tap_vonage_reports.errors import (
@@ -217,16 +218,18 @@ class ReportsClient:
         download = FileDownload(self._transport, self._async_limiter, link, file, on_part)
         self._retry(partial(download.attempt, context), context)
 
-    def subaccounts(self) -> list[str]:
-        """List the API keys of the primary account's subaccounts: ``GET /accounts/{api_key}/subaccounts``.
+    def accounts(self, context: RequestContext) -> ApiResponse:
+        """List the primary account and its sub-accounts: ``GET /accounts/{api_key}/subaccounts``.
+
+        Returns:
+            A body with the accounts in `_embedded` [confirmed], which `api.accounts` reads.
 
         Raises:
-            ApiError: See `ReportsClient`; also if the answer has no list of subaccounts in the known place [confirmed].
+            ApiError: See `ReportsClient`.
         """
         path = f"/accounts/{quote(self._api_key, safe='')}/subaccounts"
-        request, context = ApiRequest("GET", path, self._async_limiter), RequestContext()
-        answer = self._retry(partial(self._transport.send, request, context), context)
-        return read_subaccounts(answer.body)
+        request = ApiRequest("GET", path, self._async_limiter, check=check_accounts)
+        return self._retry(partial(_send_counted, self._transport, request, context), context)
 
     def _send(self, request: ApiRequest, policy: RetryPolicy = ONE_TRY) -> ApiResponse:
         context = RequestContext()
@@ -240,7 +243,7 @@ class ReportsClient:
 
 
 def _send_counted(transport: Transport, request: ApiRequest, context: RequestContext) -> ApiResponse:
-    """Send a request for records, and count it and its price."""
+    """Send a request for records or accounts, and count it and its price."""
     context.metrics.count_request()
     try:
         response = transport.send(request, context)

@@ -54,7 +54,7 @@ def read_answer(body: bytearray, status: int) -> dict[str, Any]:
     """Read the body of a successful answer (HTTP 2xx): strictly, or leniently if that fails (see `odd_json`).
 
     Returns:
-        The object. Rows (`records`) are objects, whatever came.
+        The object. Rows (`records`) are objects, whatever came; those in `_embedded` are mended if anything is odd.
 
     Raises:
         UndecodableBodyError: The body has the form of an object, and cannot be decoded leniently either.
@@ -73,12 +73,25 @@ def read_answer(body: bytearray, status: int) -> dict[str, Any]:
         raise (UndecodableBodyError if is_whole else RetriableApiError)(msg) from None
     if not isinstance(answer, dict):
         raise RetriableApiError(msg)
-    rows = answer.get("records")
+    rows, embedded = answer.get("records"), answer.get("_embedded")
     if is_odd:
-        answer = {mend_value(name): part if part is rows else mend_value(part) for name, part in answer.items()}
+        answer = {
+            mend_value(name): part if part is rows or part is embedded else mend_value(part)
+            for name, part in answer.items()
+        }
     if isinstance(rows, list) and (is_odd or not _ONLY_OBJECTS.issuperset(map(type, rows))):
         answer["records"] = [*map(mend_row, rows)]
+    if is_odd and embedded is not None:
+        answer["_embedded"] = _mend_embedded(embedded)
     return answer
+
+
+def _mend_embedded(embedded: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """Return named rows and lists of rows without anything odd (see `odd_rows`); nothing if it has another form."""
+    parts = embedded.items() if isinstance(embedded, dict) else ()
+    return {
+        mend_value(name): [*map(mend_row, part)] if isinstance(part, list) else mend_row(part) for name, part in parts
+    }
 
 
 def read_problem(body: bytearray) -> dict[str, Any]:
@@ -148,26 +161,6 @@ def check_report_list(body: Mapping[str, Any]) -> None:
     if len(reports) > MAX_LISTED_REPORTS:
         msg = f"The API listed more than {MAX_LISTED_REPORTS:,} reports"
         raise ApiError(msg)
-
-
-def read_subaccounts(body: Mapping[str, Any]) -> list[str]:
-    """Return the API keys in a list of subaccounts.
-
-    Raises:
-        ApiError: There is no list of subaccounts in the known place [confirmed], or something in it has no key.
-    """
-    try:
-        listed = body["_embedded"]["subaccounts"]
-        keys = [subaccount["api_key"] for subaccount in listed]
-    except (KeyError, TypeError):
-        listed, keys = None, []
-    if not isinstance(listed, list) or not all(map(is_id, keys)):
-        msg = (
-            "The Subaccounts API answered without a list of subaccounts. "
-            "Set subaccounts to none, and list the accounts in account_ids."
-        )
-        raise ApiError(msg)
-    return keys
 
 
 def rows_announced(body: Mapping[str, Any]) -> int | None:

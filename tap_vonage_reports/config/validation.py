@@ -35,6 +35,7 @@ from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.products import BOTH_DIRECTIONS, PRODUCTS
 from tap_vonage_reports.redaction import name_for_log
+from tap_vonage_reports.sources import SOURCES
 from tap_vonage_reports.timestamps import parse_time
 
 if TYPE_CHECKING:
@@ -293,10 +294,10 @@ def _map_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
     """Find maps of streams that do not exist, which the SDK ignores. A name may be a pattern, as for the SDK."""
     for name, definition in (values.get("stream_maps") or {}).items():
         source = definition.get("__source__", name) if isinstance(definition, dict) else name
-        if name != "__else__" and not fnmatch.filter(PRODUCTS, str(source)):
+        if name != "__else__" and not fnmatch.filter(SOURCES, str(source)):
             yield (
                 f"The setting stream_maps names the unknown stream {named(source)}. Correct or remove it. "
-                f"Known: {', '.join(PRODUCTS)}."
+                f"Known: {', '.join(SOURCES)}."
             )
     if values.get("flattening_enabled") and values.get("flattening_max_depth") is None:
         yield "The setting flattening_max_depth is missing. Set it to the number of nested levels that become columns."

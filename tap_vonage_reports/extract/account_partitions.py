@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.config.schema import DIRECTION
-from tap_vonage_reports.extract.accounts import list_subaccounts
 from tap_vonage_reports.planning.partition import ACCOUNT, SUBACCOUNTS, Partition
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.subaccounts import BookmarkReader, PartitionIndex, distribute, gather
@@ -17,8 +16,8 @@ from tap_vonage_reports.state.validation import adopt_stream_bookmark
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.config.settings import Settings
+    from tap_vonage_reports.extract.accounts import AccountList
     from tap_vonage_reports.metrics import PartitionResult
     from tap_vonage_reports.planning.date_range import DateRange
     from tap_vonage_reports.products import Product
@@ -29,16 +28,16 @@ logger = logging.getLogger(__name__)
 class Accounts:
     """The accounts of a run."""
 
-    def __init__(self, settings: Settings, client: ReportsClient, dates: DateRange) -> None:
+    def __init__(self, settings: Settings, accounts: AccountList, dates: DateRange) -> None:
         """Set up the accounts; nothing is sent yet.
 
         Args:
             settings: The settings.
-            client: The API.
+            accounts: The primary account and its sub-accounts.
             dates: The dates that the run may read.
         """
         self._settings = settings
-        self._client = client
+        self._accounts = accounts
         self._dates = dates
 
     @cached_property
@@ -48,7 +47,7 @@ class Accounts:
         Raises:
             ApiError: The sub-accounts cannot be listed.
         """
-        listed = list_subaccounts(self._client) if self._settings.lists_subaccounts else ()
+        listed = self._accounts.subaccounts() if self._settings.lists_subaccounts else ()
         return tuple(dict.fromkeys([*self._settings.account_ids, *listed]))
 
     @property
@@ -98,10 +97,9 @@ class Accounts:
 
     def compare(self, result: PartitionResult) -> None:
         """Compare the accounts whose rows came in reports with the listed ones."""
-        counts = result.rows_by_account
-        listed = set(self.listed)
+        counts, listed = result.rows_by_account, set(self.listed)
         result.foreign_rows = sum(count for account, count in counts.items() if account not in listed)
-        if counts and set(counts) == {self._settings.api_key} != listed:
+        if set(counts) == {self._settings.api_key} and self._accounts.active_subaccounts():
             logger.warning(
                 "%s: all rows are the primary account's, although the account has sub-accounts. If they had traffic, "
                 "the API leaves them out: compare with a run without a state that sets subaccounts to each and "

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tap_vonage_reports.api.accounts import account_rows, active_subaccount_keys, subaccount_keys
+from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
+    AccountsUnavailableError,
     ApiError,
     CredentialsError,
     ForeignAnswerError,
@@ -16,6 +20,7 @@ from tap_vonage_reports.errors import (
     SettingsError,
 )
 from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.planning.partition import ACCOUNT, Query
 from tap_vonage_reports.products import FREE_PRODUCT
 
@@ -27,20 +32,58 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def list_subaccounts(client: ReportsClient) -> list[str]:
-    """List the sub-accounts of the primary account.
+LOW_BALANCE = "balance"
+"""Stands in the title of a 403 about credit [likely]. Any other 403 means that the API is not enabled [confirmed]."""
 
-    Raises:
-        ApiError: They cannot be listed.
+
+class AccountList:
+    """The primary account and its sub-accounts. A run requests them once, when it needs them first.
+
+    Attributes:
+        fetched: What the request took.
     """
-    try:
-        return client.subaccounts()
-    except RequestRejectedError as error:
-        msg = (
-            f"The sub-accounts could not be listed: {error} Alternatively, set subaccounts to none and list them in "
-            "account_ids."
-        )
-        raise ApiError(msg) from error
+
+    def __init__(self, client: ReportsClient) -> None:
+        """Prepare the list; nothing is requested yet."""
+        self._client = client
+        self.fetched = FetchMetrics()
+
+    def subaccounts(self) -> list[str]:
+        """Return the API keys of the sub-accounts.
+
+        Raises:
+            ApiError: They cannot be listed.
+        """
+        try:
+            return subaccount_keys(self._body)
+        except (RequestRejectedError, RetriableApiError) as error:
+            msg = (
+                f"The sub-accounts could not be listed: {error} Alternatively, set subaccounts to none and list them "
+                "in account_ids."
+            )
+            raise ApiError(msg) from error
+
+    def active_subaccounts(self) -> list[str]:
+        """Return the API keys of those that are not suspended."""
+        return active_subaccount_keys(self._body)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all accounts as the API gives them, the primary one first.
+
+        Raises:
+            AccountsUnavailableError: The Subaccounts API is not enabled.
+            ApiError: They cannot be listed.
+        """
+        try:
+            return account_rows(self._body)
+        except RequestRejectedError as error:
+            if error.status != HTTPStatus.FORBIDDEN or LOW_BALANCE in error.title.lower():
+                raise
+            raise AccountsUnavailableError(error.status, error.title) from error
+
+    @cached_property
+    def _body(self) -> dict[str, Any]:
+        return self._client.accounts(RequestContext(metrics=self.fetched)).body
 
 
 def check_accounts(settings: Settings, client: ReportsClient) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.retry import RetryPolicy
-from tap_vonage_reports.errors import ApiError, ProductUnavailableError, SettingsError
+from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.extract.account_partitions import Accounts, read_bookmark
-from tap_vonage_reports.extract.accounts import verify_credentials_and_clock
+from tap_vonage_reports.extract.accounts import AccountList, verify_credentials_and_clock
+from tap_vonage_reports.extract.outcome import recorded
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
 from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
@@ -24,7 +24,7 @@ from tap_vonage_reports.extract.reports.refetch import ReportRefetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import duration
-from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus, left_out
+from tap_vonage_reports.metrics import PartitionResult, RunResults, SyncStatus
 from tap_vonage_reports.planning.date_range import DateRange
 from tap_vonage_reports.planning.partition import Query
 from tap_vonage_reports.planning.planner import Planner
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_vonage_reports.config.settings import Settings
+    from tap_vonage_reports.errors import ApiError
     from tap_vonage_reports.extract.reader import Chunk
     from tap_vonage_reports.planning.partition import Partition
 
@@ -133,9 +134,14 @@ class SyncSession:
         return PartitionReader(reports, pages, ReportRefetcher(self.planner, reports))
 
     @cached_property
+    def account_list(self) -> AccountList:
+        """The primary account and its sub-accounts."""
+        return AccountList(self.client)
+
+    @cached_property
     def accounts(self) -> Accounts:
         """The accounts of this run, and the partitions that they make."""
-        return Accounts(self.settings, self.client, self.dates)
+        return Accounts(self.settings, self.account_list, self.dates)
 
     def open(self, partition: Partition, state: dict[str, Any], *, is_full_table: bool = False) -> PartitionSync:
         """Open a partition: read its bookmark, and mark for refetching what may have changed.
@@ -198,22 +204,15 @@ class SyncSession:
         Raises:
             FatalApiError: The API cannot be used at all.
         """
-        result, started = sync.result, time.monotonic()
-        self.results.append(result)
-        with self.checkpointer.active(sync.bookmark):
+        bookmark = sync.bookmark
+        with self.checkpointer.active(bookmark), recorded(self.results, sync.result, lambda: bookmark.started):
             try:
                 yield
-                result.end()
-                self.accounts.compare(result)
-            except GeneratorExit:  # --test=records has seen what it wants
-                result.end()
-                raise
-            except ApiError as error:
-                _record_failure(sync, error)
+                self.accounts.compare(sync.result)
             finally:
-                result.seconds, result.left = time.monotonic() - started, timedelta(0)
+                sync.result.left = timedelta(0)
                 self.reader.release(sync)
-        if result.status is not SyncStatus.READ:
+        if sync.result.status is not SyncStatus.READ:
             self.checkpointer.write_if_due(0)
 
     def commit(self, chunks: Iterable[Chunk], *, due: bool) -> None:
@@ -260,15 +259,3 @@ def _check_dates(settings: Settings, now: datetime) -> None:
     for name, date in (("start_date", settings.start_date), ("end_date", settings.end_date)):
         if date and date > now:
             raise SettingsError([f"The setting {name} is in the future. Set it to a time in the past."])
-
-
-def _record_failure(sync: PartitionSync, error: ApiError) -> None:
-    """Record why a partition ended. A product that was never available is skipped; one that was read before fails."""
-    result = sync.result
-    # The first gap says more than that there were several.
-    result.reason = f"{left_out(len(result.gaps))}. {result.gaps[0]}" if result.gaps else str(error)
-    if isinstance(error, ProductUnavailableError) and not (sync.bookmark.started or result.gaps):
-        result.status = SyncStatus.SKIPPED
-        logger.warning("%s: skipped. %s", sync.partition, error)
-    else:
-        logger.error("%s: %s", sync.partition, error)

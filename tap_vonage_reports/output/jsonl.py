@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from tap_vonage_reports.records.parser import KEY_FIELD
 from tap_vonage_reports.records.report_archive import read_chunks
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class JsonLines:
             parser: The stream's parser.
             compression: ``gzip`` or ``none``.
         """
-        self._fields = [name for name in schema["properties"] if name in {KEY_FIELD, *fields}]
+        self._fields = [name for name in schema["properties"] if name in {parser.key_field, *fields}]
         self._parser = parser
         self._compressed = compression == "gzip"
         self.suffix = ".jsonl.gz" if self._compressed else ".jsonl"

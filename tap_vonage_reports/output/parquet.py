@@ -20,7 +20,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from tap_vonage_reports.records.arrow_csv import read_cells
-from tap_vonage_reports.records.parser import DECIMAL_PRECISION, DECIMAL_SCALE, EXTRA_FIELD, KEY_FIELD, kind_of
+from tap_vonage_reports.records.parser import DECIMAL_PRECISION, DECIMAL_SCALE, EXTRA_FIELD, kind_of
 from tap_vonage_reports.records.report_archive import read_chunks
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Parquet:
             compression: A codec of Parquet, or ``none``.
         """
         properties = schema["properties"]
-        self._kinds = {name: kind_of(spec) for name, spec in properties.items() if name in {KEY_FIELD, *fields}}
+        self._kinds = {name: kind_of(spec) for name, spec in properties.items() if name in {parser.key_field, *fields}}
         self._known = properties.keys() - {EXTRA_FIELD}
         self._parser = parser
         self._compression = compression
@@ -133,7 +133,7 @@ class Parquet:
     def _convert_cells(self, cells: pa.RecordBatch) -> pa.RecordBatch:
         """Convert text cells to the types of their columns, with the parser's help for unusual rows."""
         columns: dict[str, pa.Array] = {}
-        keys = cells[KEY_FIELD]
+        keys = cells[self._parser.key_field]
         if keys.null_count or pc.any(pc.utf8_is_space(keys)).as_py():
             msg = "a row has no id, and its key is made of all columns"
             raise pa.ArrowInvalid(msg)

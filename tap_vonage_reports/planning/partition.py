@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, DIRECTION, INCLUDE_SUBACCOUNTS, TOGETHER
 from tap_vonage_reports.config.settings import fingerprint
+from tap_vonage_reports.products import FREE_PRODUCT
 from tap_vonage_reports.timestamps import format_query_time
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.products import Product
+    from tap_vonage_reports.sources import Dimension
 
 ACCOUNT = "account_id"
 SUBACCOUNTS = "subaccounts"
@@ -41,7 +43,10 @@ class Partition:
         with_subaccounts: True if its rows are those of all sub-accounts as well. Only reports can read such a
             partition [confirmed].
         end: Where reading ends; None where the run's end is meant.
+        is_of_product: True, unlike for a `WholeTable`.
     """
+
+    is_of_product: ClassVar[bool] = True
 
     product: Product
     account_id: str
@@ -49,6 +54,21 @@ class Partition:
     is_primary: bool
     with_subaccounts: bool = False
     end: datetime | None = None
+
+    @property
+    def stream(self) -> str:
+        """The product's stream."""
+        return self.product.stream
+
+    @property
+    def date_field(self) -> str:
+        """The field with a row's time."""
+        return self.product.date_field
+
+    @property
+    def is_billed(self) -> bool:
+        """True if the API bills its rows."""
+        return self.product is not FREE_PRODUCT
 
     @property
     def account_label(self) -> str:
@@ -76,6 +96,40 @@ class Partition:
     def __str__(self) -> str:
         """Return the partition for a log line."""
         return ", ".join(part for part in (self.product.stream, self.direction, self.account) if part)
+
+
+@dataclass(frozen=True)
+class WholeTable:
+    """All of a dimension, which has no partitions, in the place of a `Partition` where results are counted.
+
+    Attributes:
+        dimension: The dimension.
+        is_billed: False, because it has no rows of the Reports API, which bills by the row [confirmed].
+    """
+
+    is_of_product: ClassVar[bool] = False
+    is_billed: ClassVar[bool] = False
+    date_field: ClassVar[str] = ""
+    direction: ClassVar[None] = None
+    account_id: ClassVar[str] = ""
+    account: ClassVar[str] = "all accounts"
+    account_label: ClassVar[str] = "-"
+
+    dimension: Dimension
+
+    @property
+    def stream(self) -> str:
+        """The dimension's stream."""
+        return self.dimension.stream
+
+    @property
+    def context(self) -> dict[str, str]:
+        """The SDK's context: none, because nothing in the state belongs to it."""
+        return {}
+
+    def __str__(self) -> str:
+        """Return the table for a log line."""
+        return self.stream
 
 
 @dataclass(frozen=True)

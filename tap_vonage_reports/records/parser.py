@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec.structs import asdict
 
+from tap_vonage_reports.products import Product
 from tap_vonage_reports.records.cell_text import cell_text, extra_text
 from tap_vonage_reports.records.content_key import content_key, content_text
 from tap_vonage_reports.records.odd_rows import ORIGINALS
@@ -25,7 +26,7 @@ from tap_vonage_reports.timestamps import normalize_timestamp, normalize_timesta
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-KEY_FIELD = "id"
+KEY_FIELD = Product.key_field
 EXTRA_FIELD = "_extra"
 DECIMAL_PRECISION = 38
 DECIMAL_SCALE = 18
@@ -67,6 +68,7 @@ class RecordParser:
         transform: By field, the function that hides personal data in a value (see `personal_data`).
         odd_rows: How many rows had text that is not valid (see `odd_text`).
         rows_without_id: How many rows got a key made from their content.
+        key_field: The field that identifies a record.
     """
 
     def __init__(  # noqa: PLR0913 - what a record is made of
@@ -77,6 +79,7 @@ class RecordParser:
         fields: Collection[str] | None = None,
         transform: Mapping[str, Callable[[Any], Any]] | None = None,
         *,
+        key_field: str = KEY_FIELD,
         make_key: Callable[[Mapping[str, str]], str] = content_key,
     ) -> None:
         """Prepare a parser.
@@ -88,13 +91,14 @@ class RecordParser:
                 its values does not fit its type. Never gets the value.
             fields: The fields of the records; None for all. The key is always among them.
             transform: By field, `_extra` included, a function from a value (not null) to the value in the record.
-            make_key: Makes the key of a row without an ``id`` from the texts of its other fields by name.
+            key_field: The field that identifies a record.
+            make_key: Makes the key of a row without one from the texts of its other fields by name.
         """
         self.transform = dict(transform or {})
         self.odd_rows = self.rows_without_id = 0
-        self._make_key = make_key
+        self.key_field, self._make_key = key_field, make_key
         specs = {name: spec for name, spec in schema["properties"].items() if name != EXTRA_FIELD}
-        chosen = specs.keys() if fields is None else {KEY_FIELD, *fields}
+        chosen = specs.keys() if fields is None else {self.key_field, *fields}
         self._converters = {name: ColumnConverter(spec) for name, spec in specs.items()}
         self._fields = {name: converter for name, converter in self._converters.items() if name in chosen}
         self._with_extra = fields is None or EXTRA_FIELD in fields
@@ -160,9 +164,9 @@ class RecordParser:
             for name, field in self._fields.items()
         }
         self._keep_originals(originals, columns, extras)
-        keys = columns[KEY_FIELD]
+        keys = columns[self.key_field]
         if not all(keys) or any(map(str.isspace, keys)):
-            columns[KEY_FIELD] = [
+            columns[self.key_field] = [
                 key
                 if key and not key.isspace()
                 else self._key_of_content(
@@ -204,7 +208,7 @@ class RecordParser:
         self.odd_rows += len(originals)
         for row, of_row in originals.items():
             for name, original in of_row.items():
-                if name == KEY_FIELD:
+                if name == self.key_field:
                     columns[name] = [*columns[name][:row], original, *columns[name][row + 1 :]]
                 elif self._aliases.get(name, name) not in self._known - self._fields.keys():
                     extras[row][name] = original
@@ -213,7 +217,7 @@ class RecordParser:
     def _key_of_content(self, row: Mapping[str, Any], originals: Mapping[str, str], extra: Mapping[str, str]) -> str:
         """Return the key of a row without an ``id``, whatever fields are selected."""
         self.rows_without_id += 1
-        self._report(KEY_FIELD, IS_MISSING)
+        self._report(self.key_field, IS_MISSING)
         content = {name: text for name, text in extra.items() if name not in self._known}
         for name, value in row.items():
             if text := cell_text(value):
@@ -240,7 +244,7 @@ class RecordParser:
         texts = [cell_text(value) for value in raw]
         values = [field.convert(text) if text else None for text in texts]
         for row, value in enumerate(values):
-            if value is _MISFIT or (name == KEY_FIELD and isinstance(raw[row], (dict, list))):
+            if value is _MISFIT or (name == self.key_field and isinstance(raw[row], (dict, list))):
                 values[row] = None
                 extras[row][name] = extra_text(texts[row] or "")
                 self._report(name, "has a value that does not fit its type")

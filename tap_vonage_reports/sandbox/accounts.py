@@ -26,6 +26,8 @@ class Account:
         scale: Its traffic as a share of the default volume.
         suspended: True if it is suspended. A suspended account keeps its records.
         created_at: When it was opened, as the Subaccounts API writes it.
+        balance: Its own balance; None if it has none, and a sub-account shares that of the primary account.
+        credit_limit: The credit limit that goes with the balance.
     """
 
     key: str
@@ -34,13 +36,32 @@ class Account:
     scale: float = 1.0
     suspended: bool = False
     created_at: str = "2024-03-02T16:34:49Z"
+    balance: float | None = None
+    credit_limit: float | None = None
+
+
+def primary(key: str) -> Account:
+    """Return a primary account by its key."""
+    return Account(key, balance=9999.0, credit_limit=0.0)
 
 
 def subaccounts(*keys: str) -> tuple[Account, ...]:
-    """Return sub-accounts by their keys, with currencies and volumes that differ."""
+    """Return sub-accounts by their keys, with currencies, volumes and balances that differ.
+
+    Every second one has a balance of its own. Times have a fraction or none, as in the API (confirmed).
+    """
     currencies = ("EUR", "USD", "GBP")
     return tuple(
-        Account(key, f"Sub-account {number}", currencies[number % 3], scale=0.6 / number, suspended=number % 5 == 0)
+        Account(
+            key,
+            f"Sub-account {number}",
+            currencies[number % 3],
+            scale=0.6 / number,
+            suspended=number % 5 == 0,
+            created_at=f"2024-03-{number % 28 + 1:02}T16:34:49{'.000' if number % 3 == 0 else ''}Z",
+            balance=round(100.26 * number, 2) if number % 2 == 0 else None,
+            credit_limit=round(-10.05 * number, 2) if number % 2 == 0 else None,
+        )
         for number, key in enumerate(keys, start=1)
     )
 
@@ -49,7 +70,7 @@ def subaccounts(*keys: str) -> tuple[Account, ...]:
 class Accounts:
     """The primary account, its secret and its sub-accounts."""
 
-    primary: Account = field(default_factory=lambda: Account(DEMO_KEY))
+    primary: Account = field(default_factory=lambda: primary(DEMO_KEY))
     secret: str = field(default=DEMO_SECRET, repr=False)
     subaccounts: tuple[Account, ...] = ()
 

@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tap_vonage_reports.sandbox import problems
+from tap_vonage_reports.sandbox.account_api import ACCOUNTS_PATH, AccountApi
 from tap_vonage_reports.sandbox.answers import (
     GATEWAY_PAGE,
     CutAnswer,
@@ -106,6 +107,7 @@ class Api:
         self._recent = {limit: SlidingSecond() for limit in _LIMITED.values()}
         self.reports = Reports(self.options, world.now, self.journal)
         self._report_api = ReportApi(world, self.reports, self.options, cut)
+        account_api = AccountApi(world.accounts)
         self._seen_cursors: OrderedDict[str, None] = OrderedDict()
         endpoints: list[tuple[str, str, str, Callable[[Exchange], Awaitable[Response]]]] = [
             ("records", "GET", RECORDS_PATH, self._records),
@@ -115,7 +117,8 @@ class Api:
             ("report-status", "GET", REPORTS_PATH + "/{request_id}", self._report_api.status),
             ("report-cancel", "DELETE", REPORTS_PATH + "/{request_id}", self._report_api.cancel),
             ("media", "GET", MEDIA_PATH + "/{file_id}", self._report_api.media),
-            ("subaccounts", "GET", "/accounts/{api_key}/subaccounts", self._subaccounts),
+            ("subaccounts", "GET", ACCOUNTS_PATH, account_api.listing),
+            ("subaccount", "GET", ACCOUNTS_PATH + "/{subaccount_key}", account_api.single),
         ]
         self._index = partial(page, world, endpoints=[(method, path) for _, method, path, _ in endpoints])
         self.app = Starlette(
@@ -488,47 +491,6 @@ class Api:
     def _address(self, exchange: Exchange, given: Mapping[str, str], base: str = "") -> str:
         path = RECORDS_PATH if self.faults.rule(Fault.NEXT_LINK_PRODUCT_PATH) is None else PRODUCT_PATH
         return f"{base or str(exchange.request.base_url)}".rstrip("/") + f"{path}?{urlencode(given)}"
-
-    # Sub-accounts
-
-    async def _subaccounts(self, exchange: Exchange) -> Response:
-        """Return the sub-accounts of the primary account (Subaccounts API)."""
-        accounts = self.world.accounts
-        if exchange.account != accounts.primary.key or exchange.strike(Fault.FORBIDDEN):
-            raise problems.forbidden()
-        primary = accounts.primary
-        unlisted = exchange.strike(Fault.SUBACCOUNTS_UNLISTED)
-        listed = accounts.subaccounts[: -int(unlisted.value)] if unlisted else accounts.subaccounts
-
-        def shown(account: Account) -> dict[str, Any]:
-            return {
-                "api_key": account.key,
-                "name": account.name,
-                "primary_account_api_key": primary.key,
-                "use_primary_account_balance": True,
-                "created_at": account.created_at,
-                "suspended": account.suspended,
-                "balance": None,
-                "credit_limit": None,
-            }
-
-        body = {
-            "_links": {"self": {"href": f"/accounts/{primary.key}/subaccounts"}},
-            "total_balance": 9999.0,
-            "total_credit_limit": 0.0,
-            "_embedded": {
-                "primary_account": {
-                    "api_key": primary.key,
-                    "name": primary.name,
-                    "balance": 9999.0,
-                    "credit_limit": 0.0,
-                    "suspended": primary.suspended,
-                    "created_at": primary.created_at,
-                },
-                "subaccounts": [shown(account) for account in listed],
-            },
-        }
-        return Response(msgspec.json.encode(body), 200, media_type="application/json")
 
     # The sandbox's own endpoints
 

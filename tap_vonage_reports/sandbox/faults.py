@@ -254,7 +254,9 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CSV_BLANK_LINES: About("a blank line follows each row of a new report"),
     Fault.REVOKED: About("the credentials are rejected"),
     Fault.UNPROVISIONED: About("401: the account is not provisioned for the product"),
-    Fault.FORBIDDEN: About("403: not authorized to query the data"),
+    Fault.FORBIDDEN: About(
+        "403: not authorized to query the data; with endpoint=subaccounts, the Subaccounts API is not enabled"
+    ),
     Fault.LOW_BALANCE: About("403: the account's balance is too low"),
     Fault.UNKNOWN_PRODUCT: About("422: the product's name could not be resolved"),
     Fault.EXTRA_COLUMNS: About("rows have undocumented columns"),
@@ -374,7 +376,7 @@ class Faults:
             products: Hit these products only, by either name.
             accounts: Hit these accounts only.
             endpoints: Hit these endpoints only: ``records``, ``report-create``, ``report-status``,
-                ``report-cancel``, ``report-list``, ``media``, ``subaccounts``.
+                ``report-cancel``, ``report-list``, ``media``, ``subaccounts``, ``subaccount``.
 
         Raises:
             ValueError: If the fault, a product or a number is invalid.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.sandbox.accounts import DEMO_KEY, DEMO_SECRET, Account, Accounts, subaccounts
+from tap_vonage_reports.sandbox.accounts import DEMO_KEY, DEMO_SECRET, Accounts, primary, subaccounts
 from tap_vonage_reports.sandbox.app import Api
 from tap_vonage_reports.sandbox.clock import Clock
 from tap_vonage_reports.sandbox.exchange import (
@@ -86,7 +86,7 @@ class Sandbox:
             max_reports: Unfinished reports that an account may have.
             port: The port; 0 takes any free one.
         """
-        self.accounts = accounts or Accounts(Account(api_key), api_secret, subaccounts(*subaccount_keys))
+        self.accounts = accounts or Accounts(primary(api_key), api_secret, subaccounts(*subaccount_keys))
         self.clock = clock if isinstance(clock, Clock) else Clock(clock)
         if isinstance(faults, Faults):
             self.faults = faults

@@ -12,9 +12,10 @@ from unittest import mock
 import pytest
 from pyrate_limiter import InMemoryBucket
 
+from tap_vonage_reports.api.accounts import subaccount_keys
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.clock import parse_retry_after
-from tap_vonage_reports.api.request_context import CancelToken
+from tap_vonage_reports.api.request_context import CancelToken, RequestContext
 from tap_vonage_reports.errors import (
     CredentialsError,
     ProductUnavailableError,
@@ -50,7 +51,7 @@ def test_a_secret_may_have_any_characters(make_sandbox: Callable[..., Sandbox], 
     sandbox = make_sandbox(api_secret=secret, subaccount_keys=["sub00001"])
     client = client_of(sandbox)
     assert client.records(QUERY).body["request_status"] == "SUCCESS"
-    assert client.subaccounts() == ["sub00001"]
+    assert subaccount_keys(client.accounts(RequestContext()).body) == ["sub00001"]
 
 
 def test_a_netrc_or_proxy_of_the_machine_changes_nothing(

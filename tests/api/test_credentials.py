@@ -14,6 +14,7 @@ import requests
 import urllib3
 
 from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
@@ -24,6 +25,7 @@ from tap_vonage_reports.errors import (
     SettingsError,
     UnreachableError,
 )
+from tap_vonage_reports.extract.accounts import AccountList
 from tests.hostile import (
     ENDPOINTS,
     FILE,
@@ -253,7 +255,7 @@ def test_an_account_is_a_parameter_and_nothing_else(text: str) -> None:
         client = client_of(server, key=text.replace(":", ""))
         client.records({"account_id": text, "direction": "inbound"})
         client.create_report({"account_id": text})
-        client.subaccounts()
+        client.accounts(RequestContext())
     by_page, created, listed = server.log
     assert by_page.path == "/v2/reports/records"
     assert parse_qs(urlsplit(by_page.target).query) == {"account_id": [text], "direction": ["inbound"]}
@@ -290,4 +292,4 @@ def test_a_report_is_one_part_of_a_path_whatever_its_name(name: str) -> None:
 def test_a_malformed_list_of_accounts_is_an_error_and_not_empty(listed: object) -> None:
     body = as_json({"_embedded": {"subaccounts": listed}})
     with HostileServer(lambda _request: reply(body)) as server, pytest.raises(ApiError, match="account_ids"):
-        client_of(server).subaccounts()
+        AccountList(client_of(server)).subaccounts()

@@ -10,13 +10,14 @@ import portion
 
 from tap_vonage_reports.config.schema import KEEP
 from tap_vonage_reports.odd_text import MARK
-from tap_vonage_reports.products import PRODUCTS, Product, personal_kinds
+from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.records.odd_rows import mend_row
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.records.personal_data import PersonalData
 from tap_vonage_reports.redaction import basic_token, encodings
 from tap_vonage_reports.sandbox import Fault
 from tap_vonage_reports.sandbox.odd_bytes import LONG_NUMBER, ODD_TEXT
+from tap_vonage_reports.sources import personal_kinds
 from tests.chaos.plans import LEFT_BEHIND, SALT
 from tests.chaos.process import ASYNC_RATE
 from tests.chaos.story import moment

@@ -1,4 +1,4 @@
-"""The official Node client reads the sandbox: a witness that knows nothing of this project."""
+"""The official Node clients read the sandbox: witnesses that know nothing of this project."""
 
 from __future__ import annotations
 
@@ -167,3 +167,31 @@ def test_the_client_gets_reports_and_cancels_them(opened: Callable[..., Reader],
         "Invalid report ID",
         "Unprocessable entity",
     ]
+
+
+def test_the_client_of_the_subaccounts_api_reads_the_accounts(opened: Callable[..., Reader], client: Path) -> None:
+    reader = opened(subaccount_keys=["sub00001", "sub00002"])
+    seen = ran(client, "accounts.mjs", reader, {"one": "sub00002", "unknown": "sub00009"})
+    assert (seen["primary"]["apiKey"], seen["primary"]["balance"]) == (reader.sandbox.api_key, 9999)
+    shared, own = seen["subaccounts"]
+    assert shared == {
+        "apiKey": "sub00001",
+        "name": "Sub-account 1",
+        "primaryAccountApiKey": reader.sandbox.api_key,
+        "usePrimaryAccountBalance": True,
+        "createdAt": "2024-03-02T16:34:49Z",
+        "suspended": False,
+        "balance": None,
+        "creditLimit": None,
+    }
+    assert (own["usePrimaryAccountBalance"], own["balance"], own["creditLimit"]) == (False, 200.52, -20.1)
+    assert seen["one"] == own
+    assert seen["unknown"]["status"] == 404
+
+
+def test_the_client_of_the_subaccounts_api_sees_that_the_service_is_off(
+    opened: Callable[..., Reader], client: Path
+) -> None:
+    reader = opened(faults=["forbidden,endpoint=subaccounts"])
+    seen = ran(client, "accounts.mjs", reader, {"one": "sub00002", "unknown": "sub00009"})
+    assert (seen["primary"]["status"], seen["primary"]["body"]["title"]) == (403, "Forbidden")
