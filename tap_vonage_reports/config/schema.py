@@ -200,12 +200,22 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "max_requests_per_second",
-        th.IntegerType(minimum=1, maximum=1_000),
+        th.NumberType(exclusive_minimum=0, maximum=1_000),
         default=10,
         title="Requests per second",
         description=(
-            "Maximum number of synchronous requests per second. Vonage allows 10. Set it lower if other programs use "
-            "the same API key."
+            "Maximum number of synchronous requests per second, which may be a fraction. Vonage allows 10. Set it "
+            "lower if other programs use the same API key."
+        ),
+    ),
+    th.Property(
+        "max_report_requests_per_second",
+        th.NumberType(exclusive_minimum=0, maximum=1_000),
+        default=5,
+        title="Report requests per second",
+        description=(
+            "Maximum number of all other requests per second, which may be a fraction: those that request, poll or "
+            "download reports. Vonage allows 5. Set it lower if other programs use the same API key."
         ),
     ),
     th.Property(

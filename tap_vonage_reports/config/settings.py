@@ -58,7 +58,8 @@ class Settings:
     max_concurrent_reports: int
     adopt_reports: bool
     report_timeout: timedelta
-    max_requests_per_second: int
+    max_requests_per_second: float
+    max_report_requests_per_second: float
     request_timeout_seconds: float
     personal_data: str
     personal_data_salt: str
@@ -98,6 +99,7 @@ class Settings:
             report_timeout=timedelta(minutes=values["report_timeout_minutes"]),
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
             max_requests_per_second=values["max_requests_per_second"],
+            max_report_requests_per_second=values["max_report_requests_per_second"],
             request_timeout_seconds=values["request_timeout_seconds"],
             personal_data=values["personal_data"],
             personal_data_salt=values.get("personal_data_salt", ""),

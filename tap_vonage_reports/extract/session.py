@@ -255,6 +255,7 @@ def _new_client(settings: Settings, delay_factor: float, max_tries: int) -> Repo
         timeout_seconds=settings.request_timeout_seconds,
         user_agent=f"{PACKAGE}/{version(PACKAGE)}",
         sync_rate=settings.max_requests_per_second,
+        async_rate=settings.max_report_requests_per_second,
         delay_factor=delay_factor,
     )
     client.retry_policy = replace(client.retry_policy, max_tries=min(max_tries, client.retry_policy.max_tries))

@@ -200,6 +200,10 @@ class Api:
         self.cancelled: list[str] = []
         self.statuses: dict[str, dict[str, Any]] = {}
         self.polled: list[str] = []
+        self.delay = 0.0
+
+    def report_request_delay(self) -> float:
+        return self.delay
 
     def create_report(self, body: Any) -> Any:
         for error in self.errors:
@@ -436,6 +440,19 @@ def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:
     stopwatch.now += 5
     reports.poll()
     assert api.polled == ["report-1"]
+
+
+def test_neither_a_poll_nor_a_request_waits_long_for_the_rate_limit(stopwatch: Stopwatch) -> None:
+    api, sync, reports = one_requested()
+    reports.add(sync, plan_of(1, start=24))
+    stopwatch.now += 60
+    api.delay = 5
+    reports.poll()
+    assert (api.polled, requested(sync)) == ([], [0])
+    assert reports.idle_seconds() == 4
+    api.delay = 1
+    reports.poll()
+    assert (api.polled, requested(sync)) == (["report-1"], [0, 1])
 
 
 def test_a_read_report_leaves_the_state_and_the_others_stay() -> None:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 60.0
+MAX_DELAY_SECONDS = 1.0
+"""A poll that the rate limit would delay longer than this is postponed, because it would hold up rows that are ready.
+Only limits below 1 request per second do."""
 
 
 class ReportScheduler:
@@ -120,12 +123,17 @@ class ReportScheduler:
         """Poll the reports that are due, and request others where there is room."""
         now = time.monotonic()
         for job in list(self._jobs):
-            if job.is_running and job.next_poll <= now:
+            if job.is_running and job.next_poll <= now and self._is_free:
                 self._poll(job)
                 self._show_progress()
-        while self._creator.is_ready and (planned := next_planned(self._jobs, self._creator.budget)):
+        while self._creator.is_ready and self._is_free and (planned := next_planned(self._jobs, self._creator.budget)):
             if not self._request(planned):
                 break
+
+    @property
+    def _is_free(self) -> bool:
+        """True unless the rate limit would hold up the main thread."""
+        return self._client.report_request_delay() <= MAX_DELAY_SECONDS
 
     def idle_seconds(self) -> float:
         """Return how long there is nothing to poll or request."""
@@ -133,7 +141,8 @@ class ReportScheduler:
         due = [job.next_poll for job in self._jobs if job.is_running]
         if not self._creator.is_ready:
             due.append(self._creator.ready_at)
-        return min(max(0.01, min(due, default=now) - now), MAX_WAIT_SECONDS)
+        delay = self._client.report_request_delay() - MAX_DELAY_SECONDS
+        return min(max(0.01, delay, min(due, default=now) - now), MAX_WAIT_SECONDS)
 
     def complete(self, job: ReportJob) -> None:
         """Remove a job whose rows are written. After some small ones, plan longer reports again."""
