@@ -178,6 +178,15 @@ def test_polls_become_rarer_up_to_a_limit() -> None:
     assert job.poll_interval == 1
 
 
+def test_a_report_of_an_earlier_run_is_polled_at_the_same_intervals_as_a_new_one() -> None:
+    job = job_of()
+    intervals = []
+    for _ in range(3):
+        job.schedule_poll(1)
+        intervals.append(job.poll_interval)
+    assert intervals == [1, 1.5, 2.25]
+
+
 def test_the_time_of_a_status_is_when_it_changed() -> None:
     job = job_of()
     job.set_status(ReportStatus.PENDING, SINCE + 5)
