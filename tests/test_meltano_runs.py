@@ -379,6 +379,8 @@ FROM_ENVIRONMENT = {
     "max_concurrent_reports": ("1", 1),
     "adopt_reports": ("false", False),
     "report_timeout_minutes": ("30", 30),
+    "wait_for_reports": ("false", False),
+    "report_callback_url": ("https://example.com/vonage?token=x", "https://example.com/vonage?token=x"),
     "request_timeout_seconds": ("10", 10),
     "personal_data": ("hash", "hash"),
     "personal_data_salt": ("0123456789abcdef-pepper", "0123456789abcdef-pepper"),

@@ -116,14 +116,8 @@ class ReportsClient:
             RequestCancelled: The context was cancelled.
         """
         context = context or RequestContext()
-        request = ApiRequest(
-            "GET",
-            "/v2/reports/records",
-            self._sync_limiter,
-            params=query,
-            check=check_records,
-            time_field="received_at",
-        )
+        limiter, path = self._sync_limiter, "/v2/reports/records"
+        request = ApiRequest("GET", path, limiter, params=query, check=check_records, time_field="received_at")
         return self._retry(partial(_send_counted, self._transport, request, context), context)
 
     def create_report(self, body: Mapping[str, Any]) -> ApiResponse:

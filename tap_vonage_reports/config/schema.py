@@ -25,6 +25,9 @@ DIRECTION = "direction"
 BOOLEAN_PARAMS = ("include_message", "show_concatenated")
 """The request parameters that are settings of their own, not filters."""
 
+CALLBACK_URL = "report_callback_url"
+"""The setting that is a secret and a URL."""
+
 MAX_HOURS = 10_000
 """More than Vonage keeps records: 13 months are about 9,500 hours."""
 MAX_DAYS = 10_000
@@ -248,6 +251,27 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=180,
         title="Report timeout (minutes)",
         description="How long to wait for Vonage to generate one asynchronous report.",
+    ),
+    th.Property(
+        "wait_for_reports",
+        th.BooleanType,
+        default=True,
+        title="Wait for reports",
+        description=(
+            "Wait until Vonage has generated the reports. If false, a partition ends at its first report that is not "
+            "ready, and a later run reads it. For orchestrators that start a run when a report is ready."
+        ),
+    ),
+    th.Property(
+        CALLBACK_URL,
+        th.StringType(min_length=1),
+        secret=True,
+        title="Report callback URL",
+        description=(
+            "URL that Vonage calls when a report is ready, so that an orchestrator can start a run. It is sent with "
+            "each request for a report. The tap itself polls in any case. Plain HTTP is allowed only to the local "
+            "machine."
+        ),
     ),
     th.Property(
         "request_timeout_seconds",

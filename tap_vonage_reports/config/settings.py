@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.config.schema import AUTO, BY_ID, DIRECTION, DROP, SYNC
+from tap_vonage_reports.config.schema import AUTO, BY_ID, CALLBACK_URL, DIRECTION, DROP, SYNC
 from tap_vonage_reports.config.validation import validate
 from tap_vonage_reports.timestamps import parse_time
 
@@ -58,6 +58,8 @@ class Settings:
     max_concurrent_reports: int
     adopt_reports: bool
     report_timeout: timedelta
+    wait_for_reports: bool
+    report_callback_url: str
     max_requests_per_second: float
     max_report_requests_per_second: float
     request_timeout_seconds: float
@@ -97,6 +99,8 @@ class Settings:
             max_concurrent_reports=values["max_concurrent_reports"],
             adopt_reports=values["adopt_reports"],
             report_timeout=timedelta(minutes=values["report_timeout_minutes"]),
+            wait_for_reports=values["wait_for_reports"],
+            report_callback_url=values.get(CALLBACK_URL, ""),
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
             max_requests_per_second=values["max_requests_per_second"],
             max_report_requests_per_second=values["max_report_requests_per_second"],

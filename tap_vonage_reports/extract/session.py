@@ -127,7 +127,8 @@ class SyncSession:
             is_ready=lambda sync: not self.scheduler.remaining(sync),
             poll_all=self.poll,
         )
-        reports = ReportFetcher(self.client, self.planner, self.scheduler, self.poll, self.progress.tick)
+        waits = self.settings.wait_for_reports
+        reports = ReportFetcher(self.client, self.planner, self.scheduler, self.poll, self.progress.tick, waits=waits)
         return PartitionReader(reports, pages)
 
     @cached_property
@@ -168,10 +169,8 @@ class SyncSession:
             since=dates.start(product) if settings.start_date else dates.earliest(product),
         )
         if bookmark.filters_changed:
-            logger.warning(
-                "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date",
-                partition,
-            )
+            text = "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date"
+            logger.warning(text, partition)
         if is_full_table:
             bookmark.reset()
         now, until = dates.now(), dates.end()
