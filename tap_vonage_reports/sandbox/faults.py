@@ -87,6 +87,9 @@ class Fault(str, Enum):
     CREATE_LOST = "create-lost"
     CREATED = "created"
     CREATE_GATEWAY_TIMEOUT = "create-504"
+    CALLBACK_LOST = "callback-lost"
+    CALLBACK_TWICE = "callback-twice"
+    CALLBACK_CUT = "callback-cut"
 
     LIST_ABSENT = "list-absent"
     LIST_ODD = "list-odd"
@@ -226,6 +229,9 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
     Fault.CREATED: About("a new report is answered with status VALUE instead of 200", 201),
     Fault.CREATE_GATEWAY_TIMEOUT: About("a report is created, but the answer is 504 with a gateway's HTML page"),
+    Fault.CALLBACK_LOST: About("the callback of a new report never comes"),
+    Fault.CALLBACK_TWICE: About("the callback of a new report comes twice"),
+    Fault.CALLBACK_CUT: About("the connection is cut in the middle of the callback of a new report"),
     Fault.LIST_ABSENT: About("404 for the list of reports (the newest specification does not name it)"),
     Fault.LIST_ODD: About("the list of reports has an undocumented form"),
     Fault.LIST_WITHOUT_FILTERS: About("the list of reports gives only product, account and dates of each report"),

@@ -162,7 +162,7 @@ def test_every_report_is_requested_with_the_callback_and_nothing_else_of_it_chan
 def test_reports_are_resumed_and_adopted_whatever_callback_they_were_requested_with(
     sandbox: Sandbox, before: str, after: str, *, keeps_state: bool
 ) -> None:
-    urls = [{"report_callback_url": url} if url else {} for url in (before, after)]
+    urls: list[dict[str, Any]] = [{"report_callback_url": url} if url else {} for url in (before, after)]
     first = request_only(sandbox, **urls[0])
     sandbox.clock.advance(hours=1)
     sandbox.options.generation_seconds = 0
