@@ -42,6 +42,8 @@ logger = logging.getLogger("vonage_accounts")
 
 KEY_REQUESTS_PER_SECOND = 10
 """Requests per second that Vonage accepts per API key, for all its accounts and processes."""
+KEY_REPORT_REQUESTS_PER_SECOND = 5
+"""The same for requests about reports."""
 KEY_REPORTS = 5
 """Reports that may be in flight at the same time."""
 TIMEOUT_SECONDS = 60
@@ -85,7 +87,8 @@ class Setup:
         return os.environ | {
             "TAP_VONAGE_REPORTS_ACCOUNT_IDS": json.dumps([account]),
             "TAP_VONAGE_REPORTS_INCLUDE_SUBACCOUNTS": "false",
-            "TAP_VONAGE_REPORTS_MAX_REQUESTS_PER_SECOND": str(max(1, KEY_REQUESTS_PER_SECOND // self.workers)),
+            "TAP_VONAGE_REPORTS_MAX_REQUESTS_PER_SECOND": f"{KEY_REQUESTS_PER_SECOND / self.workers:g}",
+            "TAP_VONAGE_REPORTS_MAX_REPORT_REQUESTS_PER_SECOND": f"{KEY_REPORT_REQUESTS_PER_SECOND / self.workers:g}",
             "TAP_VONAGE_REPORTS_MAX_CONCURRENT_REPORTS": str(max(1, KEY_REPORTS // self.workers)),
         }
 

@@ -103,7 +103,8 @@ class DryRun(msgspec.Struct, kw_only=True):
 
     Attributes:
         until: Until when it would read: `end_date`, or now on Vonage's clock, held back.
-        requests_per_second: The limit of requests.
+        requests_per_second: The limit of requests for pages and lookups.
+        report_requests_per_second: The limit of requests for reports.
         concurrent_reports: How many reports are generated at the same time.
         selected_by: What selects the streams: ``catalog``, or ``default`` without one.
         has_state: True if a state was given.
@@ -114,7 +115,8 @@ class DryRun(msgspec.Struct, kw_only=True):
     """
 
     until: str
-    requests_per_second: int
+    requests_per_second: float
+    report_requests_per_second: float
     concurrent_reports: int
     selected_by: str
     has_state: bool
@@ -174,6 +176,7 @@ def plan_run(
     return DryRun(
         until=format_timestamp(session.dates.end()),
         requests_per_second=settings.max_requests_per_second,
+        report_requests_per_second=settings.max_report_requests_per_second,
         concurrent_reports=settings.max_concurrent_reports,
         selected_by="catalog" if has_catalog else "default",
         has_state=has_state,
@@ -187,7 +190,9 @@ def plan_run(
 def _limits(session: SyncSession) -> Limits:
     settings = session.settings
     return Limits(
-        settings.max_requests_per_second, session.client.async_rate, concurrent_reports=settings.max_concurrent_reports
+        settings.max_requests_per_second,
+        settings.max_report_requests_per_second,
+        concurrent_reports=settings.max_concurrent_reports,
     )
 
 

@@ -279,8 +279,8 @@ class RateLimitedError(RetriableApiError):
     """The rate limit is exhausted. The API answered HTTP 429, even after retries."""
 
     advice = (
-        "Another program may use the same API key: lower max_requests_per_second in each, so that the sum stays within "
-        "the limit. The next run tries again."
+        "Another program may use the same API key: lower max_requests_per_second and max_report_requests_per_second "
+        "in each, so that the sums stay within the limits. The next run tries again."
     )
 
 

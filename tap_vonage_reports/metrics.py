@@ -194,6 +194,7 @@ class SyncStatus(Enum):
     """The outcome of a partition's sync."""
 
     READ = "read"
+    PENDING = "pending"
     SKIPPED = "skipped"
     FAILED = "failed"
 
@@ -215,6 +216,8 @@ class PartitionResult:
         left: How much of the time that it reads is neither read nor left out yet.
         status: How it ended.
         reason: What went wrong.
+        pending_reports: Reports that were left to a later run because they were not ready, and those behind them.
+        requested_reports: How many of these are requested.
         gaps: Windows that were left out, and lookups that failed, each with what went wrong.
         gaps_in_a_row: How many of them the last ones were.
     """
@@ -231,6 +234,8 @@ class PartitionResult:
     left: timedelta = timedelta(0)
     status: SyncStatus = SyncStatus.FAILED
     reason: str = "not finished"
+    pending_reports: int = 0
+    requested_reports: int = 0
     gaps: list[str] = field(default_factory=list)
     gaps_in_a_row: int = 0
 
@@ -248,8 +253,8 @@ class PartitionResult:
         self.left = max(self.left - window.duration, timedelta(0))
 
     def end(self) -> None:
-        """Record that everything was read but the gaps."""
-        self.status, self.reason = SyncStatus.READ, ""
+        """Record that everything was read but the gaps, and the reports that were left to a later run."""
+        self.status, self.reason = SyncStatus.PENDING if self.pending_reports else SyncStatus.READ, ""
         if self.gaps:
             self.status, self.reason = SyncStatus.FAILED, f"{left_out(len(self.gaps))}. {self.gaps[0]}"
 
@@ -320,6 +325,12 @@ def left_out(gaps: int) -> str:
     if gaps == 1:
         return "1 window left out, the next run tries it first"
     return f"{gaps:,} windows left out, the next run tries them first"
+
+
+def left_pending(reports: int, requested: int) -> str:
+    """Return in words how many reports a later run reads, and how many of them are requested."""
+    them = "it" if reports == 1 else "them"
+    return f"{counted(reports, 'report')} pending ({requested:,} requested), the next run continues with {them}"
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[str]:

@@ -153,7 +153,7 @@ def _price_of_thousand(usages: Sequence[PastUsage]) -> str:
 
 
 def _time(plan: DryRun, *, has_reports: bool) -> Iterator[str]:
-    estimate, rate = plan.estimate, f"at {plan.requests_per_second} requests/s"
+    estimate, rate = plan.estimate, f"at {plan.requests_per_second:g} requests/s"
     shortest = _duration(estimate.min_seconds)
     if estimate.max_seconds is None:
         generation = ", plus the time to generate reports of unknown size" if has_reports else ""

@@ -6,7 +6,7 @@ import logging
 import textwrap
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.metrics import FetchMetrics, SyncStatus, aligned, counted, left_out, money
+from tap_vonage_reports.metrics import FetchMetrics, SyncStatus, aligned, counted, left_out, left_pending, money
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ RIGHT = frozenset({"rows", "fetched", "refetched", "requests", "reports", "windo
 DROPPED = ("seconds", "windows", "price", "requests", "reports")
 """Columns that a table leaves out, in this order, until it fits. The totals are always in the last lines."""
 NO_PRICE = "-"
-WORST_FIRST = (SyncStatus.FAILED, SyncStatus.READ, SyncStatus.SKIPPED)
+WORST_FIRST = (SyncStatus.FAILED, SyncStatus.PENDING, SyncStatus.READ, SyncStatus.SKIPPED)
 """The order that decides the status of a stream whose partitions differ. Each skipped partition has its own warning."""
 
 
@@ -114,11 +114,13 @@ def _totals(results: Sequence[PartitionResult]) -> list[str]:
     }
     oddities = ", ".join(f"{counted(count, 'row')} {what}" for what, count in odd.items() if count)
     gaps = sum(len(result.gaps) for result in results)
+    pending = sum(result.pending_reports for result in results)
     unconfirmed = total.unconfirmed_reports
     charged = "report may have been charged: it" if unconfirmed == 1 else "reports may have been charged: each"
     rows = counted(sum(result.rows for result in results), "row")
     texts = (
         (gaps, left_out(gaps)),
+        (pending, left_pending(pending, sum(result.requested_reports for result in results))),
         (True, f"{rows} in total ({total.rows:,} fetched, {total.refetched:,} refetched; {requested})"),
         (total.price, f"price: {total.price}"),
         (oddities, oddities),

@@ -123,10 +123,14 @@ def test_a_load_that_is_killed_while_it_keeps_a_state_leaves_the_one_before(
     assert json.loads(path.read_text()) == {"read": 1}
 
 
-@pytest.mark.parametrize(("workers", "rate", "reports"), [(1, "10", "5"), (4, "2", "1"), (40, "1", "1")])
-def test_workers_share_what_the_key_may_ask_for(workers: int, rate: str, reports: str) -> None:
+@pytest.mark.parametrize(
+    ("workers", "rate", "report_rate", "reports"),
+    [(1, "10", "5", "5"), (4, "2.5", "1.25", "1"), (40, "0.25", "0.125", "1")],
+)
+def test_workers_share_what_the_key_may_ask_for(workers: int, rate: str, report_rate: str, reports: str) -> None:
     environment = Setup(workers=workers).environment_for(ACCOUNT)
     assert environment["TAP_VONAGE_REPORTS_MAX_REQUESTS_PER_SECOND"] == rate
+    assert environment["TAP_VONAGE_REPORTS_MAX_REPORT_REQUESTS_PER_SECOND"] == report_rate
     assert environment["TAP_VONAGE_REPORTS_MAX_CONCURRENT_REPORTS"] == reports
 
 

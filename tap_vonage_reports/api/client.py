@@ -1,7 +1,7 @@
 """The Reports API as methods, one per endpoint.
 
-The client enforces two rate limits across all threads: 10 requests per second for synchronous queries, and 5 for
-reports [confirmed]. Polls and downloads count toward the latter here; for the API, that is [unknown].
+The client enforces two rate limits across all threads: by default 10 requests per second for synchronous queries, and 5
+for reports [confirmed]. Polls and downloads count toward the latter here; for the API, that is [unknown].
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 SYNC_RATE = 10
 """Synchronous queries per second [confirmed]."""
+ASYNC_RATE = 5
+"""Requests per second to all other endpoints [confirmed for creating reports]."""
 LIST_TRIES = 3
 """A list of reports saves money, but a run does not need it, and so does not wait long for it."""
 
@@ -52,11 +54,9 @@ class ReportsClient:
 
     Attributes:
         clock: Vonage's clock, as the answers tell it.
-        async_rate: Requests per second to all endpoints but records [confirmed for creating reports].
         retry_policy: When requests are retried. Those that create, poll or cancel a report are one try each.
     """
 
-    async_rate: int = 5
     retry_policy: RetryPolicy = RetryPolicy()
 
     def __init__(  # noqa: PLR0913 - an address, its credentials, and how to behave
@@ -67,7 +67,8 @@ class ReportsClient:
         *,
         timeout_seconds: float,
         user_agent: str,
-        sync_rate: int = SYNC_RATE,
+        sync_rate: float = SYNC_RATE,
+        async_rate: float = ASYNC_RATE,
         delay_factor: float = 1,
     ) -> None:
         """Set up a client; nothing is sent yet.
@@ -79,6 +80,7 @@ class ReportsClient:
             timeout_seconds: Timeout of connecting, and of each read.
             user_agent: Name of this client in the API's logs.
             sync_rate: Synchronous queries per second.
+            async_rate: Requests per second to all other endpoints.
             delay_factor: Scale of the waits between tries, for tests. With 0 no rate limit is kept either.
         """
         self._api_key = api_key
@@ -87,13 +89,17 @@ class ReportsClient:
         )
         self.clock: ServerClock = self._transport.clock
         self._sync_limiter = PriorityRateLimiter(sync_rate) if delay_factor else None
-        self._async_limiter = PriorityRateLimiter(self.async_rate) if delay_factor else None
+        self._async_limiter = PriorityRateLimiter(async_rate) if delay_factor else None
         self.retry_policy = replace(self.retry_policy, delay_factor=delay_factor)
 
     @property
     def credentials_accepted(self) -> bool:
         """True once the API has answered a request in a way that only valid credentials get."""
         return self._transport.credentials_accepted
+
+    def report_request_delay(self) -> float:
+        """Return how many seconds a request about reports would wait for the rate limit."""
+        return self._async_limiter.seconds_left() if self._async_limiter else 0
 
     def records(self, query: Mapping[str, str], context: RequestContext | None = None) -> ApiResponse:
         """Fetch a page of records: ``GET /v2/reports/records``.
@@ -111,14 +117,8 @@ class ReportsClient:
             RequestCancelled: The context was cancelled.
         """
         context = context or RequestContext()
-        request = ApiRequest(
-            "GET",
-            "/v2/reports/records",
-            self._sync_limiter,
-            params=query,
-            check=check_records,
-            time_field="received_at",
-        )
+        limiter, path = self._sync_limiter, "/v2/reports/records"
+        request = ApiRequest("GET", path, limiter, params=query, check=check_records, time_field="received_at")
         return self._retry(partial(_send_counted, self._transport, request, context), context)
 
     def create_report(self, body: Mapping[str, Any]) -> ApiResponse:

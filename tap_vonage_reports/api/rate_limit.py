@@ -8,38 +8,51 @@ from __future__ import annotations
 
 import heapq
 import threading
+import time
+from fractions import Fraction
 from itertools import count
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
-from pyrate_limiter import Duration, InMemoryBucket, Limiter, Rate
+from pyrate_limiter import InMemoryBucket, Limiter, Rate
 
 if TYPE_CHECKING:
     from tap_vonage_reports.api.request_context import RequestContext
 
-SLACK_MILLISECONDS = 30
-"""Added to each second of the limit, because requests arrive at slightly other distances than they leave."""
+SLACK = 1.03
+"""Scale of the limit's windows, because requests arrive at slightly other distances than they leave."""
 MIN_SPACING = 0.95
 """Distance between two requests, as a part of the average distance. Without it a burst would ignore priorities."""
-POLL_SECONDS = 0.004
-"""The interval at which the first in the queue looks for a free slot: a 25th of the distance at 10 requests/s."""
+MAX_WINDOW_SECONDS = 10
+"""About the longest window over which a limit that is not a whole number is kept, such as 23 requests in 10 s."""
+MAX_INTERVAL_SECONDS = 10 * 365 * 86_400
+"""Ten years: longer than any run, and short enough to be a number of milliseconds."""
+POLL_SHARE = 0.04
+"""The interval at which the first in the queue looks for a free slot, as a part of the average distance."""
+MIN_POLL_SECONDS = 0.004
+"""The shortest such interval: that at 10 requests/s."""
 QUEUE_CHECK_SECONDS = 0.2
 """The interval at which the others check whether they are cancelled."""
 
 
 class PriorityRateLimiter:
-    """At most so many requests in any second, in the order of their priorities. Safe to use from several threads."""
+    """At most so many requests in any second, in the order of their priorities. Safe to use from several threads.
 
-    def __init__(self, requests_per_second: int) -> None:
+    A limit below 1 is one request in so many seconds. One that is not a whole number, such as 2.5, is evenly spread:
+    five requests in any two seconds, and at most three in any one.
+    """
+
+    def __init__(self, requests_per_second: float) -> None:
         """Set up a limit.
 
         Args:
-            requests_per_second: How many requests may be sent in any second.
+            requests_per_second: How many requests may be sent in any second; more than 0.
         """
-        second = Duration.SECOND + SLACK_MILLISECONDS
-        spacing = Rate(1, max(1, int(MIN_SPACING * second / requests_per_second)))
-        limit = Rate(requests_per_second, second)
         # The library logs the bucket that it would create by itself.
-        self._limiter = Limiter(InMemoryBucket([limit] if requests_per_second == 1 else [spacing, limit]))
+        self._limiter = Limiter(InMemoryBucket(rates_of(requests_per_second)))
+        self._poll_seconds = min(max(MIN_POLL_SECONDS, POLL_SHARE / requests_per_second), QUEUE_CHECK_SECONDS)
+        self._distance = 1 / requests_per_second
+        self._next_at = 0.0
         self._queue: list[tuple[tuple[int, int], int]] = []
         self._arrivals = count()
         self._changed = threading.Condition()
@@ -55,13 +68,41 @@ class PriorityRateLimiter:
             heapq.heappush(self._queue, place)
             try:
                 while not context.cancel_token.cancelled and not self._acquire(place):
-                    self._changed.wait(POLL_SECONDS if self._queue[0] == place else QUEUE_CHECK_SECONDS)
+                    self._changed.wait(self._poll_seconds if self._queue[0] == place else QUEUE_CHECK_SECONDS)
             finally:
                 self._queue.remove(place)
                 heapq.heapify(self._queue)
                 self._changed.notify_all()
         context.cancel_token.pause(0)
 
+    def seconds_left(self) -> float:
+        """Return how long it takes until a request may be sent, at the average distance from the last one."""
+        return max(0.0, self._next_at - time.monotonic())
+
     def _acquire(self, place: tuple[tuple[int, int], int]) -> bool:
         """Take a slot if this request is the most urgent one."""
-        return self._queue[0] == place and self._limiter.try_acquire("request", blocking=False) is True
+        if self._queue[0] != place or self._limiter.try_acquire("request", blocking=False) is not True:
+            return False
+        self._next_at = time.monotonic() + self._distance
+        return True
+
+
+def rates_of(requests_per_second: float) -> list[Rate]:
+    """Return a limit as the library takes it: the least distance between two requests, and requests in a window.
+
+    Args:
+        requests_per_second: How many requests may be sent in any second; more than 0.
+    """
+    ratio = Fraction(requests_per_second).limit_denominator(MAX_WINDOW_SECONDS)
+    requests = ratio.numerator if requests_per_second > 1 else 1
+    limit = Rate(requests, ceil(_milliseconds(requests / requests_per_second)))
+    if requests == 1:
+        return [limit]
+    spacing = MIN_SPACING / requests_per_second
+    if requests_per_second % 1:  # the window is longer than a second, so only the distance limits what a second has
+        spacing = max(spacing, 1 / ceil(requests_per_second))
+    return [Rate(1, max(1, floor(_milliseconds(spacing)))), limit]
+
+
+def _milliseconds(seconds: float) -> float:
+    return min(seconds, MAX_INTERVAL_SECONDS) * SLACK * 1000

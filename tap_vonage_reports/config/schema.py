@@ -29,6 +29,9 @@ BOOLEAN_PARAMS = ("include_message", "show_concatenated")
 INCLUDE_SUBACCOUNTS = "include_subaccounts"
 """The parameter of a report that adds the rows of all sub-accounts [confirmed], and a setting (see `subaccounts`)."""
 
+CALLBACK_URL = "report_callback_url"
+"""The setting that is a secret and a URL."""
+
 MAX_HOURS = 10_000
 """More than Vonage keeps records: 13 months are about 9,500 hours."""
 MAX_DAYS = 10_000
@@ -213,12 +216,22 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "max_requests_per_second",
-        th.IntegerType(minimum=1, maximum=1_000),
+        th.NumberType(exclusive_minimum=0, maximum=1_000),
         default=10,
         title="Requests per second",
         description=(
-            "Maximum number of synchronous requests per second. Vonage allows 10. Set it lower if other programs use "
-            "the same API key."
+            "Maximum number of synchronous requests per second, which may be a fraction. Vonage allows 10. Set it "
+            "lower if other programs use the same API key."
+        ),
+    ),
+    th.Property(
+        "max_report_requests_per_second",
+        th.NumberType(exclusive_minimum=0, maximum=1_000),
+        default=5,
+        title="Report requests per second",
+        description=(
+            "Maximum number of all other requests per second, which may be a fraction: those that request, poll or "
+            "download reports. Vonage allows 5. Set it lower if other programs use the same API key."
         ),
     ),
     th.Property(
@@ -251,6 +264,27 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=180,
         title="Report timeout (minutes)",
         description="How long to wait for Vonage to generate one asynchronous report.",
+    ),
+    th.Property(
+        "wait_for_reports",
+        th.BooleanType,
+        default=True,
+        title="Wait for reports",
+        description=(
+            "Wait until Vonage has generated the reports. If false, a partition ends at its first report that is not "
+            "ready, and a later run reads it. For orchestrators that start a run when a report is ready."
+        ),
+    ),
+    th.Property(
+        CALLBACK_URL,
+        th.StringType(min_length=1),
+        secret=True,
+        title="Report callback URL",
+        description=(
+            "URL that Vonage calls when a report is ready, so that an orchestrator can start a run. It is sent with "
+            "each request for a report. The tap itself polls in any case. Plain HTTP is allowed only to the local "
+            "machine."
+        ),
     ),
     th.Property(
         "request_timeout_seconds",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.config.schema import (
     AUTO,
     BY_ID,
+    CALLBACK_URL,
     DIRECTION,
     DROP,
     EACH,
@@ -68,7 +69,10 @@ class Settings:
     max_concurrent_reports: int
     adopt_reports: bool
     report_timeout: timedelta
-    max_requests_per_second: int
+    wait_for_reports: bool
+    report_callback_url: str
+    max_requests_per_second: float
+    max_report_requests_per_second: float
     request_timeout_seconds: float
     personal_data: str
     personal_data_salt: str
@@ -106,8 +110,11 @@ class Settings:
             max_concurrent_reports=values["max_concurrent_reports"],
             adopt_reports=values["adopt_reports"],
             report_timeout=timedelta(minutes=values["report_timeout_minutes"]),
+            wait_for_reports=values["wait_for_reports"],
+            report_callback_url=values.get(CALLBACK_URL, ""),
             sync_window=timedelta(hours=float(values["sync_window_hours"])),
             max_requests_per_second=values["max_requests_per_second"],
+            max_report_requests_per_second=values["max_report_requests_per_second"],
             request_timeout_seconds=values["request_timeout_seconds"],
             personal_data=values["personal_data"],
             personal_data_salt=values.get("personal_data_salt", ""),

@@ -6,19 +6,18 @@ Every message names the setting, says what is wrong and what to do, and never re
 from __future__ import annotations
 
 import fnmatch
-import ipaddress
 import math
 import re
 import unicodedata
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import jsonschema
 
 from tap_vonage_reports.config.schema import (
     ASYNC,
     BOOLEAN_PARAMS,
+    CALLBACK_URL,
     COMPRESSIONS,
     CONFIG_JSONSCHEMA,
     DIRECTION,
@@ -31,6 +30,7 @@ from tap_vonage_reports.config.schema import (
     TOGETHER,
 )
 from tap_vonage_reports.config.texts import names_of_types
+from tap_vonage_reports.config.urls import api_url_problems, callback_url_problems, url_secrets
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.exact_json import texts_of
 from tap_vonage_reports.products import BOTH_DIRECTIONS, PRODUCTS
@@ -58,6 +58,8 @@ def secrets_of(config: Mapping[str, Any]) -> list[str]:
     """Return every value of a configuration, valid or not, that no log line and no error may show."""
     names = [name for name, spec in CONFIG_JSONSCHEMA["properties"].items() if spec.get("secret")]
     secrets = [config[name] for name in names if isinstance(config.get(name), str)]
+    if isinstance(url := config.get(CALLBACK_URL), str):
+        secrets += url_secrets(url)
     batch_config = config.get("batch_config")
     storage = batch_config.get("storage") if isinstance(batch_config, dict) else None
     return [*secrets, *texts_of(storage.get("params"))] if isinstance(storage, dict) else secrets
@@ -146,7 +148,8 @@ def _value_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
     yield from _number_problems(values, named)
     yield from _character_problems(values, named)
     yield from _date_problems(values)
-    yield from _url_problems(values["api_url"])
+    yield from api_url_problems(values["api_url"])
+    yield from callback_url_problems(values[CALLBACK_URL]) if CALLBACK_URL in values else ()
     yield from _batch_problems(values)
     yield from _salt_problems(values)
     yield from _map_problems(values, named)
@@ -205,7 +208,7 @@ def _salt_problems(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _character_problems(values: Mapping[str, Any], named: Named) -> Iterator[str]:
     """Find control characters, and surrogates, which stand for bytes that are not UTF-8."""
-    texts = {name: [values[name]] for name in ("api_key", "api_secret", "api_url")}
+    texts = {name: [values[name]] for name in ("api_key", "api_secret", "api_url", CALLBACK_URL) if name in values}
     texts["account_ids"] = values.get("account_ids") or []
     for stream, options in values.get("stream_options", {}).items():
         texts[f"stream_options.{named(stream)}.filters"] = list((options.get("filters") or {}).values())
@@ -244,30 +247,6 @@ def _date_problems(values: Mapping[str, Any]) -> Iterator[str]:
     start, end = dates.get("start_date"), dates.get("end_date")
     if start and end and start > end:
         yield "The setting start_date is after end_date. Swap them, or remove end_date to sync until now."
-
-
-def _url_problems(url: str) -> Iterator[str]:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host, parts = None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host:
-        yield "The setting api_url is not a URL. Write it like https://api.nexmo.com."
-    elif set("@?#\\") & set(url):
-        yield (
-            "The setting api_url contains more than scheme, host, port and path. Remove credentials and parameters: "
-            "the tap adds its own."
-        )
-    elif parts.scheme == "http" and not _is_loopback(host):
-        yield "The setting api_url uses plain http, which would send the secret unencrypted. Use https."
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:

@@ -155,6 +155,8 @@ class PartitionReader:
         """
         for fetcher in self._fetchers:
             yield from fetcher.read(sync)
+            if sync.result.pending_reports:
+                return  # pages wait for reports, in this run or in the one that reads them
 
     def poll(self) -> None:
         """Do what is due while records are written: poll reports, request others, give the workers work."""

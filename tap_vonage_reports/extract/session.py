@@ -130,7 +130,8 @@ class SyncSession:
             is_ready=lambda sync: not self.scheduler.remaining(sync),
             poll_all=self.poll,
         )
-        reports = ReportFetcher(self.client, self.planner, self.scheduler, self.poll, self.progress.tick)
+        waits = self.settings.wait_for_reports
+        reports = ReportFetcher(self.client, self.planner, self.scheduler, self.poll, self.progress.tick, waits=waits)
         return PartitionReader(reports, pages, ReportRefetcher(self.planner, reports))
 
     @cached_property
@@ -157,10 +158,8 @@ class SyncSession:
         settings, dates = self.settings, self.dates
         bookmark = read_bookmark(settings, dates, partition.product, state)
         if bookmark.filters_changed:
-            logger.warning(
-                "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date",
-                partition,
-            )
+            text = "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date"
+            logger.warning(text, partition)
         if is_full_table:
             bookmark.reset()
         now, until = dates.now(), self.planner.end(partition)
@@ -238,6 +237,7 @@ def _new_client(settings: Settings, delay_factor: float, max_tries: int) -> Repo
         timeout_seconds=settings.request_timeout_seconds,
         user_agent=f"{PACKAGE}/{version(PACKAGE)}",
         sync_rate=settings.max_requests_per_second,
+        async_rate=settings.max_report_requests_per_second,
         delay_factor=delay_factor,
     )
     client.retry_policy = replace(client.retry_policy, max_tries=min(max_tries, client.retry_policy.max_tries))

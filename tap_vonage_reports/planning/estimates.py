@@ -87,8 +87,8 @@ class Limits:
         concurrent_reports: How many reports are generated at the same time.
     """
 
-    requests_per_second: int
-    report_requests_per_second: int
+    requests_per_second: float
+    report_requests_per_second: float
     concurrent_reports: int
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,8 @@ PRIMARY = "primary"
 """The primary account in a table. It is not named, because its name is the API key."""
 ALL = "all"
 """The primary account and all sub-accounts in a table."""
+CALLBACK_FIELD = "callback_url"
+"""The field of a request for a report that selects no rows [confirmed]."""
 LOOKUP_PARAMS = ("product", ACCOUNT, DIRECTION, *BOOLEAN_PARAMS)
 """The parameters that a query by id takes beside the ids [confirmed]."""
 
@@ -138,20 +140,22 @@ class Query:
 
     Attributes:
         fixed: Parameters by name, as a query string carries them: booleans are ``true`` [confirmed].
+        callback_url: What the API calls when a report is ready; empty for nothing. It selects no rows.
     """
 
     fixed: Mapping[str, str]
+    callback_url: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def of(cls, settings: Settings, partition: Partition) -> Query:
         """Return the query of a partition."""
         fixed = settings.query_of(partition.product, partition.direction)
         together = {INCLUDE_SUBACCOUNTS: "true"} if partition.with_subaccounts else {}
-        return cls({**fixed, ACCOUNT: partition.account_id, **together})
+        return cls({**fixed, ACCOUNT: partition.account_id, **together}, settings.report_callback_url)
 
     def without(self, names: Container[str]) -> Query:
         """Return the query without some of its parameters."""
-        return Query({name: value for name, value in self.fixed.items() if name not in names})
+        return replace(self, fixed={name: value for name, value in self.fixed.items() if name not in names})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -179,8 +183,13 @@ class Query:
         allowed = {name: self.fixed[name] for name in LOOKUP_PARAMS if name in self.fixed}
         return {**allowed, **({ACCOUNT: account} if account else {}), "id": ",".join(ids)}
 
+    def report_request(self, window: TimeWindow) -> dict[str, Any]:
+        """Return the body of a request for a report."""
+        callback = {CALLBACK_FIELD: self.callback_url} if self.callback_url else {}
+        return {**self.report_body(window), **callback}
+
     def report_body(self, window: TimeWindow) -> dict[str, Any]:
-        """Return the body of a request for a report. Booleans are booleans in JSON [confirmed]."""
+        """Return the part of that body that selects rows. Booleans are booleans in JSON [confirmed]."""
         booleans = {name: True for name in (*BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS) if name in self.fixed}
         return {**self.fixed, **booleans, **_dates(window)}
 

@@ -67,12 +67,12 @@ class WindowSizer:
     """
 
     workers: int
-    requests_per_second: int
+    requests_per_second: float
     max_length: timedelta
 
     def share(self, total: timedelta) -> None:
         """Divide `total`, the time that the whole run reads by pages, among the workers."""
-        enough = min(WINDOWS_PER_WORKER * self.workers, SECONDS_OF_WINDOWS * self.requests_per_second)
+        enough = max(1, min(WINDOWS_PER_WORKER * self.workers, int(SECONDS_OF_WINDOWS * self.requests_per_second)))
         self.max_length = shared_window_length(total, enough if self.workers > 1 else 1, self.max_length)
 
 

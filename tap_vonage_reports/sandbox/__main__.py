@@ -123,6 +123,13 @@ def _add_options(command: argparse.ArgumentParser) -> None:
         help="maximum number of unfinished reports per account (default %(default)s)",
     )
     service.add_argument(
+        "--callback-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="also send the callbacks of reports to this host, not only to this machine; repeatable",
+    )
+    service.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -188,6 +195,7 @@ def _sandbox(options: argparse.Namespace, port: int) -> Sandbox:
         realistic=options.realistic,
         generation_seconds=options.generation_seconds,
         max_reports=options.max_reports,
+        callback_hosts=options.callback_host,
         port=port,
     )
 

@@ -33,6 +33,7 @@ from tap_vonage_reports.sandbox.answers import (
     Writer,
     json_bomb,
 )
+from tap_vonage_reports.sandbox.callbacks import Callbacks
 from tap_vonage_reports.sandbox.cursors import CursorCodec, CursorRefusedError
 from tap_vonage_reports.sandbox.exchange import Exchange, Options
 from tap_vonage_reports.sandbox.faults import Fault, Faults, Rule
@@ -47,7 +48,7 @@ from tap_vonage_reports.sandbox.reports import Reports
 from tap_vonage_reports.sandbox.world import After, Wanted, World, micros, utc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from datetime import datetime
 
     from starlette.requests import Request
@@ -89,7 +90,16 @@ _GOOD = frozenset({200, 206})
 class Api:
     """The endpoints of the API, on top of a `World`."""
 
-    def __init__(self, world: World, *, seed: str, cut: Cutter, write: Writer, options: Options | None = None) -> None:
+    def __init__(  # noqa: PLR0913 - each one is a documented choice
+        self,
+        world: World,
+        *,
+        seed: str,
+        cut: Cutter,
+        write: Writer,
+        options: Options | None = None,
+        callback_hosts: Iterable[str] = (),
+    ) -> None:
         """Set up the endpoints.
 
         Args:
@@ -98,6 +108,7 @@ class Api:
             cut: Cuts the connection of a request.
             write: Writes to it what no answer of ASGI can.
             options: What may be changed while it runs.
+            callback_hosts: Hosts that callbacks may go to besides loopback addresses.
         """
         self.world = world
         self.options = options or Options()
@@ -106,7 +117,8 @@ class Api:
         self._cursors = CursorCodec(Position, seed)
         self._recent = {limit: SlidingSecond() for limit in _LIMITED.values()}
         self.reports = Reports(self.options, world.now, self.journal)
-        self._report_api = ReportApi(world, self.reports, self.options, cut)
+        callbacks = Callbacks(self.reports, self.journal, lambda: world.now().isoformat(), callback_hosts)
+        self._report_api = ReportApi(world, self.reports, self.options, cut, callbacks)
         account_api = AccountApi(world.accounts)
         self._seen_cursors: OrderedDict[str, None] = OrderedDict()
         endpoints: list[tuple[str, str, str, Callable[[Exchange], Awaitable[Response]]]] = [

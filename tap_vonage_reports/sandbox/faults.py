@@ -87,6 +87,9 @@ class Fault(str, Enum):
     CREATE_LOST = "create-lost"
     CREATED = "created"
     CREATE_GATEWAY_TIMEOUT = "create-504"
+    CALLBACK_LOST = "callback-lost"
+    CALLBACK_TWICE = "callback-twice"
+    CALLBACK_CUT = "callback-cut"
 
     SUBACCOUNTS_REFUSED = "subaccounts-refused"
     SUBACCOUNTS_IGNORED = "subaccounts-ignored"
@@ -230,6 +233,9 @@ ABOUT: Mapping[Fault, About] = {
     Fault.CREATE_LOST: About("a report is created, but the connection is cut before the answer"),
     Fault.CREATED: About("a new report is answered with status VALUE instead of 200", 201),
     Fault.CREATE_GATEWAY_TIMEOUT: About("a report is created, but the answer is 504 with a gateway's HTML page"),
+    Fault.CALLBACK_LOST: About("the callback of a new report never comes"),
+    Fault.CALLBACK_TWICE: About("the callback of a new report comes twice"),
+    Fault.CALLBACK_CUT: About("the connection is cut in the middle of the callback of a new report"),
     Fault.SUBACCOUNTS_REFUSED: About("403 for a report with include_subaccounts (seen by one user)"),
     Fault.SUBACCOUNTS_IGNORED: About("a new report with include_subaccounts has only the primary account's rows"),
     Fault.SUBACCOUNTS_UNLISTED: About("the list of sub-accounts lacks the last VALUE", 1),

@@ -21,7 +21,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         method: HTTP method.
         path: Path of the request.
         endpoint: ``records``, ``report-create``, ``report-status``, ``report-cancel``, ``report-list``,
-            ``media``, ``subaccounts``, or "" for a path that does not exist.
+            ``media``, ``subaccounts``, ``callback`` for one that the sandbox sent, or "" for a path that does not
+            exist.
         status: Status of the answer; 0 where the connection was cut without one.
         product: The product that was asked for, as it was spelled; this, account, direction and window are
             those of the report where the request is about one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.sandbox.accounts import Account
     from tap_vonage_reports.sandbox.answers import Cutter
+    from tap_vonage_reports.sandbox.callbacks import Callbacks
     from tap_vonage_reports.sandbox.exchange import Exchange, Options
     from tap_vonage_reports.sandbox.faults import Rule
     from tap_vonage_reports.sandbox.query import Rules
@@ -71,7 +73,7 @@ _OTHERS = (Fault.PREFIXED_REQUEST_IDS, Fault.EMPTY_REPORT_WITHOUT_LINK, Fault.HE
 class ReportApi:
     """The endpoints for reports, on top of a `World`."""
 
-    def __init__(self, world: World, reports: Reports, options: Options, cut: Cutter) -> None:
+    def __init__(self, world: World, reports: Reports, options: Options, cut: Cutter, callbacks: Callbacks) -> None:
         """Set up the endpoints.
 
         Args:
@@ -79,8 +81,10 @@ class ReportApi:
             reports: The reports.
             options: What may be changed while it runs.
             cut: Cuts the connection of a request.
+            callbacks: Posts the status of final reports.
         """
         self._world, self._reports, self._options, self._cut = world, reports, options, cut
+        self._callbacks = callbacks
 
     def asks_for(self, exchange: Exchange) -> None:
         """Note which report, or file, a request is about."""
@@ -108,6 +112,7 @@ class ReportApi:
             raise problems.too_many_reports()
         report = self._reports.create(self._plan(exchange, query, account))
         exchange.report = report.request_id
+        self._callbacks.watch(exchange, report, partial(self._shown, exchange, report))
         if exchange.strike(Fault.CREATE_LOST):
             return CutAnswer(self._cut)
         if exchange.strike(Fault.CREATE_GATEWAY_TIMEOUT):
@@ -194,8 +199,8 @@ class ReportApi:
             headers["Accept-Ranges"] = "bytes"
         if not span:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{built.size}"})
-        partial = len(span) < built.size
-        if partial:
+        is_part = len(span) < built.size
+        if is_part:
             headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{built.size}"
         exchange.rows = 0 if span.start else built.rows
         patches: dict[int, bytes] = {}
@@ -203,7 +208,7 @@ class ReportApi:
             patches |= built.bad_crc
         if exchange.strike(Fault.CORRUPT_ZIP):
             patches |= built.no_end
-        answer = FileAnswer(built.path, span, patches=patches, headers=headers, status=206 if partial else 200)
+        answer = FileAnswer(built.path, span, patches=patches, headers=headers, status=206 if is_part else 200)
         if exchange.strike(Fault.DOWNLOAD_CUT) or exchange.strike(Fault.DOWNLOAD_CUT_WITHOUT_RANGE):
             return answer.cut_in_the_middle(self._cut)
         return answer

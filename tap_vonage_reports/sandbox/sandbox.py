@@ -61,6 +61,7 @@ class Sandbox:
         generation_seconds: float | None = None,
         polls: int | None = None,
         max_reports: int = MAX_REPORTS,
+        callback_hosts: Iterable[str] = (),
         port: int = 0,
     ) -> None:
         """Set up the sandbox.
@@ -84,6 +85,7 @@ class Sandbox:
             generation_seconds: How long each report takes, whatever its size.
             polls: At which status request a report is final, whatever the time; see `Options`.
             max_reports: Unfinished reports that an account may have.
+            callback_hosts: Hosts that callbacks of reports may go to besides loopback addresses.
             port: The port; 0 takes any free one.
         """
         self.accounts = accounts or Accounts(primary(api_key), api_secret, subaccounts(*subaccount_keys))
@@ -108,7 +110,12 @@ class Sandbox:
         )
         self._connections = Connections()
         self._api = Api(
-            self._world, seed=seed, options=self.options, cut=self._connections.cut, write=self._connections.write
+            self._world,
+            seed=seed,
+            options=self.options,
+            cut=self._connections.cut,
+            write=self._connections.write,
+            callback_hosts=callback_hosts,
         )
         self._port = port
         self._server: Server | None = None

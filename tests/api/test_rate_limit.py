@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
+from pyrate_limiter import InMemoryBucket, RateItem
 
-from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
+from tap_vonage_reports.api.rate_limit import POLL_SHARE, PriorityRateLimiter, rates_of
 from tap_vonage_reports.api.request_context import CancelToken, RequestCancelled, RequestContext
 from tests.hostile import LAST_PAGE, HostileServer, as_json, client_of, once, reply
 
@@ -53,8 +56,9 @@ def finish(*threads: threading.Thread) -> None:
         assert not thread.is_alive()
 
 
-def test_the_most_urgent_request_goes_first(slots: threading.Semaphore) -> None:
-    limiter, order, sent = PriorityRateLimiter(1000), list[int](), threading.Semaphore(0)
+@pytest.mark.parametrize("rate", [1000, 2.5, 0.2, 5e-324])
+def test_the_most_urgent_request_goes_first(slots: threading.Semaphore, rate: float) -> None:
+    limiter, order, sent = PriorityRateLimiter(rate), list[int](), threading.Semaphore(0)
 
     def ask(context: RequestContext) -> None:
         limiter.wait(context)
@@ -72,6 +76,43 @@ def test_the_most_urgent_request_goes_first(slots: threading.Semaphore) -> None:
         assert sent.acquire(timeout=PATIENCE)
     finish(*threads)
     assert order == [1, 2, 3, 9]
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.3, 0.999, 1, 1.05, 1.5, 2.5, 3.33, 5, 10, 12.5, 19.9])
+def test_no_second_has_more_requests_than_the_limit_and_a_fraction_is_evenly_spread(rate: float) -> None:
+    sent = times_sent(rate, seconds=120)
+    second = [sum(at <= other < at + 1 for other in sent) for at in sent]
+    assert max(second) <= ceil(rate)
+    if rate < 1:
+        assert min(distances(sent)) >= 1 / rate
+    else:
+        assert min(distances(sent)) >= 0.95 / rate - 0.001
+    assert len(sent) >= 0.9 * rate * 120, "and the limit is used"
+
+
+def test_two_and_a_half_requests_a_second_are_five_in_any_two_seconds() -> None:
+    sent = times_sent(2.5, seconds=120)
+    assert max(sum(at <= other < at + 2 for other in sent) for at in sent) == 5
+
+
+def test_how_long_a_request_would_wait_follows_from_the_limit(slots: threading.Semaphore) -> None:
+    with mock.patch("time.monotonic", return_value=100.0):
+        slow, fast = PriorityRateLimiter(0.2), PriorityRateLimiter(4)
+        assert (slow.seconds_left(), fast.seconds_left()) == (0, 0)
+        for limiter in (slow, fast):
+            slots.release()
+            limiter.wait(RequestContext())
+        assert (slow.seconds_left(), fast.seconds_left()) == (5, 0.25)
+
+
+def times_sent(rate: float, seconds: int) -> list[float]:
+    """When requests leave, in seconds, if there is always one that waits. No time passes."""
+    bucket, step = InMemoryBucket(rates_of(rate)), max(4, int(1000 * POLL_SHARE / rate))
+    return [at / 1000 for at in range(0, seconds * 1000, step) if bucket.put(RateItem("request", at))]
+
+
+def distances(times: list[float]) -> list[float]:
+    return [later - at for at, later in pairwise(times)]
 
 
 def test_a_priority_that_changes_counts_from_the_next_request_on(slots: threading.Semaphore) -> None:

@@ -254,6 +254,7 @@ def _settings(chance: random.Random, ranges: tuple[int, ...], *, late: bool) -> 
         "max_concurrent_requests": chance.choice((1, 2, 5, 8)),
         "max_concurrent_reports": chance.choice((1, 2, 5)),
         "max_requests_per_second": chance.choice((60, 200)),
+        "max_report_requests_per_second": 150,
         "include_message": chance.random() < 0.5,
         "show_concatenated": chance.random() < 0.5,
         "request_timeout_seconds": 20,

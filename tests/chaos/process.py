@@ -23,7 +23,6 @@ REPORT_TIMEOUT_SECONDS = "REPORT_TIMEOUT_SECONDS"
 """Variable that says how long a run waits for a report."""
 MACHINE_TIME = "MACHINE_TIME"
 """Variable with the time that the machine's clock shows during a run."""
-ASYNC_RATE = 150
 ROOM_ON_DISK = 40_000
 """Bytes that a file may have where there is no more room on the disk."""
 PATIENCE_SECONDS = 600
@@ -165,13 +164,11 @@ def _adapt(sent: int) -> None:
     from pyrate_limiter import InMemoryBucket, RateItem  # noqa: PLC0415
     from requests.adapters import HTTPAdapter  # noqa: PLC0415
 
-    from tap_vonage_reports.api.client import ReportsClient  # noqa: PLC0415
     from tap_vonage_reports.api.clock import ServerClock  # noqa: PLC0415
     from tap_vonage_reports.config.settings import Settings  # noqa: PLC0415
     from tap_vonage_reports.extract.session import SyncSession  # noqa: PLC0415
 
     SyncSession.delay_factor = PACE
-    ReportsClient.async_rate = ASYNC_RATE
     send, from_config, put = HTTPAdapter.send, Settings.from_config, InMemoryBucket.put
     timeout = timedelta(seconds=float(os.environ[REPORT_TIMEOUT_SECONDS]))
     machine_time = datetime.fromisoformat(os.environ[MACHINE_TIME])

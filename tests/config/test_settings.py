@@ -58,8 +58,28 @@ def test_only_credentials_are_required() -> None:
         ({"api_url": LEAK}, "api_url"),
         ({"api_url": f"https://user:{LEAK}@example.com"}, "api_url"),
         ({"api_url": "http://[::1"}, "api_url"),
+        ({"report_callback_url": LEAK}, "report_callback_url is not a URL"),
+        ({"report_callback_url": ""}, "report_callback_url must not be empty"),
+        ({"report_callback_url": 5}, "report_callback_url must be of type string"),
+        ({"report_callback_url": "https://[::1"}, "report_callback_url is not a URL"),
+        ({"report_callback_url": f"ftp://example.com/{LEAK}"}, "report_callback_url is not a URL"),
+        ({"report_callback_url": f"http://example.com/{LEAK}"}, "report_callback_url uses plain http"),
+        ({"report_callback_url": f"https://user:{LEAK}@example.com/"}, "report_callback_url contains credentials"),
+        ({"report_callback_url": f"https://example.com/#{LEAK}"}, "report_callback_url contains credentials"),
+        ({"report_callback_url": f"https://example.com/a b{LEAK}"}, "report_callback_url contains credentials"),
+        ({"report_callback_url": f"https://example.com/\n{LEAK}"}, "report_callback_url contains a control character"),
+        ({"wait_for_reports": LEAK}, "wait_for_reports must be of type boolean"),
         ({"sync_window_hours": 25}, "sync_window_hours must be at most 24"),
         ({"sync_window_hours": 0}, "sync_window_hours must be more than 0"),
+        ({"max_requests_per_second": 0}, "max_requests_per_second must be more than 0"),
+        ({"max_requests_per_second": -0.5}, "max_requests_per_second must be more than 0"),
+        ({"max_requests_per_second": 1001}, "max_requests_per_second must be at most 1000"),
+        ({"max_requests_per_second": float("nan")}, "max_requests_per_second must be a number"),
+        ({"max_report_requests_per_second": 0.0}, "max_report_requests_per_second must be more than 0"),
+        ({"max_report_requests_per_second": float("nan")}, "max_report_requests_per_second must be a number"),
+        ({"max_report_requests_per_second": float("inf")}, "max_report_requests_per_second must be at most 1000"),
+        ({"max_report_requests_per_second": True}, "max_report_requests_per_second must be of type number"),
+        ({"max_report_requests_per_second": LEAK}, "max_report_requests_per_second must be of type number"),
         ({"lookback_hours": -1}, "lookback_hours must be at least 0"),
         ({"lookback_hours": 1e308}, "lookback_hours must be at most 10000"),
         ({"lookback_hours": float("nan")}, "lookback_hours must be a number"),
@@ -245,7 +265,7 @@ def test_every_setting_is_described() -> None:
         assert spec["title"]
         assert spec["description"].endswith(".")
     secrets = {name for name, spec in CONFIG_JSONSCHEMA["properties"].items() if spec.get("secret")}
-    assert secrets == {"api_key", "api_secret", "personal_data_salt"}
+    assert secrets == {"api_key", "api_secret", "personal_data_salt", "report_callback_url"}
 
 
 def file_with(folder: Path, content: object) -> Path:

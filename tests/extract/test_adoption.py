@@ -478,6 +478,7 @@ ECHO: dict[str, Any] = {
         {"status": None, "network": ""},
         {"request_status": "PENDING"},
         {"items_count": None, "_links": None, "price": 0, "currency": "EUR"},
+        {"callback_url": "https://example.com/other"},
     ],
     ids=str,
 )
@@ -497,7 +498,6 @@ def test_a_request_is_recognized_in_every_form_of_its_echo(changes: dict[str, An
         {"show_concatenated": "true"},
         {"include_subaccounts": True},
         {"network": "23410"},
-        {"callback_url": "https://example.com"},
         {"some_new_filter": "x"},
         {"some_new_switch": False},
         {"date_start": None},

@@ -178,6 +178,15 @@ def test_polls_become_rarer_up_to_a_limit() -> None:
     assert job.poll_interval == 1
 
 
+def test_a_report_of_an_earlier_run_is_polled_at_the_same_intervals_as_a_new_one() -> None:
+    job = job_of()
+    intervals = []
+    for _ in range(3):
+        job.schedule_poll(1)
+        intervals.append(job.poll_interval)
+    assert intervals == [1, 1.5, 2.25]
+
+
 def test_the_time_of_a_status_is_when_it_changed() -> None:
     job = job_of()
     job.set_status(ReportStatus.PENDING, SINCE + 5)
@@ -200,6 +209,10 @@ class Api:
         self.cancelled: list[str] = []
         self.statuses: dict[str, dict[str, Any]] = {}
         self.polled: list[str] = []
+        self.delay = 0.0
+
+    def report_request_delay(self) -> float:
+        return self.delay
 
     def create_report(self, body: Any) -> Any:
         for error in self.errors:
@@ -436,6 +449,19 @@ def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:
     stopwatch.now += 5
     reports.poll()
     assert api.polled == ["report-1"]
+
+
+def test_neither_a_poll_nor_a_request_waits_long_for_the_rate_limit(stopwatch: Stopwatch) -> None:
+    api, sync, reports = one_requested()
+    reports.add(sync, plan_of(1, start=24))
+    stopwatch.now += 60
+    api.delay = 5
+    reports.poll()
+    assert (api.polled, requested(sync)) == ([], [0])
+    assert reports.idle_seconds() == 4
+    api.delay = 1
+    reports.poll()
+    assert (api.polled, requested(sync)) == (["report-1"], [0, 1])
 
 
 def test_a_read_report_leaves_the_state_and_the_others_stay() -> None:

@@ -77,6 +77,8 @@ def test_without_rows_per_day_only_a_plan_without_windows_is_estimated() -> None
 def test_pages_take_as_long_as_the_rate_limit_makes_them() -> None:
     assert estimate_seconds(50, 0, [], LIMITS) == (5, 5)
     assert estimate_seconds(50, 0, [], replace(LIMITS, requests_per_second=2)) == (25, 25)
+    assert estimate_seconds(50, 0, [], replace(LIMITS, requests_per_second=0.5)) == (100, 100)
+    assert estimate_seconds(0, 4, [], replace(LIMITS, report_requests_per_second=0.25)) == (48, 48)
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,12 @@ def test_windows_are_shared_among_workers_within_the_rate_limit() -> None:
     slow = WindowSizer(workers=3, requests_per_second=2, max_length=24 * HOUR)
     slow.share(12 * HOUR)
     assert slow.max_length == 3 * HOUR
+    slower = WindowSizer(workers=3, requests_per_second=2.5, max_length=24 * HOUR)
+    slower.share(10 * HOUR)
+    assert slower.max_length == 2 * HOUR, "five windows"
+    slowest = WindowSizer(workers=3, requests_per_second=0.2, max_length=24 * HOUR)
+    slowest.share(12 * HOUR)
+    assert slowest.max_length == 12 * HOUR
     alone = WindowSizer(workers=1, requests_per_second=30, max_length=24 * HOUR)
     alone.share(12 * HOUR)
     assert alone.max_length == 12 * HOUR

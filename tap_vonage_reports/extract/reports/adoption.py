@@ -17,6 +17,7 @@ from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS
 from tap_vonage_reports.errors import ApiError, FatalApiError
 from tap_vonage_reports.extract.reports.job import ReportStatus
 from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.planning.partition import CALLBACK_FIELD
 from tap_vonage_reports.state.values import PendingReport
 from tap_vonage_reports.timestamps import normalize_timestamp, parse_time
 
@@ -45,6 +46,9 @@ ANSWER_FIELDS = frozenset(
 )
 """Fields of a report's status that do not repeat its request [confirmed; the last three seen beside records]."""
 DATES = ("date_start", "date_end")
+NOT_SELECTING = ANSWER_FIELDS | {*DATES, CALLBACK_FIELD}
+"""Fields of a report's status that do not select its rows within its dates. The callback may change between two
+runs."""
 SWITCHES = frozenset({*BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS})
 OFF = frozenset({"", "false"})
 
@@ -177,7 +181,7 @@ def report_of(echo: Mapping[str, Any], query: Query) -> PendingReport | None:
 
 def _selection(fields: Mapping[str, Any]) -> dict[str, str]:
     """Return what selects the rows of a report, without its dates, and without what is switched off or not set."""
-    texts = {name: _text(name, value) for name, value in fields.items() if name not in ANSWER_FIELDS | {*DATES}}
+    texts = {name: _text(name, value) for name, value in fields.items() if name not in NOT_SELECTING}
     return {name: text for name, text in texts.items() if text not in (OFF if name in SWITCHES else {""})}
 
 

@@ -78,7 +78,7 @@ class ReportCreator:
         try:
             # A signal between the request and the STATE that names it would lose the report, and its price.
             with self._defer_signals():
-                response = self._client.create_report(job.sync.query.report_body(job.window))
+                response = self._client.create_report(job.sync.query.report_request(job.window))
                 job.sync.result.fetched.count_report()
                 self._on_created(job, str(response.body["request_id"]), response.at, "requested")
         except ReportLimitError as error:

@@ -22,6 +22,7 @@ from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.extract.reports.subaccounts import explained, survey_report
 from tap_vonage_reports.intervals import TimeWindow, to_windows
+from tap_vonage_reports.metrics import left_pending
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
@@ -48,16 +49,22 @@ class ReportReplaced(Exception):  # noqa: N818 - not an error: others stand in i
     """A report was truncated or refused, and shorter ones or pages stand in its place."""
 
 
+class ReportNotReady(Exception):  # noqa: N818 - not an error: a later run reads it
+    """A report is not ready, and the run does not wait."""
+
+
 class ReportFetcher:
     """Fetches the reports of all partitions of a run. Only the main thread uses it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the API, what it plans with, and how it waits
         self,
         client: ReportsClient,
         planner: Planner,
         scheduler: ReportScheduler,
         poll_all: Callable[[], None],
         show_progress: Callable[[], None],
+        *,
+        waits: bool = True,
     ) -> None:
         """Set up a fetcher.
 
@@ -67,12 +74,14 @@ class ReportFetcher:
             scheduler: Requests and polls the reports.
             poll_all: Polls all fetchers; called while a report is waited for.
             show_progress: Shows the progress of the run if that is due; called while a file is downloaded.
+            waits: False to leave reports that are not ready to a later run.
         """
         self._client = client
         self._planner = planner
         self._scheduler = scheduler
         self._poll_all = poll_all
         self._show_progress = show_progress
+        self._waits = waits
 
     def prepare(self, syncs: Sequence[PartitionSync]) -> None:
         """Plan the reports of all partitions and request the first ones, so that they are generated meanwhile."""
@@ -123,6 +132,11 @@ class ReportFetcher:
                     sync.result.gaps_in_a_row = 0
                     commit = partial(self._commit, job, survey_report(job, file, self._show_progress))
                     yield Chunk(commit, checkpoint_due=True, report_file=file, row_count=job.row_count or 0)
+            except ReportNotReady:
+                result = sync.result
+                result.pending_reports, result.requested_reports = self._scheduler.leave(sync)
+                text = left_pending(result.pending_reports, result.requested_reports)
+                logger.info("%s: %s", sync.partition, text)
             except ApiError as error:
                 if not error.leaves_gap:
                     raise explained(self._client, sync, error) from error.__cause__
@@ -145,6 +159,7 @@ class ReportFetcher:
 
         Raises:
             ReportReplaced: It was truncated, or its file cannot be read.
+            ReportNotReady: It is left to a later run.
             ReportError: It does not lead to its rows.
             ApiError: The API refuses it.
         """
@@ -165,6 +180,7 @@ class ReportFetcher:
         Raises:
             ApiError: It will never be.
             ReportReplaced: It was truncated, or its file cannot be read.
+            ReportNotReady: It is left to a later run.
         """
         while True:
             self._poll_all()
@@ -174,6 +190,8 @@ class ReportFetcher:
                 raise ReportReplaced
             if job.status is ReportStatus.SUCCESS:
                 return
+            if not self._waits and self._scheduler.may_be_left(job):
+                raise ReportNotReady
             time.sleep(min(self._scheduler.idle_seconds(), MAX_SLEEP_SECONDS))
 
     def _download(self, job: ReportJob, file: BinaryIO) -> bool:

@@ -204,7 +204,9 @@ class ReportJob:
             delay_factor: Scale of the interval.
             is_first: True for the first poll after the request.
         """
-        self.poll_interval = POLL_SECONDS[0] if is_first else min(self.poll_interval * POLL_GROWTH, POLL_SECONDS[1])
+        shortest, longest = POLL_SECONDS
+        # A resumed report has no interval yet.
+        self.poll_interval = shortest if is_first else min(max(self.poll_interval * POLL_GROWTH, shortest), longest)
         self.next_poll = time.monotonic() + self.poll_interval * delay_factor
 
     def on_status(self, body: Mapping[str, Any], now: float, timeout: timedelta) -> Transition:

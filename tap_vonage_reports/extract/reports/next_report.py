@@ -20,6 +20,24 @@ def running(jobs: Sequence[ReportJob]) -> int:
     return sum(job.is_running for job in jobs)
 
 
+def may_be_left(job: ReportJob, in_flight: int, budget: int) -> bool:
+    """Return True if a later run can read a report that is not ready: the API generates it, or others before it.
+
+    False for one that was not polled yet, that the API does not find, or that could not be requested: such trouble ends
+    by itself or with an error, and nothing would wake the next run.
+
+    Args:
+        job: The job that is needed next.
+        in_flight: How many reports the API generates now.
+        budget: How many there may be.
+    """
+    if job.status is ReportStatus.PLANNED:
+        return in_flight >= budget
+    was_polled = job.poll_interval > 0
+    has_trouble = any(failures.count for failures in (job.failed_polls, job.missed_status, job.missed_file))
+    return job.is_running and was_polled and not has_trouble
+
+
 def next_planned(jobs: Sequence[ReportJob], budget: int) -> ReportJob | None:
     """Return the first planned job that this run reads, judging by what failed before it.
 

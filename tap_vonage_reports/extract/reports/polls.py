@@ -1,4 +1,4 @@
-"""Polls of report jobs: one request each, its result, and the time of the next poll."""
+"""Polls of report jobs: one request each, its result, and the time of the next poll. Also cancels stale reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from tap_vonage_reports.api.client import ReportsClient
+    from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.reports.job import ReportJob
+    from tap_vonage_reports.state.values import PendingReport
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,15 @@ def look_again(client: ReportsClient, job: ReportJob, reason: str) -> None:
     seconds = client.retry_policy.delay_seconds(missed, RetriableApiError(reason))
     logger.warning("%s: %s, check %d of %d in %.1f s", job, reason, missed, MAX_LOOKS, seconds)
     job.next_poll = time.monotonic() + seconds
+
+
+def cancel_stale(client: ReportsClient, sync: PartitionSync, report: PendingReport) -> None:
+    """Cancel a report that nobody needs any more; it may have finished, or be gone."""
+    try:
+        client.cancel_report(report.request_id)
+    except ApiError as error:
+        logger.debug("A stale report could not be canceled: %s", error)
+    sync.bookmark.remove_report(report.request_id)
 
 
 def _retry(client: ReportsClient, job: ReportJob, error: RetriableApiError) -> Transition | None:

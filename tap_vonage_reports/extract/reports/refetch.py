@@ -50,7 +50,7 @@ class ReportRefetcher:
         gaps = len(sync.result.gaps)
         logger.info("%s: refetching by report what may have changed since an earlier run read it", sync.partition)
         yield from self._reports.read_next(sync, self._planner.reports_of(times, sync.bookmark))
-        if len(sync.result.gaps) > gaps:
+        if len(sync.result.gaps) > gaps or sync.result.pending_reports:
             return
         steps: list[Callable[[], None]] = [sync.on_refetched]
         if not stale.empty:

@@ -18,8 +18,8 @@ from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
 from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.extract.reports.lengths import lengthen, shorten
-from tap_vonage_reports.extract.reports.next_report import next_planned, running
-from tap_vonage_reports.extract.reports.polls import look_again, poll
+from tap_vonage_reports.extract.reports.next_report import may_be_left, next_planned, running
+from tap_vonage_reports.extract.reports.polls import cancel_stale, look_again, poll
 from tap_vonage_reports.extract.reports.subaccounts import unreadable
 from tap_vonage_reports.intervals import to_intervals, to_windows
 
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.planning.planner import Planner
     from tap_vonage_reports.planning.plans import ReportPlan
-    from tap_vonage_reports.state.values import PendingReport
 
 logger = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 60.0
+MAX_DELAY_SECONDS = 1.0
+"""A poll that the rate limit would delay longer than this is postponed, because it would hold up rows that are ready.
+Only limits below 1 request per second do."""
 
 
 class ReportScheduler:
@@ -73,6 +75,7 @@ class ReportScheduler:
             client, self._finder, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
         )
         self._jobs: list[ReportJob] = []
+        self._left = 0
 
     def plan(self, syncs: Sequence[PartitionSync], planner: Planner) -> list[ReportPlan]:
         """Plan the reports of partitions, and adopt lost ones; their ids are in the state before anything waits."""
@@ -90,7 +93,7 @@ class ReportScheduler:
             is_next: True to request them before those of other partitions.
         """
         for report in plan.stale:
-            self._cancel_stale(sync, report)
+            cancel_stale(self._client, sync, report)
         resumed = {report.window: report for report in plan.resumed}
         expired = {report.window: report for report in plan.expired}
         added = []
@@ -110,7 +113,7 @@ class ReportScheduler:
 
     def in_flight(self) -> int:
         """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
-        return running(self._jobs)
+        return running(self._jobs) + self._left
 
     def counts(self) -> tuple[int, int]:
         """Return how many reports the API generates now, and how many others are still to be read."""
@@ -129,12 +132,19 @@ class ReportScheduler:
         """Poll the reports that are due, and request others where there is room."""
         now = time.monotonic()
         for job in list(self._jobs):
-            if job.is_running and job.next_poll <= now:
-                self._poll(job)
+            if job.is_running and job.next_poll <= now and self._is_free:
+                if transition := poll(self._client, job, self._timeout):
+                    self._apply(job, transition)
                 self._show_progress()
-        while self._creator.is_ready and (planned := next_planned(self._jobs, self._creator.budget)):
-            if not self._request(planned):
+        while self._creator.is_ready and self._is_free:
+            planned = next_planned(self._jobs, self._creator.budget - self._left)
+            if not (planned and self._request(planned)):
                 break
+
+    @property
+    def _is_free(self) -> bool:
+        """True unless the rate limit would hold up the main thread."""
+        return self._client.report_request_delay() <= MAX_DELAY_SECONDS
 
     def idle_seconds(self) -> float:
         """Return how long there is nothing to poll or request."""
@@ -142,7 +152,8 @@ class ReportScheduler:
         due = [job.next_poll for job in self._jobs if job.is_running]
         if not self._creator.is_ready:
             due.append(self._creator.ready_at)
-        return min(max(0.01, min(due, default=now) - now), MAX_WAIT_SECONDS)
+        delay = self._client.report_request_delay() - MAX_DELAY_SECONDS
+        return min(max(0.01, delay, min(due, default=now) - now), MAX_WAIT_SECONDS)
 
     def complete(self, job: ReportJob) -> None:
         """Remove a job whose rows are written. After some small ones, plan longer reports again."""
@@ -157,6 +168,21 @@ class ReportScheduler:
     def release(self, sync: PartitionSync) -> None:
         """Request no more reports for a partition. Those in flight stay in the state for the next run."""
         self._jobs = [job for job in self._jobs if job.sync is not sync]
+
+    def may_be_left(self, job: ReportJob) -> bool:
+        """Return True if a later run can read a report that is not ready."""
+        return may_be_left(job, self.in_flight(), self._creator.budget)
+
+    def leave(self, sync: PartitionSync) -> tuple[int, int]:
+        """Leave the reports of a partition to a later run. Those in flight still count toward the budget.
+
+        Returns:
+            How many these are, and how many of them are requested.
+        """
+        jobs = [job for job in self._jobs if job.sync is sync]
+        self._left += running(jobs)
+        self.release(sync)
+        return len(jobs), sum(job.status is not ReportStatus.PLANNED for job in jobs)
 
     def on_missing_file(self, job: ReportJob, refusal: RequestRejectedError) -> None:
         """Look for the file of a report again later, or request another report.
@@ -196,19 +222,6 @@ class ReportScheduler:
                 if other.sync is job.sync and other.status is ReportStatus.PLANNED:
                     other.error = error
             return True
-
-    def _cancel_stale(self, sync: PartitionSync, report: PendingReport) -> None:
-        """Cancel a report that nobody needs any more; it may have finished, or be gone."""
-        try:
-            self._client.cancel_report(report.request_id)
-        except ApiError as error:
-            logger.debug("A stale report could not be canceled: %s", error)
-        sync.bookmark.remove_report(report.request_id)
-
-    def _poll(self, job: ReportJob) -> None:
-        """Request the status of a report, and act on it."""
-        if transition := poll(self._client, job, self._timeout):
-            self._apply(job, transition)
 
     def _apply(self, job: ReportJob, transition: Transition) -> None:
         """Act on what an answer means."""
