@@ -47,6 +47,8 @@ def plan_table(plan: DryRun) -> list[str]:
 def _partitions(plan: DryRun) -> list[str]:
     """Return a line per partition. Leave out columns that are unknown in every line."""
     parts, estimate = plan.partitions, plan.estimate
+    if not parts:
+        return []
     shown = {
         "account": any(part.account != PRIMARY for part in parts),
         "rows": any(part.rows_per_day is not None for part in parts),
@@ -105,7 +107,7 @@ def _totals(plan: DryRun) -> Iterator[str]:
     if lookups := sum(part.lookups for part in parts):
         yield f"{counted(lookups, 'row')} to look up by ID."
     elif not any(part.windows for part in parts):
-        yield "There is nothing to fetch."
+        yield "There is nothing else to fetch." if plan.whole_tables else "There is nothing to fetch."
         return
     yield _rows(plan)
     yield _requests(plan)

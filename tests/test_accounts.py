@@ -17,6 +17,7 @@ from tap_vonage_reports.api.responses import read_answer
 from tap_vonage_reports.errors import ApiError, CredentialsError, RetriableApiError, SettingsError, SyncFailedError
 from tap_vonage_reports.sandbox import Fault
 from tap_vonage_reports.sandbox.accounts import Account, Accounts
+from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import catalog_of, run_main, run_tap, settings_for
 from tests.hostile import HostileServer, as_json, reply
 
@@ -255,6 +256,8 @@ def test_a_catalog_cannot_make_accounts_incremental(sandbox: Sandbox) -> None:
     catalog = catalog_of(["accounts"])
     for entry in catalog["streams"]:
         entry.update(replication_method="INCREMENTAL", replication_key="created_at", key_properties=["name"])
+    tap = TapVonageReports(config=settings_for(sandbox, **DATES), catalog=catalog)
+    assert tap.streams["accounts"].replication_method == "FULL_TABLE"
     output = run_tap(settings_for(sandbox, **DATES), catalog=catalog)
     assert (output.code, len(by_key(output))) == (0, 4)
     (schema,) = [message for message in output.messages if message["type"] == "SCHEMA"]
@@ -367,7 +370,12 @@ def test_a_plan_names_the_accounts_and_requests_none(sandbox: Sandbox, command: 
 def test_a_plan_of_accounts_alone_is_no_plan_of_nothing(command: Callable[..., Output]) -> None:
     output = command("--plan", streams=("accounts",))
     assert output.code == 0
-    assert "Selection: 1 stream, from the catalog." in lines_of(output)
+    assert lines_of(output)[2:5] == [
+        "accounts: the whole table, in 1 request",
+        "",
+        "Selection: 1 stream, from the catalog.",
+    ]
+    assert "There is nothing else to fetch." in lines_of(output)
 
 
 def test_the_test_counts_the_accounts_and_bills_none(command: Callable[..., Output]) -> None:

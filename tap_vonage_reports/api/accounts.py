@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from tap_vonage_reports.api.responses import is_id
 from tap_vonage_reports.errors import RetriableApiError
@@ -54,5 +54,5 @@ def _embedded(body: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_account(value: object) -> bool:
+def _is_account(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and is_id(value.get(KEY))
