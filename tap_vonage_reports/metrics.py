@@ -257,10 +257,14 @@ class RunResults(list[PartitionResult]):
         super().__init__()
         self.refused_accounts: list[str] = []
 
-    def all_skipped(self, account: str | None = None) -> bool:
-        """Return True if each product was asked for and refused, of one account or of all; False if none was."""
-        statuses = {result.status for result in self if account in (None, result.partition.account_id)}
-        return statuses == {SyncStatus.SKIPPED}
+    def all_skipped(self) -> bool:
+        """Return True if each product was asked for and refused, of all accounts; False if none was."""
+        return {result.status for result in self} == {SyncStatus.SKIPPED}
+
+    def skipped_accounts(self) -> set[str]:
+        """Return the accounts of which each product was asked for and refused."""
+        others = {result.partition.account_id for result in self if result.status is not SyncStatus.SKIPPED}
+        return {result.partition.account_id for result in self} - others
 
     def raise_on_failure(self) -> None:
         """Raise an error if the run failed.

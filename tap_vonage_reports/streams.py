@@ -22,6 +22,7 @@ from tap_vonage_reports.planning.partition import ACCOUNT
 from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, KEY_FIELD, RecordParser
 from tap_vonage_reports.records.report_archive import read_chunks, verify
 from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
+from tap_vonage_reports.state.partition_index import PartitionIndex
 from tap_vonage_reports.state.validation import adopt_stream_bookmark
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class ReportStream(Stream):
         self.primary_keys = (KEY_FIELD,)
         self.replication_key = product.date_field
         self._opened: dict[tuple[tuple[str, Any], ...], PartitionSync] = {}
+        self._states = PartitionIndex(lambda: self.stream_state)
+        # The SDK asks its own state manager, which would search all partitions for each of them.
+        setattr(self.state_manager, "get_context_state", self.get_context_state)  # noqa: B010 - a method, to mypy
         self.logger.addFilter(_is_not_sdk_chatter)
 
     @property
@@ -89,6 +93,10 @@ class ReportStream(Stream):
                 self.name,
             )
         return contexts
+
+    def get_context_state(self, context: Context | None) -> dict[str, Any]:
+        """Return the state of a partition, or of the stream, to be changed in place; a new one if there is none."""
+        return self._states.find(context) if context else self.stream_state
 
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """No signpost: it would be a time of this machine's clock, and the bookmark is the end of what was read."""
@@ -180,7 +188,6 @@ class ReportStream(Stream):
                         continue
                 with self.tap.output.defer_signals():  # else a file may stay behind that no message names
                     if manifest := files.finish():
-                        sync.bookmark.clear_progress()  # the SDK writes the state as it is, too
                         yield files.encoding, manifest
                 done, written = written, []
                 sync.result.rows += sum(map(len, done))

@@ -360,9 +360,9 @@ def convert(state: object, shape: type[T], stream: str) -> T:
 
 
 def has_repeats(values: Iterable[object]) -> bool:
-    """Return True if a value occurs twice. Values need not be hashable."""
-    values = list(values)
-    return any(values.count(value) > 1 for value in values)
+    """Return True if a value occurs twice. Values need not be hashable, but JSON can represent them."""
+    encoded = [msgspec.json.encode(value, order="sorted") for value in values]
+    return len(set(encoded)) < len(encoded)
 
 
 def malformed(stream: str, place: str) -> StateError:
