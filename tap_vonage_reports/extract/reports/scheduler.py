@@ -17,8 +17,9 @@ from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
 from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.extract.reports.job_queue import JobQueue
 from tap_vonage_reports.extract.reports.lengths import lengthen, shorten
-from tap_vonage_reports.extract.reports.next_report import next_planned, running
+from tap_vonage_reports.extract.reports.next_report import next_planned
 from tap_vonage_reports.extract.reports.polls import look_again, poll
 from tap_vonage_reports.intervals import to_intervals, to_windows
 
@@ -71,7 +72,7 @@ class ReportScheduler:
         self._creator = ReportCreator(
             client, self._finder, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
         )
-        self._jobs: list[ReportJob] = []
+        self._jobs = JobQueue()
 
     def plan(self, syncs: Sequence[PartitionSync], planner: Planner) -> list[ReportPlan]:
         """Plan the reports of partitions, and adopt lost ones; their ids are in the state before anything waits."""
@@ -90,6 +91,7 @@ class ReportScheduler:
             job = ReportJob(sync, window)
             if window in resumed:
                 job.resume(resumed[window], time.monotonic())
+                self._jobs.start(job)
                 logger.info("%s: resuming report from an earlier run", job)
             elif window in expired:
                 sync.bookmark.remove_report(expired[window].request_id)
@@ -97,11 +99,11 @@ class ReportScheduler:
 
     def remaining(self, sync: PartitionSync | None = None) -> int:
         """Return how many reports are still to be read, of one partition or of all."""
-        return sum(sync is None or job.sync is sync for job in self._jobs)
+        return len(self._jobs if sync is None else self._jobs.of(sync))
 
     def in_flight(self) -> int:
         """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
-        return running(self._jobs)
+        return len(self._jobs.running())
 
     def counts(self) -> tuple[int, int]:
         """Return how many reports the API generates now, and how many others are still to be read."""
@@ -110,7 +112,7 @@ class ReportScheduler:
 
     def next_job(self, sync: PartitionSync) -> ReportJob | None:
         """Return the next job of a partition; None when all are read."""
-        return next((job for job in self._jobs if job.sync is sync), None)
+        return next(iter(self._jobs.of(sync)), None)
 
     def __contains__(self, job: ReportJob) -> bool:
         """Return True unless a job was read, released or split."""
@@ -119,7 +121,7 @@ class ReportScheduler:
     def poll(self) -> None:
         """Poll the reports that are due, and request others where there is room."""
         now = time.monotonic()
-        for job in list(self._jobs):
+        for job in self._jobs.running():
             if job.is_running and job.next_poll <= now:
                 self._poll(job)
                 self._show_progress()
@@ -130,7 +132,7 @@ class ReportScheduler:
     def idle_seconds(self) -> float:
         """Return how long there is nothing to poll or request."""
         now = time.monotonic()
-        due = [job.next_poll for job in self._jobs if job.is_running]
+        due = [job.next_poll for job in self._jobs.running()]
         if not self._creator.is_ready:
             due.append(self._creator.ready_at)
         return min(max(0.01, min(due, default=now) - now), MAX_WAIT_SECONDS)
@@ -139,7 +141,7 @@ class ReportScheduler:
         """Remove a job whose rows are written. After some small ones, plan longer reports again."""
         self._jobs.remove(job)
         job.sync.bookmark.remove_report(job.request_id)
-        self._jobs = lengthen(self._jobs, job)
+        self._jobs.replace(job.sync, lengthen(self._jobs.of(job.sync), job))
 
     def skip(self, job: ReportJob) -> None:
         """Remove a job that cannot be read now. Its report stays in the state for the next run, if there is one."""
@@ -147,7 +149,7 @@ class ReportScheduler:
 
     def release(self, sync: PartitionSync) -> None:
         """Request no more reports for a partition. Those in flight stay in the state for the next run."""
-        self._jobs = [job for job in self._jobs if job.sync is not sync]
+        self._jobs.replace(sync, [])
 
     def on_missing_file(self, job: ReportJob, refusal: RequestRejectedError) -> None:
         """Look for the file of a report again later, or request another report.
@@ -176,12 +178,15 @@ class ReportScheduler:
     def _request(self, job: ReportJob) -> bool:
         """Request a report. Return True if it makes sense to request another one now."""
         try:
-            return self._creator.create(job, self.in_flight())
+            goes_on = self._creator.create(job, self.in_flight())
         except ApiError as error:
-            for other in self._jobs if not error.leaves_gap else [job]:
-                if other.sync is job.sync and other.status is ReportStatus.PLANNED:
+            for other in self._jobs.of(job.sync) if not error.leaves_gap else [job]:
+                if other.status is ReportStatus.PLANNED:
                     other.error = error
             return True
+        if job.is_running:
+            self._jobs.start(job)
+        return goes_on
 
     def _cancel_stale(self, sync: PartitionSync, report: PendingReport) -> None:
         """Cancel a report that nobody needs any more; it may have finished, or be gone."""
@@ -219,9 +224,11 @@ class ReportScheduler:
             job.plan_again(time.monotonic())
         elif transition.reason:
             job.sync.bookmark.remove_report(job.request_id)
+        if job.is_running:  # again, if its file was not there
+            self._jobs.start(job)
 
     def _split(self, job: ReportJob, row_count: int | None) -> None:
         """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
         logger.info("%s: truncated by the API, requesting shorter reports", job)
-        self._jobs = shorten(self._jobs, job, row_count)
+        self._jobs.replace(job.sync, shorten(self._jobs.of(job.sync), job, row_count))
         self._checkpoint()
