@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,9 @@ class SyncSession:
     @cached_property
     def finder(self) -> ReportFinder:
         """The finder of reports that earlier runs lost."""
-        return ReportFinder(self.client, enabled=self.settings.adopt_reports)
+        return ReportFinder(
+            self.client, enabled=self.settings.adopt_reports, needs_list=lambda: self.checkpointer.is_large
+        )
 
     @cached_property
     def scheduler(self) -> ReportScheduler:
@@ -111,7 +113,8 @@ class SyncSession:
             self.client,
             budget=self.settings.max_concurrent_reports,
             timeout=self.settings.report_timeout,
-            checkpoint=self.checkpointer.write,
+            checkpoint=partial(self.checkpointer.write_for_report, can_wait=False),
+            checkpoint_later=partial(self.checkpointer.write_for_report, can_wait=True),
             defer_signals=self._defer_signals,
             finder=self.finder,
             show_progress=self.progress.tick,

@@ -56,6 +56,11 @@ class Checkpointer:
         """True while records of a bookmark are being written, so that STATE is written here alone."""
         return self._bookmark is not None
 
+    @property
+    def is_large(self) -> bool:
+        """True if a report would not get a STATE of its own, had it the choice."""
+        return self._state_bytes > BYTES_PER_REPORT
+
     @contextmanager
     def active(self, bookmark: Bookmark) -> Generator[None, None, None]:
         """Mark a bookmark as the one whose records are being written, for the length of a `with` block.

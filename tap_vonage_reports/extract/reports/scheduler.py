@@ -1,7 +1,8 @@
 """Requests and polls the report jobs of a run, within one budget of reports in flight.
 
 The scheduler writes a STATE with a report's ID before anything waits for the report, so that a killed run never
-requests (and pays for) it twice. If that STATE is lost, `adoption` finds the report at the API. Reports of later
+requests (and pays for) it twice. If that STATE is lost, `adoption` finds the report at the API. A large STATE names
+several reports together, but only once this run has seen that the API lists its reports. Reports of later
 partitions are requested as soon as the budget allows, in the order in which they are needed. Requests and polls are
 one try each: a failed one is rescheduled, so that it does not delay records that are ready to be written.
 """
@@ -49,6 +50,7 @@ class ReportScheduler:
         budget: int,
         timeout: timedelta,
         checkpoint: Callable[[], None],
+        checkpoint_later: Callable[[], None] | None = None,
         defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
         finder: ReportFinder | None = None,
         show_progress: Callable[[], None] = lambda: None,
@@ -60,6 +62,8 @@ class ReportScheduler:
             budget: How many reports may be in flight.
             timeout: How long a report may take to start, and again to finish.
             checkpoint: Writes STATE.
+            checkpoint_later: Writes STATE once it is worth its length, where a kill before that loses no report; None
+                to write it immediately.
             defer_signals: Defers signals for the length of a `with` block.
             finder: Finds reports whose ids were lost; None to find none.
             show_progress: Shows the progress of the run if that is due; called between two requests.
@@ -69,8 +73,15 @@ class ReportScheduler:
         self._timeout = timeout
         self._checkpoint = checkpoint
         self._show_progress = show_progress
+        self._checkpoint_later = checkpoint_later or checkpoint
         self._creator = ReportCreator(
-            client, self._finder, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
+            client,
+            self._finder,
+            budget=budget,
+            timeout=timeout,
+            checkpoint=checkpoint,
+            checkpoint_later=checkpoint_later,
+            defer_signals=defer_signals,
         )
         self._jobs = JobQueue()
 
@@ -173,7 +184,7 @@ class ReportScheduler:
         sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
         self._jobs.remove(job)
         sync.bookmark.refuse_report(job.window, job.request_id, self._client.clock.now())
-        self._checkpoint()
+        self._checkpoint_later()
 
     def _request(self, job: ReportJob) -> bool:
         """Request a report. Return True if it makes sense to request another one now."""
@@ -231,4 +242,4 @@ class ReportScheduler:
         """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
         logger.info("%s: truncated by the API, requesting shorter reports", job)
         self._jobs.replace(job.sync, shorten(self._jobs.of(job.sync), job, row_count))
-        self._checkpoint()
+        self._checkpoint_later()
