@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from singer_sdk.singerlib import StateMessage
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tap_vonage_reports.output.signals import Interrupted
+
+T = TypeVar("T", bound="Mapping[str, Any]")
 
 
 class StreamOutput(Protocol):
@@ -88,7 +90,7 @@ class OutputChannel:
         self._writer.write_records(stream, records)
         return True
 
-    def write_state(self, state: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> None:
+    def write_state(self, state: T, write: Callable[[T], None]) -> None:
         """Write STATE, unless it is the same as the last one.
 
         Args:
@@ -96,7 +98,7 @@ class OutputChannel:
             write: The SDK's way to write it, for a writer of another program. It copies the whole state.
         """
         if self._writer:
-            self._writer.write_message(StateMessage(value=state))
+            self._writer.write_message(StateMessage(value=dict(state)))
         else:
             write(state)
 

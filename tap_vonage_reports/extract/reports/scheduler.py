@@ -171,6 +171,7 @@ class ReportScheduler:
         """
         job.missed_file.add(time.monotonic())
         self._apply(job, job.on_missing_file(job.age(self._client.clock.now()), refusal))
+        self._jobs.start(job)
 
     def refuse(self, job: ReportJob, reason: str) -> None:
         """Leave the window of a report to pages, in this run and later ones, because its file cannot be read.
@@ -235,8 +236,6 @@ class ReportScheduler:
             job.plan_again(time.monotonic())
         elif transition.reason:
             job.sync.bookmark.remove_report(job.request_id)
-        if job.is_running:  # again, if its file was not there
-            self._jobs.start(job)
 
     def _split(self, job: ReportJob, row_count: int | None) -> None:
         """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
