@@ -196,14 +196,8 @@ class ReportStream(Stream):
                     raise step
 
     def _batch_files(self, batch_config: BatchConfig) -> BatchFiles:
-        return BatchFiles(
-            self.name,
-            self.product.schema,
-            self.fields,
-            self._parser,
-            batch_config,
-            rows_per_file=self._rows_per_file,
-        )
+        rows = self._rows_per_file
+        return BatchFiles(self.name, self.product.schema, self.fields, self._parser, batch_config, rows_per_file=rows)
 
     @property
     def _rows_per_file(self) -> int:

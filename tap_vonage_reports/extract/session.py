@@ -102,9 +102,7 @@ class SyncSession:
     @cached_property
     def finder(self) -> ReportFinder:
         """The finder of reports that earlier runs lost."""
-        return ReportFinder(
-            self.client, enabled=self.settings.adopt_reports, needs_list=lambda: self.checkpointer.is_large
-        )
+        return ReportFinder(self.client, enabled=self.settings.adopt_reports, needs_list=self.checkpointer.is_large)
 
     @cached_property
     def scheduler(self) -> ReportScheduler:
@@ -237,11 +235,10 @@ class SyncSession:
 
     def commit(self, chunks: Iterable[Chunk], *, due: bool) -> None:
         """Move the bookmark over chunks whose rows are written, and write STATE if it is due."""
-        rows = 0
+        chunks = list(chunks)
         for chunk in chunks:
             chunk.commit()
-            rows += len(chunk)
-        self.checkpointer.write_if_due(rows, due=due)
+        self.checkpointer.write_if_due(sum(map(len, chunks)), due=due)
 
     def close(self) -> None:
         """Stop what runs beside the main thread, and show no more progress."""

@@ -56,9 +56,8 @@ class Checkpointer:
         """True while records of a bookmark are being written, so that STATE is written here alone."""
         return self._bookmark is not None
 
-    @property
     def is_large(self) -> bool:
-        """True if a report would not get a STATE of its own, had it the choice."""
+        """Return True if several reports may share a STATE."""
         return self._state_bytes > BYTES_PER_REPORT
 
     @contextmanager

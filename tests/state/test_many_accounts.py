@@ -60,10 +60,12 @@ def test_four_times_the_accounts_write_four_times_the_state(make_sandbox: Callab
     assert few < many < 4.4 * few
 
 
-def test_the_sdk_searches_no_list_of_partitions(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    found = mock.Mock(side_effect=PartitionIndex.find)
-    monkeypatch.setattr(PartitionIndex, "find", lambda self, context: found(self, context))
-    with mock.patch("singer_sdk.streams._state.get_writeable_state_dict", wraps=sdk_state_of) as searched:
+def test_the_sdk_searches_no_list_of_partitions(settings: dict[str, Any]) -> None:
+    find = mock.patch.object(PartitionIndex, "find", autospec=True, side_effect=PartitionIndex.find)
+    with (
+        find as found,
+        mock.patch("singer_sdk.streams._state.get_writeable_state_dict", wraps=sdk_state_of) as searched,
+    ):
         run_tap(settings, ["amd"])
     assert not [call for call in searched.call_args_list if call.kwargs.get("state_partition_context")]
     assert 0 < found.call_count <= 5 * ACCOUNTS

@@ -62,8 +62,7 @@ class ReportScheduler:
             budget: How many reports may be in flight.
             timeout: How long a report may take to start, and again to finish.
             checkpoint: Writes STATE.
-            checkpoint_later: Writes STATE once it is worth its length, where a kill before that loses no report; None
-                to write it immediately.
+            checkpoint_later: Writes STATE once it is worth its length; None to write it immediately.
             defer_signals: Defers signals for the length of a `with` block.
             finder: Finds reports whose ids were lost; None to find none.
             show_progress: Shows the progress of the run if that is due; called between two requests.
@@ -196,8 +195,7 @@ class ReportScheduler:
                 if other.status is ReportStatus.PLANNED:
                     other.error = error
             return True
-        if job.is_running:
-            self._jobs.start(job)
+        self._jobs.start(job)
         return goes_on
 
     def _cancel_stale(self, sync: PartitionSync, report: PendingReport) -> None:
