@@ -12,8 +12,10 @@ import threading
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 DIRECTION = "outbound"
-EMPTY_PAGE = {"request_status": "SUCCESS", "items_count": 0, "records": []}
+EMPTY_PAGE = b'{"request_status": "SUCCESS", "items_count": 0, "records": []}'
 
 
 class Report(NamedTuple):
@@ -66,6 +68,18 @@ class Canned:
         links = {"download_report": {"href": f"{self.url}/v3/media/{request_id}"}} if rows else {}
         return {"request_id": request_id, "request_status": "SUCCESS", "items_count": rows, "_links": links}
 
+    def id_of(self, body: Mapping[str, Any]) -> str:
+        """The id of a report that is requested: its direction."""
+        return str(body.get("direction", "all"))
+
+    def page_of(self, query: Mapping[str, str]) -> bytes:  # noqa: ARG002 - for servers with rows
+        """A page of records: an empty one."""
+        return EMPTY_PAGE
+
+    def subaccounts(self) -> list[str]:
+        """The keys of the primary account's sub-accounts."""
+        return []
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -87,18 +101,24 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a page, the state of a report, or its file."""
-        place, _, name = self.path.partition("?")[0].rpartition("/")
+        path, _, query = self.path.partition("?")
+        place, _, name = path.rpartition("/")
         if place == "/v3/media":
             self._send_file(self.canned.report.path)
+        elif path == "/v2/reports/records":
+            self._send_content(self.canned.page_of(dict(parse_qsl(query))))
         elif place == "/v2/reports":
-            self._send(EMPTY_PAGE if name == "records" else self.canned.body_of(name))
+            self._send(self.canned.body_of(name))
+        elif name == "subaccounts":
+            keys = self.canned.subaccounts()
+            self._send({"_embedded": {"subaccounts": [{"api_key": key} for key in keys]}})
         else:
             self.send_error(404)
 
     def do_POST(self) -> None:
-        """Take a report on. Its direction is its id."""
+        """Take a report on."""
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._send({"request_id": content.get("direction", "all"), "request_status": "PENDING"})
+        self._send({"request_id": self.canned.id_of(content), "request_status": "PENDING"})
 
     def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002 - the base class's signature
         """The time for the header `Date`."""
@@ -108,7 +128,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _send(self, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
+        self._send_content(json.dumps(body).encode())
+
+    def _send_content(self, content: bytes) -> None:
         self._send_head("application/json", len(content))
         self.wfile.write(content)
 

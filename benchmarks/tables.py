@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import table_growth, table_incremental, table_postgres, table_report, table_scale, table_startup
+from benchmarks import (
+    table_accounts,
+    table_growth,
+    table_incremental,
+    table_postgres,
+    table_report,
+    table_scale,
+    table_startup,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,5 +27,6 @@ TABLES: Mapping[int, Callable[[Bench], Section]] = {
     4: table_growth.table,
     5: table_startup.table,
     6: table_scale.table,
+    7: table_accounts.table,
 }
 """What measures each table."""

@@ -270,14 +270,18 @@ class RunResults(list[PartitionResult]):
         super().__init__()
         self.refused_accounts: list[str] = []
 
-    def all_skipped(self, account: str | None = None) -> bool:
-        """Return True if each product was asked for and refused, of one account or of all; False if none was.
+    def all_skipped(self) -> bool:
+        """Return True if each product was asked for and refused, of all accounts; False if none was.
 
         Dimensions do not count: the API may serve them to a key that it refuses every product, and the reverse.
         """
-        asked = (result for result in self if result.partition.is_of_product)
-        statuses = {result.status for result in asked if account in (None, result.partition.account_id)}
-        return statuses == {SyncStatus.SKIPPED}
+        return {result.status for result in self if result.partition.is_of_product} == {SyncStatus.SKIPPED}
+
+    def skipped_accounts(self) -> set[str]:
+        """Return the accounts of which each product was asked for and refused."""
+        asked = [result for result in self if result.partition.is_of_product]
+        others = {result.partition.account_id for result in asked if result.status is not SyncStatus.SKIPPED}
+        return {result.partition.account_id for result in asked} - others
 
     def raise_on_failure(self) -> None:
         """Raise an error if the run failed.

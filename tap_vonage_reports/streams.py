@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.record_stream import RecordStream
 from tap_vonage_reports.records.report_archive import read_chunks, verify
+from tap_vonage_reports.state.partition_index import PartitionIndex
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -37,14 +38,21 @@ class ReportStream(RecordStream):
         super().__init__(tap, product, product.aliases)
         self._partitions: dict[tuple[tuple[str, Any], ...], Partition] | None = None
         self._opened: dict[tuple[tuple[str, Any], ...], PartitionSync] = {}
+        self._states = PartitionIndex(lambda: self.stream_state)
+        # The SDK asks its own state manager, which would search all partitions for each of them.
+        setattr(self.state_manager, "get_context_state", self.get_context_state)  # noqa: B010 - a method, to mypy
 
     @property
     def partitions(self) -> list[dict[str, Any]] | None:
         """The contexts to sync: one per account, or per account and direction."""
         if self._partitions is None:
-            partitions = self.session.accounts.partitions(self.product, self.stream_state)
+            partitions = self.session.accounts.partitions(self.product, self.stream_state, self._states)
             self._partitions = {_key(partition.context): partition for partition in partitions}
         return [dict(partition.context) for partition in self._partitions.values()]
+
+    def get_context_state(self, context: Context | None) -> dict[str, Any]:
+        """Return the state of a partition, or of the stream, to be changed in place; a new one if there is none."""
+        return self._states.find(context) if context else self.stream_state
 
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """No signpost: it would be a time of this machine's clock, and the bookmark is the end of what was read."""
@@ -117,7 +125,6 @@ class ReportStream(RecordStream):
                         continue
                 with self.tap.output.defer_signals():  # else a file may stay behind that no message names
                     if manifest := files.finish():
-                        sync.bookmark.clear_progress()  # the SDK writes the state as it is, too
                         yield files.encoding, manifest
                 done, written = written, []
                 sync.result.rows += sum(map(len, done))

@@ -24,7 +24,7 @@ from tap_vonage_reports.dry_run import plan_run
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.extract.accounts import check_accounts
 from tap_vonage_reports.extract.session import PACKAGE, SyncSession
-from tap_vonage_reports.output.channel import OutputChannel
+from tap_vonage_reports.output.channel import OutputChannel, StateWriter
 from tap_vonage_reports.output.messages import MessageWriter
 from tap_vonage_reports.output.signals import without_handlers
 from tap_vonage_reports.output.stream_maps import guarded_mapper, registration, unknown_names
@@ -175,8 +175,13 @@ class TapVonageReports(TapCommand):
     def _write_state(self) -> int:
         """Write the state. Return its length in bytes, where that is known."""
         if self.state:  # an empty one would say nothing, and might replace one that does
-            self.state_writer.write_state(self.state)
+            self.output.write_state(self.state, super().state_writer.write_state)
         return self.output.state_bytes
+
+    @property
+    def state_writer(self) -> Any:  # noqa: ANN401 - the SDK has no public name for its own
+        """What the SDK's streams write STATE with. While a partition is read, only the checkpointer writes it."""
+        return StateWriter(self._write_state, lambda: self.session.checkpointer.is_active)
 
     def sync(self) -> None:
         """Start on all streams at the same time, so that reports are generated while others are read; then sync."""

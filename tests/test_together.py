@@ -412,7 +412,7 @@ def test_a_malformed_list_of_accounts_in_the_state_is_an_error(make: Callable[..
     sandbox = make(*KEYS[:1])
     state = run(sandbox, "together").state
     assert state is not None
-    state["bookmarks"][SAMPLE]["partitions"][0]["accounts"] = accounts
+    state["bookmarks"][SAMPLE]["partitions"][0]["listed_accounts"] = accounts
     assert "The state of stream sms is malformed" in str(run(sandbox, "together", state).error)
 
 

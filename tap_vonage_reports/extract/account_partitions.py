@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.config.schema import DIRECTION
 from tap_vonage_reports.planning.partition import ACCOUNT, SUBACCOUNTS, Partition
 from tap_vonage_reports.state.bookmark import Bookmark
-from tap_vonage_reports.state.subaccounts import BookmarkReader, PartitionIndex, distribute, gather
+from tap_vonage_reports.state.subaccounts import BookmarkReader, distribute, gather
 from tap_vonage_reports.state.validation import adopt_stream_bookmark
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.metrics import PartitionResult
     from tap_vonage_reports.planning.date_range import DateRange
     from tap_vonage_reports.products import Product
+    from tap_vonage_reports.state.partition_index import PartitionIndex
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +69,13 @@ class Accounts:
             product, context[ACCOUNT], context.get(DIRECTION), with_subaccounts=SUBACCOUNTS in context
         )
 
-    def partitions(self, product: Product, stream_state: dict[str, Any]) -> list[Partition]:
+    def partitions(self, product: Product, stream_state: dict[str, Any], index: PartitionIndex) -> list[Partition]:
         """Return the partitions of a product's stream.
 
         Args:
             product: The product.
             stream_state: The stream's state. What earlier runs read counts, however they divided the accounts.
+            index: The partitions in it.
 
         Raises:
             ApiError: The sub-accounts cannot be listed.
@@ -91,7 +93,6 @@ class Accounts:
                 "from start_date. If it applies to all partitions, set start_date to its value",
                 product.stream,
             )
-        index = PartitionIndex(stream_state)
         behind = [late for direction in directions for late in self._move_state(product, direction, index)]
         return [*expected, *behind]
 

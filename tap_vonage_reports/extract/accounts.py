@@ -113,7 +113,8 @@ def refused_accounts(settings: Settings, client: ReportsClient, results: RunResu
     Raises:
         FatalApiError: The API cannot be used at all.
     """
-    return [account for account in _named(settings) if results.all_skipped(account) and _refusal(client, account)]
+    skipped = results.skipped_accounts()
+    return [account for account in _named(settings) if account in skipped and _refusal(client, account)]
 
 
 def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> ApiError | None:

@@ -6,7 +6,7 @@ import logging
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ class SyncSession:
     @cached_property
     def finder(self) -> ReportFinder:
         """The finder of reports that earlier runs lost."""
-        return ReportFinder(self.client, enabled=self.settings.adopt_reports)
+        return ReportFinder(self.client, enabled=self.settings.adopt_reports, needs_list=self.checkpointer.is_large)
 
     @cached_property
     def scheduler(self) -> ReportScheduler:
@@ -114,7 +114,8 @@ class SyncSession:
             self.client,
             budget=self.settings.max_concurrent_reports,
             timeout=self.settings.report_timeout,
-            checkpoint=self.checkpointer.write,
+            checkpoint=partial(self.checkpointer.write_for_report, can_wait=False),
+            checkpoint_later=partial(self.checkpointer.write_for_report, can_wait=True),
             defer_signals=self._defer_signals,
             finder=self.finder,
             show_progress=self.progress.tick,
@@ -216,11 +217,10 @@ class SyncSession:
 
     def commit(self, chunks: Iterable[Chunk], *, due: bool) -> None:
         """Move the bookmark over chunks whose rows are written, and write STATE if it is due."""
-        rows = 0
+        chunks = list(chunks)
         for chunk in chunks:
             chunk.commit()
-            rows += len(chunk)
-        self.checkpointer.write_if_due(rows, due=due)
+        self.checkpointer.write_if_due(sum(map(len, chunks)), due=due)
 
     def close(self) -> None:
         """Stop what runs beside the main thread, and show no more progress."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from singer_sdk.singerlib import StateMessage
 
 from tap_vonage_reports.output.messages import MessageWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from tap_vonage_reports.output.signals import Interrupted
+
+T = TypeVar("T", bound="Mapping[str, Any]")
 
 
 class StreamOutput(Protocol):
@@ -25,6 +29,27 @@ class StreamOutput(Protocol):
 
     def defer_signals(self) -> AbstractContextManager[None]:
         """Put off signals for the length of a `with` block."""
+
+
+class StateWriter:
+    """What the SDK's streams write STATE with.
+
+    The SDK writes one at the end of a stream, and one after each BATCH file, before the rows of the file are committed.
+    """
+
+    def __init__(self, write: Callable[[], object], is_held: Callable[[], bool]) -> None:
+        """Set up a writer.
+
+        Args:
+            write: Writes the state as it is.
+            is_held: Returns True while no STATE may be written here.
+        """
+        self._write, self._is_held = write, is_held
+
+    def write_state(self, _state: Mapping[str, Any]) -> None:
+        """Write the state of the tap, which is the state that the SDK passes."""
+        if not self._is_held():
+            self._write()
 
 
 class OutputChannel:
@@ -64,6 +89,18 @@ class OutputChannel:
             return False
         self._writer.write_records(stream, records)
         return True
+
+    def write_state(self, state: T, write: Callable[[T], None]) -> None:
+        """Write STATE, unless it is the same as the last one.
+
+        Args:
+            state: The state.
+            write: The SDK's way to write it, for a writer of another program. It copies the whole state.
+        """
+        if self._writer:
+            self._writer.write_message(StateMessage(value=dict(state)))
+        else:
+            write(state)
 
     @property
     def state_bytes(self) -> int:

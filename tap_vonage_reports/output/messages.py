@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
-from singer_sdk.singerlib import SingerMessageType
+from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder, serialize_jsonl
+from singer_sdk.singerlib import SingerMessageType, StateMessage
 
 from tap_vonage_reports.errors import BrokenPipeToTargetError, OutputError, TapError
 from tap_vonage_reports.output.signals import Interrupted, install_handlers
@@ -39,6 +39,7 @@ class MessageWriter(MsgSpecWriter):
     def __init__(self) -> None:
         super().__init__()
         self.state_bytes = 0
+        self._last_state = b""
         self._buffer = bytearray()
         self._deferring = False
         self._lost: TapError | None = None
@@ -46,14 +47,23 @@ class MessageWriter(MsgSpecWriter):
         """The signal that has come; None while none has."""
 
     def write_message(self, message: Message) -> None:
-        """Write one message as one line. A record may stay in the buffer."""
+        """Write one message as one line. A record may stay in the buffer. A STATE like the last one is left out."""
         with self.defer_signals():
             line = self.format_message(message)
-            self._buffer += line
             if message.type is SingerMessageType.STATE:
+                if line == self._last_state:
+                    return
+                self._last_state = bytes(line)
                 self.state_bytes = len(line)
+            self._buffer += line
             if message.type is not SingerMessageType.RECORD or len(self._buffer) >= BUFFER_BYTES:
                 self._send()
+
+    def serialize_message(self, message: Message) -> bytearray:
+        """Return a message as a line. The SDK would copy a state first, part by part."""
+        if isinstance(message, StateMessage):
+            return serialize_jsonl({"type": SingerMessageType.STATE, "value": message.value})
+        return super().serialize_message(message)
 
     def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Write records as RECORD messages, and flush.

@@ -51,7 +51,7 @@ SYNC_HOURS = "sync_hours"
 GAPS = "gaps"
 TRACKED = "tracked"
 OPEN = "open"
-ACCOUNTS = "accounts"
+ACCOUNTS = "listed_accounts"
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
 
 
@@ -252,7 +252,7 @@ class PartitionShape(SdkShape):
     gaps: list[tuple[str, str]] = []
     tracked: list[tuple[str, str]] = []
     open: dict[str, list[_Id]] = {}
-    accounts: dict[str, str] = {}
+    listed_accounts: dict[str, str] = {}
     recent_rows: volume.Rows | None = None
     recent_seconds: volume.Seconds | None = None
 
@@ -276,6 +276,8 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
     if has_repeats(report.request_id for report in reports):
         raise malformed(stream, REPORTS)
     hours = {_hour(text, stream): names for text, names in shape.open.items()}
+    if "subaccounts" not in shape.context and any("," in name for names in hours.values() for name in names):
+        raise malformed(stream, OPEN)
     return PartitionState(
         parse_optional_time(shape.replication_key_value, REPLICATION_VALUE, stream),
         covered,
@@ -364,9 +366,9 @@ def convert(state: object, shape: type[T], stream: str) -> T:
 
 
 def has_repeats(values: Iterable[object]) -> bool:
-    """Return True if a value occurs twice. Values need not be hashable."""
-    values = list(values)
-    return any(values.count(value) > 1 for value in values)
+    """Return True if a value occurs twice. Values need not be hashable, but JSON can represent them."""
+    encoded = [msgspec.json.encode(value, order="sorted") for value in values]
+    return len(set(encoded)) < len(encoded)
 
 
 def malformed(stream: str, place: str) -> StateError:

@@ -16,8 +16,6 @@ from tap_vonage_reports.intervals import EMPTY, between, hour_windows, since, to
 from tap_vonage_reports.state.coverage import Coverage
 from tap_vonage_reports.state.format import (
     ACCOUNTS,
-    CONTEXT,
-    PARTITIONS,
     clear_coverage,
     malformed,
     parse_optional_time,
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.state.bookmark import Bookmark
+    from tap_vonage_reports.state.partition_index import PartitionIndex
 
 HASH_BYTES = 5
 """Bytes of an account's hash. Among 10,000 accounts, one in 100 million new ones looks like a known one."""
@@ -57,32 +56,6 @@ class BookmarkReader:
         write_coverage(state, self.replication_key, coverage, EMPTY, self.row_filter)
 
 
-class PartitionIndex:
-    """The states of a stream's partitions, by context."""
-
-    def __init__(self, stream_state: dict[str, Any]) -> None:
-        """Index the partitions of a stream's state, which is changed in place."""
-        self._states: list[dict[str, Any]] = stream_state.setdefault(PARTITIONS, [])
-        self._by_context = {_key(state[CONTEXT]): state for state in self._states}
-
-    def get(self, context: Mapping[str, str]) -> dict[str, Any] | None:
-        """Return the state of a partition; None if there is none."""
-        return self._by_context.get(_key(context))
-
-    def add(self, context: Mapping[str, str]) -> dict[str, Any]:
-        """Return the state of a partition, which is added if there is none."""
-        state = self.get(context)
-        if state is None:
-            state = self._by_context[_key(context)] = {CONTEXT: dict(context)}
-            self._states.append(state)
-        return state
-
-    def remove(self, contexts: list[Mapping[str, str]]) -> None:
-        """Remove the states of partitions."""
-        gone = {id(state) for context in contexts if (state := self._by_context.pop(_key(context), None)) is not None}
-        self._states[:] = [state for state in self._states if id(state) not in gone]
-
-
 def gather(
     index: PartitionIndex,
     together: Mapping[str, str],
@@ -107,7 +80,7 @@ def gather(
     Raises:
         StateError: The state is malformed.
     """
-    state = index.add(together)
+    state = index.find(together)
     stored = read_accounts(state.get(ACCOUNTS), reader.stream)
     known = {account: stored[name] for account in each if (name := hashed(account)) in stored}
     own = {account: found for account, context in each.items() if (found := index.get(context)) is not None}
@@ -157,7 +130,7 @@ def distribute(
         end = known.pop(name)
         inherited = shared.reopen(shared.times - since(end)) if end else shared
         if not inherited.times.empty:
-            own = index.add(context)
+            own = index.find(context)
             reader.write(own, _join(reader.read(own).coverage, inherited))
     if known:
         state[ACCOUNTS] = _groups(known)
@@ -234,7 +207,3 @@ def _groups(known: Mapping[str, datetime | None]) -> dict[str, str]:
     for name, end in sorted(known.items()):
         groups.setdefault(format_timestamp(end) if end else "", []).append(name)
     return {text: base64.b64encode(bytes.fromhex("".join(names))).decode() for text, names in groups.items()}
-
-
-def _key(context: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(context.items()))

@@ -198,7 +198,7 @@ class Story:
     def covered(self, part: Part) -> portion.Interval:
         """What of a partition was read, as the state says."""
         own, shared = self._states_of(part)
-        known = read_accounts(shared.get("accounts"), part.product.stream)
+        known = read_accounts(shared.get("listed_accounts"), part.product.stream)
         covered = portion.Interval(*_windows(own))
         if (name := hashed(part.account)) in known:
             since = known[name]

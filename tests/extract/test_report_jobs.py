@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -717,3 +717,31 @@ def test_reports_of_earlier_runs_are_resumed_requested_again_or_cancelled() -> N
     reports.poll()
     assert api.polled == ["report-1"]
     assert [body["date_start"] for body in api.bodies] == ["2026-10-02T00:00:00Z"]
+
+
+@pytest.mark.parametrize(("listed", "states"), [(True, 1), (False, 3)])
+def test_ids_share_a_state_only_if_the_api_lists_the_reports_of_this_run(*, listed: bool, states: int) -> None:
+    sync, api, written, later = open_partition(), Api(), [], []
+
+    def reports(_account: str, _statuses: Any) -> list[dict[str, Any]]:
+        made = sync.bookmark.reports if listed else []
+        body = sync.query.report_body(WINDOW)
+        return [
+            {**body, "request_id": one.request_id, "request_status": "PENDING", "receive_time": "2026-11-20T00:00:00Z"}
+            for one in made
+        ]
+
+    api.list_reports = reports  # type: ignore[attr-defined]
+    client: Any = api
+    creator = ReportCreator(
+        client,
+        ReportFinder(client, enabled=True, needs_list=lambda: True),
+        budget=5,
+        timeout=TIMEOUT,
+        checkpoint=lambda: written.append(1),
+        checkpoint_later=lambda: later.append(1),
+        defer_signals=nullcontext,
+    )
+    for _ in range(3):
+        assert creator.create(planned(sync), 0)
+    assert (len(written), len(later)) == (states, 3 - states)

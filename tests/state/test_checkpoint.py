@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from tap_vonage_reports.state.checkpoint import (
-    LARGE_STATE_BYTES,
+    BYTES_PER_REPORT,
+    BYTES_PER_ROW,
+    BYTES_PER_WINDOW,
     ROWS_PER_CHECKPOINT,
-    WINDOWS_PER_CHECKPOINT,
+    ROWS_PER_PAGE,
+    SMALL_STATE_BYTES,
     Checkpointer,
 )
 from tap_vonage_reports.state.report_limits import ReportLimit
@@ -30,14 +33,15 @@ class States:
         return self.length
 
 
-@pytest.mark.parametrize("length", [0, LARGE_STATE_BYTES - 1])
+@pytest.mark.parametrize("length", [0, SMALL_STATE_BYTES])
 def test_a_small_state_is_written_whenever_it_is_due(length: int) -> None:
     states = States(length)
     checkpointer = Checkpointer(states.write)
     for count in range(1, 4):
-        checkpointer.write_if_due(1_000_000, due=False)
+        checkpointer.write_if_due(ROWS_PER_PAGE, due=False)
         checkpointer.write_if_due(0)
-        assert len(states.written) == count
+        checkpointer.write_for_report(can_wait=True)
+        assert len(states.written) == 2 * count
 
 
 def large(states: States) -> Checkpointer:
@@ -48,11 +52,11 @@ def large(states: States) -> Checkpointer:
     return checkpointer
 
 
-def test_a_large_state_waits_for_many_windows() -> None:
-    states = States(LARGE_STATE_BYTES)
+def test_a_large_state_waits_for_windows_that_are_worth_its_length() -> None:
+    states = States(100 * BYTES_PER_WINDOW)
     checkpointer = large(states)
     for count in range(1, 3):
-        for _ in range(WINDOWS_PER_CHECKPOINT - 1):
+        for _ in range(99):
             checkpointer.write_if_due(0)
             checkpointer.write_if_due(0, due=False)
         assert len(states.written) == count - 1
@@ -60,25 +64,62 @@ def test_a_large_state_waits_for_many_windows() -> None:
         assert len(states.written) == count
 
 
-def test_a_large_state_waits_for_many_rows_and_the_end_of_a_page() -> None:
-    states = States(LARGE_STATE_BYTES)
+def test_a_large_state_waits_for_rows_that_are_worth_its_length_and_the_end_of_a_window() -> None:
+    states = States(1000 * BYTES_PER_ROW + BYTES_PER_WINDOW)
     checkpointer = large(states)
-    for count in range(1, 3):
-        checkpointer.write_if_due(ROWS_PER_CHECKPOINT - 2)
-        checkpointer.write_if_due(1)
-        assert len(states.written) == count - 1
-        checkpointer.write_if_due(1, due=False)
-        assert len(states.written) == count - 1
-        checkpointer.write_if_due(0)
+    checkpointer.write_if_due(1000, due=False)
+    assert not states.written
+    checkpointer.write_if_due(0)
+    assert len(states.written) == 1
+
+
+@pytest.mark.parametrize("length", [10**5, 10**7, 10**9])
+@pytest.mark.parametrize("rows", [1, 499, ROWS_PER_PAGE])
+@pytest.mark.parametrize("due", [True, False])
+def test_no_more_rows_than_with_one_account_lie_between_two_states(length: int, rows: int, *, due: bool) -> None:
+    states = States(length)
+    checkpointer = large(states)
+    since = 0
+    for _ in range(3 * ROWS_PER_CHECKPOINT // rows):
+        before = len(states.written)
+        since += rows
+        assert since <= ROWS_PER_CHECKPOINT
+        checkpointer.write_if_due(rows, due=due)
+        if len(states.written) > before:
+            since = 0
+    assert states.written
+
+
+@pytest.mark.parametrize("partitions", [100, 1000, 20_000])
+def test_all_states_together_grow_with_windows_rows_and_reports(partitions: int) -> None:
+    states = States(300 * partitions)
+    checkpointer = large(states)
+    worth = 0
+    for number in range(2 * partitions):
+        rows = number % 4
+        checkpointer.write_if_due(rows)
+        worth += rows * BYTES_PER_ROW + BYTES_PER_WINDOW
+    assert 0 < len(states.written) * states.length <= worth
+    states.written.clear()
+    for _ in range(partitions):
+        checkpointer.write_for_report(can_wait=True)
+    assert 0 < len(states.written) * states.length <= worth + partitions * BYTES_PER_REPORT
+
+
+def test_a_report_that_only_the_state_names_is_never_without_a_state() -> None:
+    states = States(10**9)
+    checkpointer = large(states)
+    for count in range(1, 4):
+        checkpointer.write_for_report(can_wait=False)
         assert len(states.written) == count
 
 
 def test_any_state_counts_as_written() -> None:
-    states = States(LARGE_STATE_BYTES)
+    states = States(10**9)
     checkpointer = large(states)
-    checkpointer.write_if_due(ROWS_PER_CHECKPOINT - 1)
+    checkpointer.write_if_due(ROWS_PER_CHECKPOINT - ROWS_PER_PAGE)
     checkpointer.write()
-    checkpointer.write_if_due(ROWS_PER_CHECKPOINT - 1)
+    checkpointer.write_if_due(ROWS_PER_CHECKPOINT - ROWS_PER_PAGE)
     assert len(states.written) == 1
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
+from singer_sdk.helpers._state import get_writeable_state_dict as sdk_state_of
 
 from tap_vonage_reports.state import checkpoint
+from tap_vonage_reports.state.partition_index import PartitionIndex
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -20,8 +23,12 @@ ACCOUNTS = 120
 
 @pytest.fixture
 def settings(make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr(checkpoint, "LARGE_STATE_BYTES", 1 << 12)
-    keys = [f"sub{number:05}" for number in range(ACCOUNTS - 1)]
+    monkeypatch.setattr(checkpoint, "SMALL_STATE_BYTES", 1 << 12)
+    return settings_of(make_sandbox, ACCOUNTS)
+
+
+def settings_of(make_sandbox: Callable[..., Sandbox], accounts: int) -> dict[str, Any]:
+    keys = [f"sub{number:05}" for number in range(accounts - 1)]
     sandbox = make_sandbox(rows={"amd": 3}, subaccount_keys=keys)
     dates = {"start_date": "2026-11-18", "end_date": "2026-11-20"}
     return settings_for(sandbox, **dates, include_subaccounts=True, lookback_hours=0)
@@ -35,7 +42,7 @@ def ids(*outputs: Output) -> list[str]:
     return sorted(name for output in outputs for name in output.ids("amd"))
 
 
-def test_the_state_is_not_most_of_what_is_written(settings: dict[str, Any]) -> None:
+def test_the_state_grows_with_rows_and_windows(settings: dict[str, Any]) -> None:
     output = run_tap(settings, ["amd"])
     assert len(ids(output)) == ACCOUNTS * 6
     assert output.state is not None
@@ -43,13 +50,31 @@ def test_the_state_is_not_most_of_what_is_written(settings: dict[str, Any]) -> N
     assert [part["covered"] for part in partitions] == [
         [["2026-11-18T00:00:00+00:00", "2026-11-20T00:00:00+00:00"]]
     ] * ACCOUNTS
-    assert length_of(output, "STATE") < length_of(output, "RECORD")
+    worth = ACCOUNTS * (6 * checkpoint.BYTES_PER_ROW + 2 * checkpoint.BYTES_PER_WINDOW)
+    assert length_of(output, "STATE") < worth + 3 * len(output.lines[-1])
+
+
+def test_four_times_the_accounts_write_four_times_the_state(make_sandbox: Callable[..., Sandbox]) -> None:
+    runs = {accounts: run_tap(settings_of(make_sandbox, accounts), ["amd"]) for accounts in (100, 400)}
+    few, many = (length_of(output, "STATE") for output in runs.values())
+    assert few < many < 4.4 * few
+
+
+def test_the_sdk_searches_no_list_of_partitions(settings: dict[str, Any]) -> None:
+    find = mock.patch.object(PartitionIndex, "find", autospec=True, side_effect=PartitionIndex.find)
+    with (
+        find as found,
+        mock.patch("singer_sdk.streams._state.get_writeable_state_dict", wraps=sdk_state_of) as searched,
+    ):
+        run_tap(settings, ["amd"])
+    assert not [call for call in searched.call_args_list if call.kwargs.get("state_partition_context")]
+    assert 0 < found.call_count <= 5 * ACCOUNTS
 
 
 def test_while_it_is_small_the_state_is_written_after_every_window(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "LARGE_STATE_BYTES", 1 << 20)
+    monkeypatch.setattr(checkpoint, "SMALL_STATE_BYTES", 1 << 20)
     assert len(run_tap(settings, ["amd"]).states) >= ACCOUNTS * 2
 
 
@@ -62,7 +87,7 @@ def test_a_run_that_ends_between_two_states_is_gone_on_with_from_the_first(
     whole = run_tap(settings, ["amd"])
     ends = [number for number, message in enumerate(whole.messages) if message["type"] == "STATE"]
     assert len(ends) > 2
-    assert kind == "files" or len(ends) < ACCOUNTS  # the SDK writes one after each file
+    assert len(ends) < ACCOUNTS
     for end in ends[1 :: max(2, len(ends) // 6)]:
         cut = Output(whole.lines[: end + 1])
         rest = run_tap(settings, ["amd"], cut.state)
@@ -73,7 +98,13 @@ def test_a_run_that_ends_between_two_states_is_gone_on_with_from_the_first(
         assert rest.state == whole.state
 
 
-def test_much_that_comes_is_worth_a_state(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    few = run_tap(settings, ["amd"])
+def test_a_kill_refetches_no_more_rows_than_with_one_account(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoint, "ROWS_PER_CHECKPOINT", 12)
-    assert len(run_tap(settings, ["amd"]).states) > 2 * len(few.states)
+    monkeypatch.setattr(checkpoint, "ROWS_PER_PAGE", 3)
+    lines = run_tap(settings, ["amd"]).messages
+    since = 0
+    for message in lines:
+        since = 0 if message["type"] == "STATE" else since + (message["type"] == "RECORD")
+        assert since <= 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import OrderedDict
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -60,19 +60,19 @@ class PageFetcher:
         self._poll_all = poll_all
         self._workers = workers
         self._prefetcher: Prefetcher[Page | LookupResult | ReadFailure] = Prefetcher(workers)
-        self._coming: deque[PartitionSync] = deque()
+        self._coming: OrderedDict[PartitionSync, None] = OrderedDict()
         self._plans: dict[PartitionSync, PagePlan] = {}
 
     def prepare(self, syncs: Sequence[PartitionSync]) -> None:
         """Take the partitions of the run, and prefetch the first pages."""
-        self._coming = deque(syncs)
+        self._coming = OrderedDict.fromkeys(syncs)
         self._sizer.share(total_unclaimed(self._planner, syncs))
         self.poll()
 
     def poll(self) -> None:
         """Start on the next partitions while there are fewer tasks than workers."""
-        while self._coming and self._prefetcher.has_idle_workers and self._is_ready(self._coming[0]):
-            self._start(self._coming.popleft())
+        while self._coming and self._prefetcher.has_idle_workers and self._is_ready(next(iter(self._coming))):
+            self._start(self._coming.popitem(last=False)[0])
 
     def read(self, sync: PartitionSync) -> Iterator[Chunk]:
         """Yield the pages of a partition in order of time, and then the rows that are looked up by id."""
@@ -97,7 +97,7 @@ class PageFetcher:
     def release(self, sync: PartitionSync) -> None:
         """Fetch no more pages for a partition."""
         self._plans.pop(sync, None)
-        self._coming = deque(other for other in self._coming if other is not sync)
+        self._coming.pop(sync, None)
 
     def close(self) -> None:
         """Drop everything that was prefetched, and stop the workers."""

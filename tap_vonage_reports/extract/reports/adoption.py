@@ -38,6 +38,8 @@ ADOPTED = tuple(status.value for status in (ReportStatus.PENDING, ReportStatus.P
 """The statuses that lead to all rows of a report."""
 MAX_FAILURES = 2
 """A run asks for no more lists after this many that could not be had, so that they hold up no run for long."""
+MAX_LIST_CHECKS = 3
+"""How often a run looks for a report of its own in a list: it may be listed only a moment later."""
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How much earlier than its request a report may appear: times have whole seconds [confirmed], and clocks differ."""
 ANSWER_FIELDS = frozenset(
@@ -56,13 +58,17 @@ OFF = frozenset({"", "false"})
 class ReportFinder:
     """Looks for lost reports of a run's partitions. Only the main thread uses it."""
 
-    def __init__(self, client: ReportsClient, *, enabled: bool) -> None:
+    def __init__(self, client: ReportsClient, *, enabled: bool, needs_list: Callable[[], bool] = lambda: False) -> None:
         """Set up a finder; nothing is sent yet.
 
         Args:
             client: The API.
             enabled: False to find nothing.
+            needs_list: Returns True if it is worth a request to know that the API lists the reports of this run.
         """
+        self._needs_list = needs_list
+        self._tries_left = MAX_LIST_CHECKS
+        self._is_verified = False
         self._client = client
         self._failures = 0 if enabled else MAX_FAILURES
         self._known: set[str] = set()
@@ -96,6 +102,23 @@ class ReportFinder:
                     plan, added_any = planner.reports(sync), True
             plans.append(plan)
         return plans, added_any
+
+    def verify_list(self, job: ReportJob) -> None:
+        """Find out whether the API lists a report that was just requested, if that is worth a request."""
+        if self._is_verified or not self._tries_left or self._failures >= MAX_FAILURES or not self._needs_list():
+            return
+        self._tries_left -= 1
+        listed = self._list(job.sync.partition.account_id)
+        found = (report_of(echo, job.sync.query) for echo in listed)
+        self._is_verified = any(report and report.request_id == job.request_id for report in found)
+
+    def will_find(self, job: ReportJob) -> bool:
+        """Return True if the next run will find the report of a job although no STATE names it.
+
+        That needs a list that is known to work, and a bookmark that does not take the report for one that was read.
+        """
+        bookmark = job.sync.bookmark
+        return self._is_verified and (bookmark.adopt_after is not None or bookmark.last_read_at is None)
 
     def note(self, request_id: str) -> None:
         """Note that a report is known, so that it is not found again."""

@@ -39,6 +39,7 @@ class ReportCreator:
         budget: int,
         timeout: timedelta,
         checkpoint: Callable[[], None],
+        checkpoint_later: Callable[[], None] | None = None,
         defer_signals: Callable[[], AbstractContextManager[None]],
     ) -> None:
         """Set up a creator; the arguments are those of `ReportScheduler`."""
@@ -48,6 +49,7 @@ class ReportCreator:
         self._finder = finder
         self._timeout = timeout
         self._checkpoint = checkpoint
+        self._checkpoint_later = checkpoint_later or checkpoint
         self._defer_signals = defer_signals
         self._full_since: float | None = None
         self._failures = Failures()
@@ -90,6 +92,7 @@ class ReportCreator:
                 self._finder.note_lost(job, time.monotonic() - started)
             self._retry_later(job, error)
             return False
+        self._finder.verify_list(job)
         return True
 
     def _on_created(self, job: ReportJob, request_id: str, requested_at: datetime, verb: str) -> None:
@@ -104,7 +107,10 @@ class ReportCreator:
         job.schedule_poll(self._client.retry_policy.delay_factor, is_first=True)
         fingerprint = job.sync.query.report_fingerprint(job.window)
         job.sync.bookmark.add_report(PendingReport(request_id, job.window, fingerprint, requested_at))
-        self._checkpoint()
+        if self._finder.will_find(job):
+            self._checkpoint_later()
+        else:
+            self._checkpoint()
         logger.info("%s: %s", job, verb)
 
     def _lower_limit(self, job: ReportJob, error: ReportLimitError, in_flight: int) -> None:

@@ -115,8 +115,7 @@ class ReportFetcher:
     def read_next(self, sync: PartitionSync, plan: ReportPlan) -> Iterator[Chunk]:
         """Request more reports of a partition, before those of others, and yield them, one chunk each.
 
-        Raises:
-            ApiError: As `read`.
+        Raises: as `read`.
         """
         self._scheduler.add(sync, plan, is_next=True)
         yield from self._read_reports(sync, plan.windows)
@@ -227,7 +226,7 @@ class ReportFetcher:
                 raise _not_stored(job, error) from None
             else:
                 return True
-        self._scheduler.refuse(job, f"its file cannot be read: {refusals[-1]}")
+        self._scheduler.transitions.refuse(job, f"its file cannot be read: {refusals[-1]}")
         raise job.error or ReportReplaced
 
     def _commit(self, job: ReportJob, survey: ReportSurvey | None) -> None:

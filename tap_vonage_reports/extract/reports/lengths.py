@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def shorten(jobs: Sequence[ReportJob], truncated: ReportJob, row_count: int | None) -> list[ReportJob]:
-    """Return jobs with a truncated one, and all planned ones of its partition that are longer, cut to half its length.
+    """Return jobs with a truncated one, and all planned ones that are longer, cut to half its length.
 
     Args:
-        jobs: All jobs, those of a partition in order of time.
+        jobs: The jobs of a partition, in order of time.
         truncated: The truncated one.
         row_count: The rows of its file; None where the API does not say.
     """
@@ -26,8 +26,7 @@ def shorten(jobs: Sequence[ReportJob], truncated: ReportJob, row_count: int | No
     sync.bookmark.limit_reports(ReportLimit(length, max(0, row_count or 0) or DEFAULT_ROW_LIMIT))
     cut: list[ReportJob] = []
     for job in jobs:
-        is_planned = job.sync is sync and job.status is ReportStatus.PLANNED
-        if job is truncated or (is_planned and job.window.duration > length):
+        if job is truncated or (job.status is ReportStatus.PLANNED and job.window.duration > length):
             cut += [ReportJob(sync, piece) for piece in split(to_intervals([job.window]), length)]
         else:
             cut.append(job)
@@ -35,10 +34,10 @@ def shorten(jobs: Sequence[ReportJob], truncated: ReportJob, row_count: int | No
 
 
 def lengthen(jobs: Sequence[ReportJob], read: ReportJob) -> list[ReportJob]:
-    """Return jobs with the planned ones of a partition joined to longer ones, once enough of its reports were small.
+    """Return jobs with the planned ones joined to longer ones, once enough reports of the partition were small.
 
     Args:
-        jobs: All jobs, those of a partition in order of time.
+        jobs: The jobs of a partition, in order of time.
         read: The report that was read.
     """
     sync, limit = read.sync, read.sync.bookmark.report_limit
@@ -53,11 +52,8 @@ def lengthen(jobs: Sequence[ReportJob], read: ReportJob) -> list[ReportJob]:
 
 
 def _join(jobs: Sequence[ReportJob], read: ReportJob, max_length: timedelta) -> list[ReportJob]:
-    """Return jobs with those of a partition that were never requested joined where they meet."""
-    own = [job for job in jobs if job.sync is read.sync]
-    planned = [job.window for job in own if job.is_unrequested]
+    """Return the jobs of a partition with those that were never requested joined where they meet."""
+    planned = [job.window for job in jobs if job.is_unrequested]
     joined = [ReportJob(read.sync, window) for window in split(to_intervals(planned), max_length)]
-    begun = [job for job in own if not job.is_unrequested]
-    first = next((number for number, job in enumerate(jobs) if job.sync is read.sync), 0)
-    others = [job for job in jobs if job.sync is not read.sync]
-    return [*others[:first], *sorted([*begun, *joined], key=lambda job: job.window), *others[first:]]
+    begun = [job for job in jobs if not job.is_unrequested]
+    return sorted([*begun, *joined], key=lambda job: job.window)

@@ -8,16 +8,12 @@ from tap_vonage_reports.extract.gaps import MAX_GAPS_IN_A_ROW
 from tap_vonage_reports.extract.reports.job import ReportJob, ReportStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from tap_vonage_reports.extract.reader import PartitionSync
+    from tap_vonage_reports.extract.reports.job_queue import JobQueue
 
 MAX_UNREAD = 50
 """Reports that may be requested and not yet read. Those behind them wait, so that no file expires unread (after 72
 hours [confirmed]). Those before them do not: a run that adopts many reports may need another one first."""
-
-
-def running(jobs: Sequence[ReportJob]) -> int:
-    """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
-    return sum(job.is_running for job in jobs)
 
 
 def may_be_left(job: ReportJob, in_flight: int, budget: int) -> bool:
@@ -38,21 +34,22 @@ def may_be_left(job: ReportJob, in_flight: int, budget: int) -> bool:
     return job.is_running and was_polled and not has_trouble
 
 
-def next_planned(jobs: Sequence[ReportJob], budget: int) -> ReportJob | None:
+def next_planned(jobs: JobQueue, budget: int) -> ReportJob | None:
     """Return the first planned job that this run reads, judging by what failed before it.
 
     Args:
-        jobs: All jobs, those of a partition in order of time.
+        jobs: All jobs.
         budget: How many reports may be in flight.
 
     Returns:
         The job; None where there is none, or no room for it.
     """
-    if running(jobs) >= budget:
+    if len(jobs.running()) >= budget:
         return None
     unread = 0
-    in_a_row = {job.sync: job.sync.result.gaps_in_a_row for job in jobs}
+    in_a_row: dict[PartitionSync, int] = {}
     for job in jobs:
+        in_a_row.setdefault(job.sync, job.sync.result.gaps_in_a_row)
         unread += job.status is not ReportStatus.PLANNED and not job.error
         if unread >= MAX_UNREAD:
             return None

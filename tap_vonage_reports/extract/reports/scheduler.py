@@ -1,7 +1,8 @@
 """Requests and polls the report jobs of a run, within one budget of reports in flight.
 
 The scheduler writes a STATE with a report's ID before anything waits for the report, so that a killed run never
-requests (and pays for) it twice. If that STATE is lost, `adoption` finds the report at the API. Reports of later
+requests (and pays for) it twice. If that STATE is lost, `adoption` finds the report at the API. A large STATE names
+several reports together, but only once this run has seen that the API lists its reports. Reports of later
 partitions are requested as soon as the budget allows, in the order in which they are needed. Requests and polls are
 one try each: a failed one is rescheduled, so that it does not delay records that are ready to be written.
 """
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING
 from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
-from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
-from tap_vonage_reports.extract.reports.lengths import lengthen, shorten
-from tap_vonage_reports.extract.reports.next_report import may_be_left, next_planned, running
-from tap_vonage_reports.extract.reports.polls import cancel_stale, look_again, poll
-from tap_vonage_reports.extract.reports.subaccounts import unreadable
-from tap_vonage_reports.intervals import to_intervals, to_windows
+from tap_vonage_reports.extract.reports.job import ReportJob, ReportStatus
+from tap_vonage_reports.extract.reports.job_queue import JobQueue
+from tap_vonage_reports.extract.reports.lengths import lengthen
+from tap_vonage_reports.extract.reports.next_report import may_be_left, next_planned
+from tap_vonage_reports.extract.reports.polls import cancel_stale, poll
+from tap_vonage_reports.extract.reports.transitions import TransitionHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +43,11 @@ Only limits below 1 request per second do."""
 
 
 class ReportScheduler:
-    """All report jobs of a run, in the order in which they are needed. Only the main thread uses it."""
+    """All report jobs of a run, in the order in which they are needed. Only the main thread uses it.
+
+    Attributes:
+        transitions: Acts on what answers mean for jobs.
+    """
 
     def __init__(  # noqa: PLR0913 - the API, limits, and what it needs from the run
         self,
@@ -51,6 +56,7 @@ class ReportScheduler:
         budget: int,
         timeout: timedelta,
         checkpoint: Callable[[], None],
+        checkpoint_later: Callable[[], None] | None = None,
         defer_signals: Callable[[], AbstractContextManager[None]] = nullcontext,
         finder: ReportFinder | None = None,
         show_progress: Callable[[], None] = lambda: None,
@@ -62,6 +68,7 @@ class ReportScheduler:
             budget: How many reports may be in flight.
             timeout: How long a report may take to start, and again to finish.
             checkpoint: Writes STATE.
+            checkpoint_later: Writes STATE once it is worth its length; None to write it immediately.
             defer_signals: Defers signals for the length of a `with` block.
             finder: Finds reports whose ids were lost; None to find none.
             show_progress: Shows the progress of the run if that is due; called between two requests.
@@ -72,9 +79,16 @@ class ReportScheduler:
         self._checkpoint = checkpoint
         self._show_progress = show_progress
         self._creator = ReportCreator(
-            client, self._finder, budget=budget, timeout=timeout, checkpoint=checkpoint, defer_signals=defer_signals
+            client,
+            self._finder,
+            budget=budget,
+            timeout=timeout,
+            checkpoint=checkpoint,
+            checkpoint_later=checkpoint_later,
+            defer_signals=defer_signals,
         )
-        self._jobs: list[ReportJob] = []
+        self._jobs = JobQueue()
+        self.transitions = TransitionHandler(client, self._jobs, checkpoint_later or checkpoint)
         self._left = 0
 
     def plan(self, syncs: Sequence[PartitionSync], planner: Planner) -> list[ReportPlan]:
@@ -96,24 +110,25 @@ class ReportScheduler:
             cancel_stale(self._client, sync, report)
         resumed = {report.window: report for report in plan.resumed}
         expired = {report.window: report for report in plan.expired}
-        added = []
         for window in plan.windows:
             job = ReportJob(sync, window)
             if window in resumed:
                 job.resume(resumed[window], time.monotonic())
+                self._jobs.start(job)
                 logger.info("%s: resuming report from an earlier run", job)
             elif window in expired:
                 sync.bookmark.remove_report(expired[window].request_id)
-            added.append(job)
-        self._jobs = [*added, *self._jobs] if is_next else [*self._jobs, *added]
+            self._jobs.append(job)
+            if is_next:
+                self._jobs.prioritize(sync)
 
     def remaining(self, sync: PartitionSync | None = None) -> int:
         """Return how many reports are still to be read, of one partition or of all."""
-        return sum(sync is None or job.sync is sync for job in self._jobs)
+        return len(self._jobs if sync is None else self._jobs.of(sync))
 
     def in_flight(self) -> int:
         """Return how many reports the API generates now. Jobs with an error do not count: nobody polls them."""
-        return running(self._jobs) + self._left
+        return len(self._jobs.running()) + self._left
 
     def counts(self) -> tuple[int, int]:
         """Return how many reports the API generates now, and how many others are still to be read."""
@@ -122,7 +137,7 @@ class ReportScheduler:
 
     def next_job(self, sync: PartitionSync) -> ReportJob | None:
         """Return the next job of a partition; None when all are read."""
-        return next((job for job in self._jobs if job.sync is sync), None)
+        return next(iter(self._jobs.of(sync)), None)
 
     def __contains__(self, job: ReportJob) -> bool:
         """Return True unless a job was read, released or split."""
@@ -131,10 +146,10 @@ class ReportScheduler:
     def poll(self) -> None:
         """Poll the reports that are due, and request others where there is room."""
         now = time.monotonic()
-        for job in list(self._jobs):
+        for job in self._jobs.running():
             if job.is_running and job.next_poll <= now and self._is_free:
                 if transition := poll(self._client, job, self._timeout):
-                    self._apply(job, transition)
+                    self.transitions.apply(job, transition)
                 self._show_progress()
         while self._creator.is_ready and self._is_free:
             planned = next_planned(self._jobs, self._creator.budget - self._left)
@@ -149,7 +164,7 @@ class ReportScheduler:
     def idle_seconds(self) -> float:
         """Return how long there is nothing to poll or request."""
         now = time.monotonic()
-        due = [job.next_poll for job in self._jobs if job.is_running]
+        due = [job.next_poll for job in self._jobs.running()]
         if not self._creator.is_ready:
             due.append(self._creator.ready_at)
         delay = self._client.report_request_delay() - MAX_DELAY_SECONDS
@@ -159,7 +174,7 @@ class ReportScheduler:
         """Remove a job whose rows are written. After some small ones, plan longer reports again."""
         self._jobs.remove(job)
         job.sync.bookmark.remove_report(job.request_id)
-        self._jobs = lengthen(self._jobs, job)
+        self._jobs.replace(job.sync, lengthen(self._jobs.of(job.sync), job))
 
     def skip(self, job: ReportJob) -> None:
         """Remove a job that cannot be read now. Its report stays in the state for the next run, if there is one."""
@@ -167,7 +182,7 @@ class ReportScheduler:
 
     def release(self, sync: PartitionSync) -> None:
         """Request no more reports for a partition. Those in flight stay in the state for the next run."""
-        self._jobs = [job for job in self._jobs if job.sync is not sync]
+        self._jobs.replace(sync, [])
 
     def may_be_left(self, job: ReportJob) -> bool:
         """Return True if a later run can read a report that is not ready."""
@@ -179,8 +194,8 @@ class ReportScheduler:
         Returns:
             How many these are, and how many of them are requested.
         """
-        jobs = [job for job in self._jobs if job.sync is sync]
-        self._left += running(jobs)
+        jobs = list(self._jobs.of(sync))
+        self._left += sum(job.is_running for job in jobs)
         self.release(sync)
         return len(jobs), sum(job.status is not ReportStatus.PLANNED for job in jobs)
 
@@ -192,63 +207,17 @@ class ReportScheduler:
             refusal: The answer, with status 404 or 403.
         """
         job.missed_file.add(time.monotonic())
-        self._apply(job, job.on_missing_file(job.age(self._client.clock.now()), refusal))
-
-    def refuse(self, job: ReportJob, reason: str) -> None:
-        """Leave the window of a report to pages, in this run and later ones, because its file cannot be read.
-
-        Pages cannot include sub-accounts: the job of such a partition fails, and the next run requests another.
-
-        Args:
-            job: The job.
-            reason: Why, as the end of a sentence.
-        """
-        if (sync := job.sync).partition.with_subaccounts:
-            job.error = unreadable(job, reason)
-            sync.bookmark.remove_report(job.request_id)
-        else:
-            logger.warning("%s: %s, reading the window by pages instead", job, reason)
-            sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
-            self._jobs.remove(job)
-            sync.bookmark.refuse_report(job.window, job.request_id, self._client.clock.now())
-        self._checkpoint()
+        self.transitions.apply(job, job.on_missing_file(job.age(self._client.clock.now()), refusal))
+        self._jobs.start(job)
 
     def _request(self, job: ReportJob) -> bool:
         """Request a report. Return True if it makes sense to request another one now."""
         try:
-            return self._creator.create(job, self.in_flight())
+            goes_on = self._creator.create(job, self.in_flight())
         except ApiError as error:
-            for other in self._jobs if not error.leaves_gap else [job]:
-                if other.sync is job.sync and other.status is ReportStatus.PLANNED:
+            for other in self._jobs.of(job.sync) if not error.leaves_gap else [job]:
+                if other.status is ReportStatus.PLANNED:
                     other.error = error
             return True
-
-    def _apply(self, job: ReportJob, transition: Transition) -> None:
-        """Act on what an answer means."""
-        if transition.status:
-            if transition.status is not job.status:
-                logger.debug("%s: %s", job, transition.status.value)
-            job.set_status(transition.status, time.monotonic())
-        job.error = transition.error
-        if transition.action is Action.POLL:
-            job.schedule_poll(self._client.retry_policy.delay_factor)
-        elif transition.action is Action.LOOK_AGAIN:
-            look_again(self._client, job, transition.reason)
-        elif transition.action is Action.DOWNLOAD:
-            job.link, job.row_count = transition.link, transition.row_count
-        elif transition.action is Action.SPLIT:
-            self._split(job, transition.row_count)
-        elif transition.action is Action.REFUSE:
-            self.refuse(job, transition.reason)
-        elif transition.action is Action.REQUEST_AGAIN:
-            logger.warning("%s: %s, requesting it again", job, transition.reason)
-            job.sync.bookmark.remove_report(job.request_id)
-            job.plan_again(time.monotonic())
-        elif transition.reason:
-            job.sync.bookmark.remove_report(job.request_id)
-
-    def _split(self, job: ReportJob, row_count: int | None) -> None:
-        """Replace a truncated report, and all planned ones of its partition that are longer, by shorter ones."""
-        logger.info("%s: truncated by the API, requesting shorter reports", job)
-        self._jobs = shorten(self._jobs, job, row_count)
-        self._checkpoint()
+        self._jobs.start(job)
+        return goes_on
