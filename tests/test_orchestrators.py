@@ -76,7 +76,7 @@ class Place:
     @contextmanager
     def receiver(self) -> Generator[tuple[str, Callable[[], str]], None, None]:
         """Run the receiver of callbacks. Yield its address, and a function that waits for the next report's ID."""
-        command = [sys.executable, self.folder / "vonage_callbacks.py", "--port", "0"]
+        command = [sys.executable, str(self.folder / "vonage_callbacks.py"), "--port", "0"]
         with subprocess.Popen(  # noqa: S603 - ours
             command, cwd=self.folder, env=self.variables, stderr=subprocess.PIPE, text=True
         ) as process:

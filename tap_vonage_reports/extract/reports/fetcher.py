@@ -21,7 +21,6 @@ from tap_vonage_reports.extract.gaps import ReadFailure, leave_gap
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.intervals import TimeWindow, to_windows
-from tap_vonage_reports.metrics import left_pending
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
@@ -121,10 +120,10 @@ class ReportFetcher:
                         partial(self._commit, job), checkpoint_due=True, report_file=file, row_count=job.row_count or 0
                     )
             except ReportNotReady:
-                result = sync.result
-                result.pending_reports, result.requested_reports = self._scheduler.leave(sync)
-                text = left_pending(result.pending_reports, result.requested_reports)
-                logger.info("%s: %s", sync.partition, text)
+                pending, requested = self._scheduler.leave(sync)
+                sync.result.pending_reports, sync.result.requested_reports = pending, requested
+                text = "%s: leaving reports to the next run (pending: %d, requested: %d)"
+                logger.info(text, sync.partition, pending, requested)
             except ApiError as error:
                 if not error.leaves_gap:
                     raise
