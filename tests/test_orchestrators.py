@@ -30,6 +30,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 START, END = NOW - timedelta(hours=4), NOW + timedelta(hours=2)
 ROWS = {DEMO_KEY: 450, "sub00001": 300}
 """Of each account, from START to END."""
+TOKEN = "0123456789abcdef-token"  # noqa: S105 - of a test
 DELAY = timedelta(seconds=60)
 """How far the tap stays behind the API's clock."""
 
@@ -71,6 +72,20 @@ class Place:
             except BaseException:
                 process.terminate()
                 raise
+
+    @contextmanager
+    def receiver(self) -> Generator[tuple[str, Callable[[], str]], None, None]:
+        """Run the receiver of callbacks. Yield its address, and a function that waits for the next report's ID."""
+        command = [sys.executable, str(self.folder / "vonage_callbacks.py"), "--port", "0"]
+        with subprocess.Popen(  # noqa: S603 - ours
+            command, cwd=self.folder, env=self.variables, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr
+            log = process.stderr
+            try:
+                yield log.readline().split()[-1], lambda: log.readline().split()[1]
+            finally:
+                process.terminate()
 
     def covered(self, account: str) -> datetime:
         """Until when an account is covered, as its own state says; the state speaks of no other account."""
@@ -126,8 +141,8 @@ def words(*parts: str | Path) -> str:
 
 
 def test_dagster_loads_every_account_as_a_partition(place: Place) -> None:
-    for file in ("definitions.py", "dagster.yaml"):
-        shutil.copy(EXAMPLES / "dagster" / file, place.folder)
+    for file in ("dagster/definitions.py", "dagster/dagster.yaml", "vonage_callbacks.py"):
+        shutil.copy(EXAMPLES / file, place.folder)
     place.variables["DAGSTER_HOME"] = str(place.folder)
     with place.engine("dagster", "in_dagster.py") as ask:
         ask("known closed01")
@@ -153,6 +168,42 @@ def test_dagster_loads_every_account_as_a_partition(place: Place) -> None:
     assert all(before[account].keys() < rows.keys() for account, rows in place.loaded().items())
     assert any(place.loaded()[account][key] != old for account, rows in before.items() for key, old in rows.items())
     assert {place.covered(account) for account in ROWS} == {place.sandbox.clock.now() - DELAY}
+
+
+def test_dagster_starts_the_run_of_a_partition_when_its_report_is_ready(place: Place) -> None:
+    for file in ("dagster/definitions.py", "dagster/dagster.yaml", "vonage_callbacks.py"):
+        shutil.copy(EXAMPLES / file, place.folder)
+    place.sandbox.options.polls, place.sandbox.options.generation_seconds = None, 3600
+    place.sandbox.faults.on(Fault.CALLBACK_LOST, accounts=[DEMO_KEY])
+    place.sandbox.faults.on(Fault.CALLBACK_TWICE, accounts=["sub00001"])
+    place.variables |= {"DAGSTER_HOME": str(place.folder), "VONAGE_CALLBACK_TOKEN": TOKEN}
+    with place.receiver() as (url, next_report):
+        place.variables |= {
+            "TAP_VONAGE_REPORTS_FETCH_MODE": "async",
+            "TAP_VONAGE_REPORTS_WAIT_FOR_REPORTS": "false",
+            "TAP_VONAGE_REPORTS_REPORT_CALLBACK_URL": f"{url}/{TOKEN}",
+        }
+        with place.engine("dagster", "in_dagster.py") as ask:
+            first = ask("sensor")
+            assert {account: (load["success"], load["records"]) for account, load in first.items()} == {
+                account: (True, [0]) for account in ROWS
+            }
+            assert not any(TOKEN in line for load in first.values() for line in load["log"])
+            assert ask("reports") == {}
+
+            place.sandbox.options.generation_seconds = 0
+            reports = {next_report(), next_report()}
+            second = ask("reports")
+            assert list(second) == ["sub00001"], "and not the account whose callback got lost"
+            assert {second["sub00001"]["run_key"]} == reports
+            assert second["sub00001"]["records"] == [len(place.truth()["sub00001"])]
+            assert place.loaded() == {"sub00001": place.truth()["sub00001"]}
+            assert ask("reports") == {}
+            assert sum(place.sandbox.requests.reports.values()) == len(ROWS), "each report is paid for once"
+
+            third = ask("schedule")
+    assert third[DEMO_KEY]["records"] == [len(place.truth()[DEMO_KEY])]
+    assert place.loaded() == place.truth()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Airflow does not run on Windows")

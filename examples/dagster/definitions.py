@@ -1,8 +1,14 @@
-"""Dagster definitions: one partition per account of the API key. New sub-accounts become partitions by themselves."""
+"""Dagster definitions: one partition per account of the API key. New sub-accounts become partitions by themselves.
+
+Runs start once a day, for new accounts, and when a report of an account is ready.
+"""
 
 # ruff: noqa: INP001 - a program to copy, not a package
 
+import json
+
 import dagster as dg
+import vonage_callbacks
 from vonage_accounts import Setup, list_accounts, load_account
 
 accounts = dg.DynamicPartitionsDefinition(name="vonage_accounts")
@@ -39,6 +45,24 @@ def account_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     )
 
 
+@dg.sensor(job=load, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def report_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Load the accounts whose reports are ready, as `vonage_callbacks.py` was told. One run reads all that are.
+
+    The cursor has the reports of the last evaluation. Only now are their runs certain to be requested, so only now are
+    their callbacks removed. A callback that comes twice starts no second run, because the run key is the report's ID.
+    """
+    inbox = vonage_callbacks.Inbox(vonage_callbacks.Setup.read().folder)
+    inbox.remove(json.loads(context.cursor or "[]"))
+    ready = inbox.accounts()
+    known = set(context.instance.get_dynamic_partitions("vonage_accounts"))
+    report_of = {account: report for report, account in ready.items() if account in known}
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=report, partition_key=account) for account, report in report_of.items()],
+        cursor=json.dumps([*ready]),
+    )
+
+
 @dg.schedule(job=load, cron_schedule="15 3 * * *", default_status=dg.DefaultScheduleStatus.RUNNING)
 def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     """Load every account once a day: every run refetches the lookback, and rows are billed."""
@@ -47,4 +71,4 @@ def daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     return [dg.RunRequest(run_key=f"{day}/{account}", partition_key=account) for account in known]
 
 
-defs = dg.Definitions(assets=[vonage_records], jobs=[load], sensors=[account_sensor], schedules=[daily])
+defs = dg.Definitions(assets=[vonage_records], jobs=[load], sensors=[account_sensor, report_sensor], schedules=[daily])

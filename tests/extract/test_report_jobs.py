@@ -24,7 +24,7 @@ from tap_vonage_reports.extract.reports import job as jobs
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
 from tap_vonage_reports.extract.reports.job import MAX_LOOKS, MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
-from tap_vonage_reports.extract.reports.next_report import MAX_UNREAD
+from tap_vonage_reports.extract.reports.next_report import MAX_UNREAD, may_be_left
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.state.report_limits import ReportLimit
@@ -449,6 +449,31 @@ def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:
     stopwatch.now += 5
     reports.poll()
     assert api.polled == ["report-1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"poll_interval": 1}, True),
+        ({"poll_interval": 0}, False),
+        ({"poll_interval": 1, "status": ReportStatus.SUCCESS}, False),
+        ({"poll_interval": 1, "error": ApiError("")}, False),
+        ({"status": ReportStatus.PLANNED}, False),
+        *(
+            ({"poll_interval": 1, name: jobs.Failures(1)}, False)
+            for name in ("failed_polls", "missed_status", "missed_file")
+        ),
+    ],
+    ids=str,
+)
+def test_only_a_report_that_the_api_generates_is_left_to_a_later_run(
+    changes: dict[str, Any], *, expected: bool
+) -> None:
+    job = job_of()
+    for name, value in changes.items():
+        setattr(job, name, value)
+    assert may_be_left(job, in_flight=4, budget=5) is expected
+    assert may_be_left(planned(), in_flight=5, budget=5)
 
 
 def test_neither_a_poll_nor_a_request_waits_long_for_the_rate_limit(stopwatch: Stopwatch) -> None:

@@ -1,6 +1,6 @@
 """Runs in Dagster's environment, and does what its daemon would: evaluates the sensor or the schedule, and runs that.
 
-Each line of standard input is an order: `sensor`, `schedule`, or `known` and an older account. The answer
+Each line of standard input is an order: `sensor`, `reports`, `schedule`, or `known` and an older account. The answer
 is a line of JSON on standard output: of each account the records, the retries that it took, and the lines of its log.
 """
 
@@ -12,7 +12,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 import dagster as dg
-from definitions import account_sensor, daily, defs
+from definitions import account_sensor, daily, defs, report_sensor
+
+cursors: list[str | None] = [None]
+"""The cursors of `report_sensor`, the last one at the end."""
 
 
 def main() -> None:
@@ -29,6 +32,10 @@ def requests(order: str, instance: dg.DagsterInstance) -> list[Any]:
         return []
     if order == "schedule":
         return list(daily(dg.build_schedule_context(instance, scheduled_execution_time=datetime.now(timezone.utc))))
+    if order == "reports":
+        result = report_sensor(dg.build_sensor_context(instance, cursor=cursors[-1]))
+        cursors.append(result.cursor)
+        return list(result.run_requests or [])
     found = account_sensor(dg.build_sensor_context(instance))
     for change in found.dynamic_partitions_requests or []:
         if isinstance(change, dg.AddDynamicPartitionsRequest):
@@ -45,6 +52,7 @@ def load(request: Any, instance: dg.DagsterInstance) -> dict[str, Any]:
     events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event]
     made = [event for event in events if event.is_step_materialization]
     return {
+        "run_key": request.run_key,
         "success": run.success,
         "records": [event.materialization.metadata["records"].value for event in made],
         "partitions": [event.partition for event in made],

@@ -44,7 +44,7 @@ class Receiver:
                 self.send_header("Location", "http://127.0.0.1:9/elsewhere")
                 self.end_headers()
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

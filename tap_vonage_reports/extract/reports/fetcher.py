@@ -22,7 +22,6 @@ from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.extract.reports.subaccounts import explained, survey_report
 from tap_vonage_reports.intervals import TimeWindow, to_windows
-from tap_vonage_reports.metrics import left_pending
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
@@ -132,10 +131,10 @@ class ReportFetcher:
                     commit = partial(self._commit, job, survey_report(job, file, self._show_progress))
                     yield Chunk(commit, checkpoint_due=True, report_file=file, row_count=job.row_count or 0)
             except ReportNotReady:
-                result = sync.result
-                result.pending_reports, result.requested_reports = self._scheduler.leave(sync)
-                text = left_pending(result.pending_reports, result.requested_reports)
-                logger.info("%s: %s", sync.partition, text)
+                pending, requested = self._scheduler.leave(sync)
+                sync.result.pending_reports, sync.result.requested_reports = pending, requested
+                text = "%s: leaving reports to the next run (pending: %d, requested: %d)"
+                logger.info(text, sync.partition, pending, requested)
             except ApiError as error:
                 if not error.leaves_gap:
                     raise explained(self._client, sync, error) from error.__cause__
