@@ -50,14 +50,14 @@ class MessageWriter(MsgSpecWriter):
         """Write one message as one line. A record may stay in the buffer. A STATE like the last one is left out."""
         with self.defer_signals():
             line = self.format_message(message)
-            if message.type is SingerMessageType.STATE:
-                if line == self._last_state:
-                    return
-                self._last_state = bytes(line)
-                self.state_bytes = len(line)
+            is_state = message.type is SingerMessageType.STATE
+            if is_state and line == self._last_state:
+                return
             self._buffer += line
             if message.type is not SingerMessageType.RECORD or len(self._buffer) >= BUFFER_BYTES:
+                state = bytes(line) if is_state else self._last_state
                 self._send()
+                self._last_state, self.state_bytes = state, len(state)
 
     def serialize_message(self, message: Message) -> bytearray:
         """Return a message as a line. The SDK would copy a state first, part by part."""

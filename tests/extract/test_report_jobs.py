@@ -756,8 +756,8 @@ def test_ids_share_a_state_only_if_the_api_lists_the_reports_of_this_run(*, list
             for one in made
         ]
 
-    api.list_reports = reports  # type: ignore[attr-defined]
     client: Any = api
+    client.list_reports = reports
     creator = ReportCreator(
         client,
         ReportFinder(client, enabled=True, needs_list=lambda: True),
