@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.sources import Source
 
+NOTHING_SELECTED = "No stream is selected, so there is nothing to read. Select at least one stream in the catalog."
 MAX_NAMES = 10
 """Unknown streams that an error names."""
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tap_vonage_reports.api.clock import MAX_DIFFERENCE
 from tap_vonage_reports.api.request_context import RequestContext
+from tap_vonage_reports.catalog import NOTHING_SELECTED
 from tap_vonage_reports.errors import (
     ApiError,
     CatalogError,
     CredentialsError,
     ProductUnavailableError,
-    RequestRejectedError,
-    RetriableApiError,
     TapError,
     UnreachableError,
     WindowInFutureError,
 )
-from tap_vonage_reports.extract.accounts import check_accounts
+from tap_vonage_reports.extract.accounts import check_accounts, in_short
 from tap_vonage_reports.extract.pages.pagination import first_page
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.metrics import FetchMetrics, PartitionResult, SyncStatus, counted
@@ -37,13 +37,17 @@ if TYPE_CHECKING:
 
 MAX_TRIES = 4
 """Tries of each request: fewer than in a run, because a user is waiting for the result."""
+MAX_TIMEOUT_SECONDS = 20.0
+"""Timeout of connecting and of each read, at most. A whole answer may take five times as long."""
+MAX_SECONDS = 180.0
+"""After this time, the test begins with no other product."""
 MAX_ACCOUNTS = 10
 """Accounts of which each product is requested: at 10 requests/s, all windows of all products take about a minute."""
 WINDOWS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=3), timedelta(days=1))
 """The windows that are requested of a product, until one has a row. An empty one costs nothing, and no documented
 parameter limits the rows of a page [unknown]."""
 
-NOTHING_SELECTED = "No stream is selected, so no product was tested. Select at least one stream in the catalog."
+NO_TIME = f"Not tested, because the test took longer than {MAX_SECONDS / 60:g} minutes. Try again later."
 NOT_TESTED = (
     f"Not tested, because the API calls the end of every window a time in the future. {WindowInFutureError.advice}"
 )
@@ -97,6 +101,8 @@ class ConnectionTest:
             has_catalog: True if a catalog selects the streams.
         """
         session.max_tries = MAX_TRIES
+        timeout = min(session.settings.request_timeout_seconds, MAX_TIMEOUT_SECONDS)
+        session.settings = replace(session.settings, request_timeout_seconds=timeout)
         self._session = session
         self._streams = streams
         self._whole_tables = whole_tables
@@ -110,6 +116,7 @@ class ConnectionTest:
         Raises:
             TapError: Something failed. The lines before the last say what did not.
         """
+        deadline = time.monotonic() + MAX_SECONDS
         try:
             self._test_access()
             self._say(f"selection: {counted(self._selected, 'stream')}, {self._selected_by}")
@@ -118,11 +125,11 @@ class ConnectionTest:
             for table in self._whole_tables:
                 self._say(f"{table.name}: {_outcome([self._test_whole_table(table)])}")
             for stream in self._streams:
-                outcome = _outcome(self._test_product(stream))
+                outcome = _outcome(self._test_product(stream, deadline))
                 self._say(f"{stream.product.stream}: {outcome}{self._untested_filters(stream.product)}")
             self._session.results.raise_on_failure()
         except TapError:
-            self._say(f"FAILED: {self._total()}. The error says why")
+            self._say(f"FAILED: {self._total()}. See the error")
             raise
         self._say(f"OK: {self._total()}")
 
@@ -157,8 +164,13 @@ class ConnectionTest:
             tested = f"; only the first {MAX_ACCOUNTS} are tested below"
         self._say(f"accounts: {len(accounts):,} ({_listed(accounts)}){tested}")
 
-    def _test_product(self, stream: SampledStream) -> list[_Attempt]:
-        """Request a product of each account. One direction stands for both, because availability is the product's."""
+    def _test_product(self, stream: SampledStream, deadline: float) -> list[_Attempt]:
+        """Request a product of each account. One direction stands for both, because availability is the product's.
+
+        Args:
+            stream: The product's stream.
+            deadline: When to request no more, on this machine's monotonic clock.
+        """
         session, product = self._session, stream.product
         direction = next(iter(session.settings.directions_of(product)), None)
         windows, attempts = list(self._windows()), []
@@ -167,6 +179,9 @@ class ConnectionTest:
             attempt = _Attempt(PartitionResult(partition))
             session.results.append(attempt.result)
             attempts.append(attempt)
+            if time.monotonic() >= deadline:
+                attempt.give_up()
+                continue
             try:
                 answered = self._fetch(stream, partition, attempt, windows)
             except ApiError as error:
@@ -261,12 +276,16 @@ class _Attempt:
         else:
             self.result.reason, self.problem = NOT_TESTED, "not tested: every window ends in the future for the API"
 
+    def give_up(self) -> None:
+        """Record that there was no time left."""
+        self.result.reason, self.problem = NO_TIME, "not tested: the API answers too slowly"
+
     def fail(self, error: ApiError) -> None:
         """Record an error. A product that the account does not have is skipped, as a run would."""
         is_unavailable = isinstance(error, ProductUnavailableError)
         self.result.status = SyncStatus.SKIPPED if is_unavailable else SyncStatus.FAILED
         self.result.reason = str(error)
-        self.problem = f"{'not available' if is_unavailable else 'failed'}, {_in_short(error)}"
+        self.problem = f"{'not available' if is_unavailable else 'failed'}, {in_short(error)}"
 
 
 def _outcome(attempts: Sequence[_Attempt]) -> str:
@@ -281,14 +300,6 @@ def _outcome(attempts: Sequence[_Attempt]) -> str:
         names = _listed([result.partition.account_label for result in results])
         parts.append(f"{text} ({names})" if len(groups) > 1 else text)
     return "; ".join(parts)
-
-
-def _in_short(error: ApiError) -> str:
-    """Return what went wrong, without the advice: the final error gives that once for all streams."""
-    if isinstance(error, RequestRejectedError):
-        invalid = f" (invalid parameters: {', '.join(error.parameters)})" if error.parameters else ""
-        return f"HTTP {error.status} {error.title}{invalid}"
-    return error.reason if isinstance(error, RetriableApiError) else str(error).rstrip(".")
 
 
 def _comparison(clock: ServerClock) -> str:

@@ -5,6 +5,7 @@ Fetches no billed record. `plan_table` formats the result.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,7 @@ class DryRun(msgspec.Struct, kw_only=True):
         concurrent_reports: How many reports are generated at the same time.
         selected_by: What selects the streams: ``catalog``, or ``default`` without one.
         has_state: True if a state was given.
+        is_state_empty: True if an empty one was given.
         partitions: What it would read of each partition.
         whole_tables: The streams without partitions, which it would read whole, in one request each.
         estimate: About how much all of that is.
@@ -120,6 +122,7 @@ class DryRun(msgspec.Struct, kw_only=True):
     concurrent_reports: int
     selected_by: str
     has_state: bool
+    is_state_empty: bool
     partitions: list[PartitionEstimate]
     whole_tables: list[str]
     estimate: RunEstimate
@@ -130,13 +133,26 @@ class DryRun(msgspec.Struct, kw_only=True):
         return msgspec.json.format(_encode(self), indent=2).decode()
 
 
+@dataclass(frozen=True)
+class PlanInputs:
+    """What a dry run goes by.
+
+    Attributes:
+        has_catalog: True if a catalog selects the streams.
+        has_state: True if a state says what was read.
+        is_state_empty: True if the given state is empty.
+    """
+
+    has_catalog: bool
+    has_state: bool
+    is_state_empty: bool
+
+
 def plan_run(
     session: SyncSession,
     syncs: Sequence[PartitionSync],
     whole_tables: Sequence[str],
-    *,
-    has_catalog: bool,
-    has_state: bool,
+    inputs: PlanInputs,
 ) -> DryRun:
     """Plan a run.
 
@@ -144,8 +160,7 @@ def plan_run(
         session: The run.
         syncs: Its partitions, in the order in which they would be read.
         whole_tables: Its streams without partitions.
-        has_catalog: True if a catalog selects the streams.
-        has_state: True if a state says what was read.
+        inputs: What it goes by.
 
     Raises:
         FatalApiError: The API cannot be used at all.
@@ -178,8 +193,9 @@ def plan_run(
         requests_per_second=settings.max_requests_per_second,
         report_requests_per_second=settings.max_report_requests_per_second,
         concurrent_reports=settings.max_concurrent_reports,
-        selected_by="catalog" if has_catalog else "default",
-        has_state=has_state,
+        selected_by="catalog" if inputs.has_catalog else "default",
+        has_state=inputs.has_state,
+        is_state_empty=inputs.is_state_empty,
         partitions=partitions,
         whole_tables=list(whole_tables),
         estimate=_total(partitions, estimates, _limits(session)),

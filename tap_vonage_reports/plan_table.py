@@ -89,6 +89,8 @@ def _selection(plan: DryRun) -> str:
 def _state(plan: DryRun) -> str:
     bookmarks = [part.bookmark for part in plan.partitions if part.bookmark]
     if not bookmarks:
+        if plan.is_state_empty:
+            return "State: the given one is empty, so this is the plan of a first run. Check the state ID or the file."
         if plan.has_state:
             return "State: it covers none of these partitions, so the run reads them from the start."
         return "State: none was given, so this is the plan of a first run. Pass --state to plan the next one."

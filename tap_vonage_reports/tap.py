@@ -13,15 +13,15 @@ from dotenv import find_dotenv, load_dotenv
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 
 from tap_vonage_reports.account_stream import AccountStream
-from tap_vonage_reports.catalog import add_personal_metadata, read_catalog
+from tap_vonage_reports.catalog import NOTHING_SELECTED, add_personal_metadata, read_catalog
 from tap_vonage_reports.command import TapCommand
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.config.texts import check_unread_variables, from_environment, parse_texts, warn_of_quotes
 from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.connection_test import ConnectionTest
-from tap_vonage_reports.dry_run import plan_run
-from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.dry_run import PlanInputs, plan_run
+from tap_vonage_reports.errors import CatalogError, SettingsError
 from tap_vonage_reports.extract.accounts import check_accounts
 from tap_vonage_reports.extract.session import PACKAGE, SyncSession
 from tap_vonage_reports.output.channel import OutputChannel, StateWriter
@@ -37,7 +37,7 @@ from tap_vonage_reports.streams import ReportStream
 from tap_vonage_reports.sync_run import SyncRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -95,6 +95,7 @@ class TapVonageReports(TapCommand):
             CatalogError: The catalog names a stream that the tap does not have.
         """
         self._session: SyncSession | None = None
+        self._is_state_given = kwargs.get("state") is not None
         jsonschema = deepcopy(CONFIG_JSONSCHEMA)
         self.append_builtin_config(jsonschema)
         given = _configuration(config or {}, jsonschema, parse_env=parse_env_config, check=validate_config)
@@ -186,6 +187,7 @@ class TapVonageReports(TapCommand):
     def sync(self) -> None:
         """Start on all streams at the same time, so that reports are generated while others are read; then sync."""
         self.output.start_records()
+        self._check_selection()
         for stream in self.selected_streams:
             stream.validate_batch_config()
         self.session.prepare(self._open_partitions())
@@ -198,16 +200,26 @@ class TapVonageReports(TapCommand):
             FatalApiError: The API cannot be used at all.
             ApiError: The accounts cannot be listed.
             SettingsError: The API refuses an account in `account_ids`.
+            CatalogError: No stream is selected.
         """
+        self._check_selection()
         check_accounts(self.session.settings, self.session.client)
-        has_catalog, has_state = self.input_catalog is not None, bool(self.state)  # opening adds to the state
+        has_state = bool(self.state)  # opening adds to it
         return plan_run(
             self.session,
             self._open_partitions(),
-            whole_tables=[stream.name for stream in self._selected(AccountStream)],
-            has_catalog=has_catalog,
-            has_state=has_state,
+            [stream.name for stream in self._selected(AccountStream)],
+            PlanInputs(self.input_catalog is not None, has_state, self._is_state_given and not has_state),
         )
+
+    def _check_selection(self) -> None:
+        """Find out whether anything is selected.
+
+        Raises:
+            CatalogError: Nothing is. A schedule that reads nothing would otherwise look successful.
+        """
+        if not self.selected_streams:
+            raise CatalogError(NOTHING_SELECTED)
 
     def test_connection(self, say: Callable[[str], object]) -> None:
         """Test credentials, clock, accounts and selected streams: see `ConnectionTest.run`.
@@ -234,19 +246,9 @@ class TapVonageReports(TapCommand):
         check_accounts(self.session.settings, self.session.client)
         # One page at a time: prefetched rows are billed, and the SDK looks only at the first one.
         self.session.settings = replace(self.session.settings, max_concurrent_requests=1)
-        self.run_sync_dry_run(dry_run_record_limit=1, streams=list(self._sampled_streams()))
-
-    def _sampled_streams(self) -> Iterator[RecordStream]:
-        """Yield the selected streams that pages can read: without a filter, a sample might be of excluded rows."""
-        for stream in self.selected_streams:
-            if names := stream.needs_reports_for():
-                self.logger.warning(
-                    "%s: not sampled, because only reports accept %s. Use --test to test this stream",
-                    stream.name,
-                    ", ".join(names),
-                )
-            else:
-                yield stream
+        self.run_sync_dry_run(dry_run_record_limit=1, streams=list(_sampled(self.selected_streams, self.logger)))
+        self._write_state()  # the SDK's own is held back while a stream is read, which it breaks off
+        self.output.flush()
 
     def _open_partitions(self) -> list[PartitionSync]:
         return [sync for stream in self.selected_streams for sync in stream.open_partitions()]
@@ -258,6 +260,19 @@ class TapVonageReports(TapCommand):
 
     def _selected(self, kind: type[AnyStream]) -> list[AnyStream]:
         return [stream for stream in self.selected_streams if isinstance(stream, kind)]
+
+
+def _sampled(streams: Iterable[RecordStream], logger: logging.Logger) -> Iterator[RecordStream]:
+    """Yield the selected streams that pages can read: without a filter, a sample might be of excluded rows."""
+    for stream in streams:
+        if names := stream.needs_reports_for():
+            logger.warning(
+                "%s: not sampled, because only reports accept %s. Use --test to test this stream",
+                stream.name,
+                ", ".join(names),
+            )
+        else:
+            yield stream
 
 
 def _configuration(

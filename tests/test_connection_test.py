@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STREAMS = ("amd", "reports_usage", "sms")
 ACCESS = ["credentials: accepted", "clock: correct (within 0 s of Vonage's)", "accounts: 1 (primary)"]
-UNTESTED = "FAILED: no stream was tested. The error says why"
+UNTESTED = "FAILED: no stream was tested. See the error"
 END = parse_time(NOW) - timedelta(minutes=1)
 SUBACCOUNTS = ["sub00001", "sub00002"]
 

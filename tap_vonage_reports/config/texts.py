@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from contextlib import suppress
@@ -9,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.config.schema import ENVIRONMENT_PREFIX
 from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.redaction import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 logger = logging.getLogger(__name__)
 
+NO_SETTINGS = frozenset({ENVIRONMENT_PREFIX + "LOGLEVEL"})
+"""Variables of the SDK."""
+CONTROL_CHARACTERS = frozenset(map(chr, range(32)))
+"""Characters that are an error of their own."""
+MIN_SIMILARITY = 0.7
+"""From here on a name counts as a mistyped one: `lookback` for `lookback_hours`, `startdate` for `start_date`."""
 QUOTES = "'\"`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 """What may stand around a value that was copied, and belongs to no key or secret."""
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
@@ -26,10 +34,10 @@ def from_environment(environ: Mapping[str, str], jsonschema_: Mapping[str, Any])
     Lists and objects are JSON; a list may also be words separated by commas.
 
     Raises:
-        SettingsError: A variable does not have the type of its setting.
+        SettingsError: A variable does not have the type of its setting, or has nearly the name of a setting.
     """
     config: dict[str, Any] = {}
-    problems = []
+    problems = list(_mistyped(environ, jsonschema_["properties"]))
     for name, spec in jsonschema_["properties"].items():
         variable = ENVIRONMENT_PREFIX + name.upper()
         text = environ.get(variable, "")
@@ -87,11 +95,22 @@ def warn_of_quotes(config: Mapping[str, Any]) -> None:
     """Warn of each credential that begins or ends with a space or a quote, as when a shell kept them."""
     for name in ("api_key", "api_secret"):
         value = str(config.get(name) or "")
-        if value != value.strip().strip(QUOTES):
+        if not CONTROL_CHARACTERS & {*value} and value != value.strip().strip(QUOTES):
             logger.warning(
                 "The setting %s begins or ends with a space or a quote. If the API rejects it, remove that character",
                 name,
             )
+
+
+def _mistyped(environ: Mapping[str, str], names: Collection[str]) -> Iterator[str]:
+    """Word which variables look like settings and are none. Others with the prefix may belong to other programs."""
+    known = {ENVIRONMENT_PREFIX + name.upper(): name for name in names}
+    for variable in sorted(set(environ) - set(known) - NO_SETTINGS):
+        name = variable.removeprefix(ENVIRONMENT_PREFIX)
+        close = difflib.get_close_matches(name.lower(), names, 1, MIN_SIMILARITY) if name != variable else []
+        if close:
+            meant = ENVIRONMENT_PREFIX + close[0].upper()
+            yield f"The variable {printable(variable)} is not a setting. Correct it to {meant}, or remove it."
 
 
 def _from_text(text: str, spec: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON

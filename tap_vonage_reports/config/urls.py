@@ -16,8 +16,10 @@ MIN_TOKEN_CHARACTERS = 16
 def api_url_problems(url: str) -> Iterator[str]:
     """Word what is wrong with the address of the API: a scheme, a host, perhaps a port and a path."""
     example = "https://api.nexmo.com"
-    if (host := _host(url)) is None:
-        yield f"The setting api_url is not a URL. Write it like {example}."
+    if url != url.strip():
+        yield "The setting api_url begins or ends with a space. Remove it."
+    elif (host := _host(url)) is None:
+        yield f"The setting api_url is not a URL, or its port is not a number up to 65535. Write it like {example}."
     elif set("@?#\\") & set(url):
         yield (
             "The setting api_url contains more than scheme, host, port and path. Remove credentials and parameters: "

@@ -97,8 +97,8 @@ def check_accounts(settings: Settings, client: ReportsClient) -> None:
     if refused:
         raise SettingsError(
             [
-                f"The setting account_ids names account {account}, which the API refuses ({error}). Check the "
-                "ID, and that the key may read this account."
+                f"The setting account_ids names account {account}, which the API refuses ({in_short(error)}). Check "
+                "the ID, and that the key may read this account."
                 for account, error in refused.items()
             ]
         )
@@ -137,7 +137,7 @@ def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> ApiErro
         if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
             msg = (
                 "The setting api_url leads to a server without the Reports API (HTTP 404). Set it to "
-                "https://api.nexmo.com, or to the address of your proxy, without any other path."
+                "https://api.nexmo.com, or to the address of your proxy, without a path."
             )
             raise SettingsError([msg]) from error
     if not client.clock.known:
@@ -146,6 +146,14 @@ def verify_credentials_and_clock(client: ReportsClient, api_key: str) -> ApiErro
             "correct"
         )
     return error
+
+
+def in_short(error: ApiError) -> str:
+    """Return what went wrong, without the advice."""
+    if isinstance(error, RequestRejectedError):
+        invalid = f" (invalid parameters: {', '.join(error.parameters)})" if error.parameters else ""
+        return f"HTTP {error.status} {error.title}{invalid}"
+    return error.reason if isinstance(error, RetriableApiError) else str(error).rstrip(".")
 
 
 def _named(settings: Settings) -> list[str]:

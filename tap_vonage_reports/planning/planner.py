@@ -151,8 +151,9 @@ class Planner:
             missing -= to_intervals([page.window])
         kept = list(_resumable_reports(scope, missing)) if mode != SYNC else []
         kept_windows = [report.window for report in kept]
-        # A report that was requested is read although little else is left.
-        by_report = async_intervals(missing, mode, settings.backfill, scope.until) | to_intervals(kept_windows)
+        # A report that was requested is read. What it leaves decides by itself: for a few days, pages are cheaper.
+        kept_times = to_intervals(kept_windows)
+        by_report = async_intervals(missing - kept_times, mode, settings.backfill, scope.until) | kept_times
         now = self._dates.clock()
         expired = [report for report in kept if now - report.requested_at >= REPORT_STATUS_RETENTION]
         return ReportPlan(

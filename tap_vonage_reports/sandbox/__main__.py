@@ -28,7 +28,7 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in {"starlette", "uvicorn"}:
         raise
-    sys.exit("The sandbox needs two more packages: pip install 'tap-vonage-reports[sandbox]'")
+    sys.exit("The sandbox needs the extra 'sandbox': install the tap with it, as in: uv tool install '.[sandbox]'")
 
 PROGRAM = "vonage-reports-sandbox"
 DEFAULT_PORT = 8080
@@ -212,7 +212,7 @@ def _serve(sandbox: Sandbox) -> int:
         with sandbox:
             _say(f"The Reports API is at {sandbox.url}")
             for name, value in sandbox.environment.items():
-                _say(f"  {name}={value}")
+                _say(f"  export {name}={value}")
             for account in sandbox.accounts.subaccounts:
                 _say(f"  sub-account {account.key}")
             _say(f"Requests so far: {sandbox.url}/__sandbox/requests")

@@ -154,4 +154,7 @@ def test_a_missing_package_is_told_in_one_line(tmp_path: Path, package: str) -> 
         timeout=60,
     )
     assert done.returncode == 1
-    assert done.stderr == "The sandbox needs two more packages: pip install 'tap-vonage-reports[sandbox]'\n"
+    assert (
+        done.stderr
+        == "The sandbox needs the extra 'sandbox': install the tap with it, as in: uv tool install '.[sandbox]'\n"
+    )
