@@ -138,8 +138,12 @@ def test_every_fault_of_the_sandbox_is_tried() -> None:
     }
     of_refresh = {Fault.IDS_NOT_FOUND, Fault.IDS_REFUSED}  # tests/extract/test_status_refresh.py
     of_windows = {Fault.WINDOW_FAILED, Fault.CURSOR_EXPIRES}  # tests/test_gaps.py
+    of_callbacks = {Fault.CALLBACK_LOST, Fault.CALLBACK_TWICE, Fault.CALLBACK_CUT}  # tests/sandbox/test_callbacks.py
+    # tests/test_together.py
+    of_accounts = {Fault.SUBACCOUNTS_REFUSED, Fault.SUBACCOUNTS_IGNORED, Fault.SUBACCOUNTS_UNLISTED}
     of_rows = {Fault.ROWS_WITHOUT_ID, Fault.ROWS_NO_OBJECTS}  # tests/test_odd_rows.py
-    tried = {*HARMLESS, *PASSING, *LASTING, *of_reports, *of_refresh, *of_windows, *of_rows}
+    elsewhere = {*of_reports, *of_refresh, *of_windows, *of_rows, *of_callbacks, *of_accounts}
+    tried = {*HARMLESS, *PASSING, *LASTING, *elsewhere}
     # Late rows have a test of their own below.
     assert set(Fault) - tried == {Fault.LATE_ROWS}
 

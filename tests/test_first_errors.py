@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_vonage_reports import connection_test
 from tap_vonage_reports.api.retry import FEW_TRIES
 from tap_vonage_reports.errors import ConnectionRefusedByHostError
 from tap_vonage_reports.metrics import MAX_REASONS, PartitionResult, RunResults, SyncStatus
 from tap_vonage_reports.planning.partition import Partition
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Fault
-from tests.harness import run_main, settings_for
+from tests.harness import catalog_of, run_main, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.sandbox import Sandbox
 
 GOOD = {"api_key": "abcd1234", "api_secret": "S3cr3t-value"}
+ENVIRONMENT = {f"TAP_VONAGE_REPORTS_{name.upper()}": value for name, value in GOOD.items()}
 MAX_LINE = 1_000
 
 
@@ -130,3 +132,75 @@ def test_a_missing_file_is_named_whatever_is_asked_for(tmp_path: Path, argument:
     (error,) = [line for line in output.log.splitlines() if "ERROR" in line]
     assert "nope.json cannot be read: No such file or directory" in error
     assert (output.code, output.lines) == (1, [])
+
+
+# Variables that are nearly those of settings, and selections of nothing
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("STARTDATE", "START_DATE"), ("ACCOUNT_ID", "ACCOUNT_IDS"), ("LOOKBACK", "LOOKBACK_HOURS")]
+)
+def test_a_mistyped_variable_is_an_error_that_names_the_right_one(name: str, meant: str) -> None:
+    environment = {**ENVIRONMENT, f"TAP_VONAGE_REPORTS_{name}": "2026-11-01"}
+    output = run_main("--config", "ENV", "--plan", environment=environment)
+    assert output.code == 1
+    assert (
+        f"The variable TAP_VONAGE_REPORTS_{name} is not a setting. Correct it to TAP_VONAGE_REPORTS_{meant}"
+        in output.log
+    )
+
+
+@pytest.mark.parametrize("name", ["LOGLEVEL", "SERVICE_HOST", "PORT_443_TCP_ADDR", "_SELECT"])
+def test_a_variable_of_another_program_is_no_error(name: str) -> None:
+    environment = {**ENVIRONMENT, f"TAP_VONAGE_REPORTS_{name}": "1", "TAP_VONAGE_REPORTS_API_URL": "http://127.0.0.1:9"}
+    assert "is not a setting" not in run_main("--config", "ENV", "--plan", environment=environment).log
+
+
+@pytest.mark.parametrize("arguments", [[], ["--plan"], ["--test"]], ids=str)
+def test_a_selection_of_nothing_is_an_error(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, arguments: list[str]
+) -> None:
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(json.dumps(catalog_of([])))
+    settings = settings_for(make_sandbox(rows={"*": 1}))
+    errors, _ = errors_of(tmp_path, settings, "--catalog", str(catalog), *arguments)
+    assert "No stream is selected, so there is nothing to read" in errors[-1]
+
+
+@pytest.mark.parametrize("text", ["{}", '{"singer_state": {}}'])
+def test_an_empty_state_is_not_called_a_missing_one(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, text: str
+) -> None:
+    config, state = tmp_path / "config.json", tmp_path / "state.json"
+    config.write_text(json.dumps(settings_for(make_sandbox(rows={"*": 1}))))
+    state.write_text(text)
+    given = run_main("--config", config, "--plan", "--state", state)
+    assert b"State: the given one is empty" in b"".join(given.lines)
+    assert b"State: none was given" in b"".join(run_main("--config", config, "--plan").lines)
+
+
+def test_an_address_with_a_space_or_a_bad_port_is_said(tmp_path: Path) -> None:
+    spaced, _ = errors_of(tmp_path, {**GOOD, "api_url": "https://api.nexmo.com "})
+    assert "begins or ends with a space" in spaced[-1]
+    port, _ = errors_of(tmp_path, {**GOOD, "api_url": "http://127.0.0.1:80800"})
+    assert "its port is not a number up to 65535" in port[-1]
+
+
+def test_a_mistyped_account_is_told_in_one_piece_of_advice(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    settings = settings_for(make_sandbox(rows={"*": 1}), account_ids=["abcd1235"])
+    errors, _ = errors_of(tmp_path, settings, "--plan")
+    assert "which the API refuses (HTTP 403 Forbidden). Check the ID" in errors[-1]
+
+
+def test_a_slow_api_ends_the_connection_test(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_test, "MAX_SECONDS", 0.0)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(settings_for(make_sandbox(rows={"*": 1}))))
+    output = run_main("--config", config, "--test")
+    assert output.code == 1
+    assert b"sms: not tested: the API answers too slowly" in b"".join(output.lines)
+    assert "Try again later" in output.log

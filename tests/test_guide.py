@@ -159,9 +159,8 @@ def newcomer(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Newc
 
 
 def test_the_guide_leads_from_nothing_to_the_rows_of_the_chosen_streams(sandbox: Sandbox, newcomer: Newcomer) -> None:
-    plan, run = lines_of("guide.md", "meltano-run")
-    dump, _ = lines_of("guide.md", "meltano-test")
-    table = newcomer.run(dump, plan)
+    [run] = lines_of("guide.md", "meltano-run")
+    table = newcomer.run(*lines_of("guide.md", "meltano-catalog"), *lines_of("guide.md", "meltano-plan"))
     assert f"Selection: {len(CHOSEN)} streams, from the catalog." in table
     assert "State: none" in table
     newcomer.run(run)

@@ -117,7 +117,9 @@ def test_the_lookback_is_refetched_by_report_and_brings_what_has_changed(make: C
 # Kills and faults
 
 
-@pytest.mark.promise("A run that ends early loses nothing: the next run continues where it stopped.")
+@pytest.mark.promise(
+    "It resumes. Killed at any instant, the next run goes on at the page, or the report, where the last one stopped."
+)
 def test_a_run_that_ends_at_any_state_is_completed_by_the_next(make: Callable[..., Sandbox]) -> None:
     sandbox = make(*KEYS)
     whole = run(sandbox, "together", report_window_days=3)

@@ -143,7 +143,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Lookback (hours)",
         description=(
             "Lookback window: how far before the bookmark to refetch, to pick up late and updated rows. "
-            "Refetched rows are billed again. The default depends on the product; see the table of streams."
+            "Refetched rows are billed again. The default depends on the product, such as 72 for SMS: see the page of "
+            "each stream."
         ),
     ),
     th.Property(
@@ -319,7 +320,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Stream options",
         description=(
             "Options for individual streams, by stream name: lookback_hours, fetch_mode and filters "
-            "(those that the API accepts for the product; see the table of streams)."
+            "(those that the API accepts for the product; the page of each stream lists them)."
         ),
     ),
     th.Property(

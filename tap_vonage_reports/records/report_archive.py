@@ -42,6 +42,7 @@ _CORRUPTIONS = (
     csv.Error,
     NotImplementedError,
     RuntimeError,
+    UnicodeDecodeError,  # of the name in a member's own header, which differs from the directory's
 )
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 

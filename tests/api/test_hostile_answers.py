@@ -596,6 +596,7 @@ def test_a_wait_of_years_for_room_ends_with_the_time_that_a_report_may_take() ->
     client = mock.Mock()
     client.create_report.side_effect = ReportLimitError(float("inf"))
     client.retry_policy = RetryPolicy(delay_factor=0)
+    client.report_request_delay.return_value = 0.0
     sync = mock.MagicMock()
     sync.result.gaps_in_a_row = 0
     scheduler = ReportScheduler(client, budget=1, timeout=timedelta(0), checkpoint=mock.Mock())

@@ -17,6 +17,7 @@ from tap_vonage_reports.planning.planner import Planner
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests.extract.test_report_jobs import Api, creator_of, planned
 from tests.extract.test_reports import END, ROWS, START, created, endpoints, read
+from tests.harness import Output, run_tap, settings_for
 from tests.planning.test_windows import at, hours, open_sync, request
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.extract.reports.job import ReportJob
     from tap_vonage_reports.planning.plans import PartitionScope, ReportPlan
-    from tests.harness import Output
     from tests.planning.test_windows import OpenSync
 
 SUBACCOUNT = "sub00001"
@@ -571,3 +571,18 @@ def test_no_report_is_adopted_for_time_that_is_covered() -> None:
 def test_a_report_requested_before_one_that_was_read_is_not_adopted() -> None:
     opened = opened_at(100, adopt_after=at(70).isoformat())
     assert adoptable(opened, (0, 10, 69), (10, 20, 70), (20, 30, 71)) == ["20-30"]
+
+
+def test_a_few_days_beside_a_report_of_an_earlier_run_are_read_by_pages(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 24})
+    settings = settings_for(sandbox, start_date="2026-10-20", lookback_hours=0)
+    whole = run_tap(settings, ["amd"])
+    end = next(number for number, message in enumerate(whole.messages) if message["type"] == "STATE")
+    requested = Output(whole.lines[: end + 1])
+    sandbox.clock.advance(days=2)
+    sandbox.requests.reset()
+    rest = run_tap(settings, ["amd"], requested.state)
+    assert rest.error is None
+    assert not [entry for entry in sandbox.requests.log if entry.endpoint == "report-create"]
+    assert set(whole.ids("amd")) < set(rest.ids("amd"))
+    assert len(rest.ids("amd")) == len(set(rest.ids("amd")))

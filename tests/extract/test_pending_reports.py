@@ -34,7 +34,7 @@ def requested(sandbox: Sandbox) -> list[dict[str, Any]]:
     return [dict(report.plan.given) for report in sandbox.app.reports]
 
 
-@pytest.mark.promise("It resumes. No report is paid for twice.")
+@pytest.mark.promise("Requested reports stay in state for the next run.")
 def test_a_run_that_does_not_wait_requests_reports_and_a_later_one_reads_them(sandbox: Sandbox) -> None:
     first = request_only(sandbox)
     assert first.code == 0, first.log

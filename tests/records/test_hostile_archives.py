@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tap_vonage_reports.errors import ArchiveError
@@ -105,6 +105,7 @@ def zips() -> list[bytes]:
         max_size=3,
     ),
 )
+@example(zips()[0], [(6, 2, b"\0\x08"), (30, 1, b"\xfd")])
 @settings(max_examples=250, deadline=None)
 def test_any_zip_gives_rows_or_an_error(content: bytes, changes: list[tuple[int, int, bytes]]) -> None:
     for at, length, new in changes:
