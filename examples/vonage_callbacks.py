@@ -23,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +67,7 @@ class Inbox:
     def add(self, report: str, account: str) -> None:
         """Keep a callback, in one step. A second one of the same report replaces the first."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        draft = self._folder / f"{report}.unfinished"
+        draft = self._folder / f"{uuid4().hex}.unfinished"  # of its own, because two of a report may come together
         draft.write_text(account, encoding="utf-8")
         draft.replace(self._folder / f"{report}.callback")
 

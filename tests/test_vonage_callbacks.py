@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,3 +87,11 @@ def test_a_large_body_is_not_read(address: str, tmp_path: Path) -> None:
 def test_a_token_that_could_be_guessed_or_is_no_part_of_a_path_is_refused(tmp_path: Path, token: str) -> None:
     with pytest.raises(ValueError, match="VONAGE_CALLBACK_TOKEN must have at least 16"):
         server(Setup(tmp_path, token), port=0)
+
+
+def test_callbacks_of_one_report_may_come_together(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "callbacks")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: inbox.add("report", "account"), range(400)))
+    assert inbox.accounts() == {"report": "account"}
+    assert [path.name for path in (tmp_path / "callbacks").iterdir()] == ["report.callback"]
