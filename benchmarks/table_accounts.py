@@ -133,22 +133,28 @@ def serving(server: ManyAccounts, accounts: int, rows: int) -> Callable[[], None
     return prepare
 
 
-def messages(accounts: int, rows: int) -> Callable[[Path], dict[str, float]]:
-    """A check that a run has written all rows, which says how long its messages are, and how many STATEs it wrote."""
+def messages(accounts: int, rows: int | None) -> Callable[[Path], dict[str, float]]:
+    """A check that a run has written all rows, which says how long its messages are, and how many STATEs it wrote.
+
+    Args:
+        accounts: How many accounts it has read.
+        rows: How many rows it should have written; None if that does not matter.
+    """
 
     def check(out: Path) -> dict[str, float]:
-        lengths = {"state": 0, "record": 0}
+        lengths, last = {"state": 0, "record": 0}, {"state": 0, "record": 0}
         counts = {"state": 0, "record": 0}
         with (out / "stdout").open("rb") as file:
             for line in file:
                 kind = json.loads(line[: line.index(b",")] + b"}")["type"].lower()
                 if kind in lengths:
                     lengths[kind] += len(line)
+                    last[kind] = len(line)
                     counts[kind] += 1
-        if counts["record"] != rows:
+        if rows is not None and counts["record"] != rows:
             message = f"it wrote {counts['record']:,} rows, and should have written {rows:,}"
             raise BenchError(message)
-        return {**lengths, "accounts": accounts, "states": counts["state"]}
+        return {**lengths, "accounts": accounts, "states": counts["state"], "last": last["state"]}
 
     return check
 

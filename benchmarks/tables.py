@@ -12,6 +12,7 @@ from benchmarks import (
     table_report,
     table_scale,
     table_startup,
+    table_together,
 )
 
 if TYPE_CHECKING:
@@ -28,5 +29,6 @@ TABLES: Mapping[int, Callable[[Bench], Section]] = {
     5: table_startup.table,
     6: table_scale.table,
     7: table_accounts.table,
+    8: table_together.table,
 }
 """What measures each table."""
