@@ -170,6 +170,15 @@ def test_a_report_whose_id_was_lost_is_adopted_in_the_same_way_of_reading_alone(
     assert rows(run(sandbox, "none", adopt_reports=True)) != rows(again)
 
 
+def test_another_report_replaces_one_that_cannot_be_read(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    sandbox.faults.on(Fault.ZIP_BOMB, 0.01, first=1)
+    output = run(sandbox, "together")
+    assert output.error is None
+    assert requests(sandbox)["report-create"] == len(PRODUCTS[SAMPLE].directions) + 1
+    assert rows(output) == rows(run(sandbox, "each"))
+
+
 def test_a_report_that_cannot_be_read_is_no_success_and_pages_do_not_replace_it(make: Callable[..., Sandbox]) -> None:
     sandbox = make(*KEYS)
     with sandbox.faults.during(Fault.CORRUPT_ZIP):

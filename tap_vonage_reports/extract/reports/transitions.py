@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.extract.reports.job import Action, ReportJob, Transition
+from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
 from tap_vonage_reports.extract.reports.lengths import shorten
 from tap_vonage_reports.extract.reports.polls import look_again
 from tap_vonage_reports.extract.reports.subaccounts import unreadable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reports.job_queue import JobQueue
 
 logger = logging.getLogger(__name__)
+
+MAX_UNREADABLE = 2
+"""Reports of one window that are requested if their files cannot be read, and pages cannot replace them."""
 
 
 class TransitionHandler:
@@ -63,15 +66,20 @@ class TransitionHandler:
     def refuse(self, job: ReportJob, reason: str) -> None:
         """Leave the window of a report to pages, in this run and later ones, because its file cannot be read.
 
-        Pages cannot include sub-accounts: the job of such a partition fails, and the next run requests another.
+        Pages cannot include sub-accounts. In such a partition, another report takes the place of the first one, and
+        if that one cannot be read either, the job fails.
 
         Args:
             job: The job.
             reason: Why, as the end of a sentence.
         """
         if (sync := job.sync).partition.with_subaccounts:
-            job.error = unreadable(job, reason)
             sync.bookmark.remove_report(job.request_id)
+            if job.requests < MAX_UNREADABLE and job.status is not ReportStatus.TRUNCATED:
+                logger.warning("%s: %s, requesting it again", job, reason)
+                job.plan_again(time.monotonic())
+            else:
+                job.error = unreadable(job, reason)
         else:
             logger.warning("%s: %s, reading the window by pages instead", job, reason)
             sync.report_windows = [*to_windows(to_intervals(sync.report_windows) - to_intervals([job.window]))]
