@@ -107,6 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_file(self.canned.report.path)
         elif path == "/v2/reports/records":
             self._send_content(self.canned.page_of(dict(parse_qsl(query))))
+        elif path == "/v2/reports":
+            self._send({"reports": []})
         elif place == "/v2/reports":
             self._send(self.canned.body_of(name))
         elif name == "subaccounts":
