@@ -47,6 +47,9 @@ KEY_REPORT_REQUESTS_PER_SECOND = 5
 KEY_REPORTS = 5
 """Reports that may be in flight at the same time."""
 TIMEOUT_SECONDS = 60
+TOGETHER = "together"
+ACCOUNT_VARIABLES = {f"TAP_VONAGE_REPORTS_{name}" for name in ("ACCOUNT_IDS", "SUBACCOUNTS", "INCLUDE_SUBACCOUNTS")}
+"""The tap's settings that say which accounts it reads."""
 TAP, TARGET, STATES = "tap", "target", "states"
 LEVEL = re.compile(r"\b(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
 RECORD = b'{"type":"RECORD"'
@@ -62,6 +65,7 @@ class Setup:
         states: VONAGE_STATES, the folder of the states; every worker has to see it.
         workers: VONAGE_WORKERS, how many accounts are loaded at once, on all machines together.
         retry_seconds: VONAGE_RETRY_SECONDS, how long an orchestrator waits before it loads an account again.
+        together: True if VONAGE_SUBACCOUNTS is ``together``: all accounts are one load, by reports that include them.
     """
 
     tap: str = "tap-vonage-reports --config ENV"
@@ -69,6 +73,7 @@ class Setup:
     states: Path = Path("states")
     workers: int = 2
     retry_seconds: int = 300
+    together: bool = False
 
     @classmethod
     def read(cls) -> Setup:
@@ -80,13 +85,17 @@ class Setup:
             Path(given.get("VONAGE_STATES", cls.states)),
             int(given.get("VONAGE_WORKERS", cls.workers)),
             int(given.get("VONAGE_RETRY_SECONDS", cls.retry_seconds)),
+            given.get("VONAGE_SUBACCOUNTS") == TOGETHER,
         )
 
     def environment_for(self, account: str) -> dict[str, str]:
         """Return the tap's environment for one account, with its share of the key's rate limit."""
-        return os.environ | {
+        inherited = {name: value for name, value in os.environ.items() if name not in ACCOUNT_VARIABLES}
+        if self.together:
+            return inherited | {"TAP_VONAGE_REPORTS_SUBACCOUNTS": TOGETHER}
+        return inherited | {
             "TAP_VONAGE_REPORTS_ACCOUNT_IDS": json.dumps([account]),
-            "TAP_VONAGE_REPORTS_INCLUDE_SUBACCOUNTS": "false",
+            "TAP_VONAGE_REPORTS_SUBACCOUNTS": "none",
             "TAP_VONAGE_REPORTS_MAX_REQUESTS_PER_SECOND": f"{KEY_REQUESTS_PER_SECOND / self.workers:g}",
             "TAP_VONAGE_REPORTS_MAX_REPORT_REQUESTS_PER_SECOND": f"{KEY_REPORT_REQUESTS_PER_SECOND / self.workers:g}",
             "TAP_VONAGE_REPORTS_MAX_CONCURRENT_REPORTS": str(max(1, KEY_REPORTS // self.workers)),
@@ -98,13 +107,17 @@ class LoadError(Exception):
 
 
 def list_accounts() -> list[str]:
-    """Return the keys of the primary account and its sub-accounts, including suspended ones: their records stay.
+    """Return the keys of the accounts to load: the primary one, and its sub-accounts unless they are read together.
+
+    Suspended accounts are among them: their records stay.
 
     Raises:
         requests.RequestException: The Subaccounts API did not answer, or refused.
     """
     url = os.environ.get("TAP_VONAGE_REPORTS_API_URL", "https://api.nexmo.com")
     key, secret = (os.environ[f"TAP_VONAGE_REPORTS_API_{name}"] for name in ("KEY", "SECRET"))
+    if Setup.read().together:
+        return [key]
     answer = requests.get(
         f"{url}/accounts/{quote(key)}/subaccounts", auth=(key, secret), timeout=TIMEOUT_SECONDS, allow_redirects=False
     )

@@ -147,3 +147,16 @@ def test_the_primary_account_and_every_subaccount_are_listed(
     with pytest.raises(requests.HTTPError) as refused:
         list_accounts()
     assert sandbox.api_secret not in str(refused.value)
+
+
+def test_all_accounts_are_one_load_if_they_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VONAGE_SUBACCOUNTS", "together")
+    monkeypatch.setenv("TAP_VONAGE_REPORTS_ACCOUNT_IDS", ACCOUNT)
+    monkeypatch.setenv("TAP_VONAGE_REPORTS_INCLUDE_SUBACCOUNTS", "true")
+    with Sandbox(subaccount_keys=[ACCOUNT]) as sandbox:
+        for name, value in sandbox.environment.items():
+            monkeypatch.setenv(name, value)
+        assert list_accounts() == [DEMO_KEY]
+    environment = Setup.read().environment_for(DEMO_KEY)
+    assert environment["TAP_VONAGE_REPORTS_SUBACCOUNTS"] == "together"
+    assert not {"TAP_VONAGE_REPORTS_ACCOUNT_IDS", "TAP_VONAGE_REPORTS_INCLUDE_SUBACCOUNTS"} & environment.keys()
