@@ -60,6 +60,8 @@ PLACEHOLDERS = {
 }
 """Words for values of log lines, by the names of the values in the code."""
 _SPECS = {",": "number", "%Y": "time", "d": "number", "f": "number"}
+_COUNTED = re.compile(f"{VARIES}(?= [a-z])")
+"""The number in a text that `metrics.counted` makes."""
 _FORMAT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 
 
@@ -236,7 +238,7 @@ def _logged(call: ast.Call) -> tuple[str, list[ast.expr]] | None:
 def _shown(node: ast.expr, text: str) -> str:
     """Return a text, or the word for a value that varies, from the name or the format that it has in the code."""
     if text != VARIES:
-        return text
+        return _COUNTED.sub("<number>", text)
     formats = [part.format_spec for part in ast.walk(node) if isinstance(part, ast.FormattedValue)]
     spec = "".join(ast.unparse(format_) for format_ in formats if format_)
     words = [PLACEHOLDERS[name] for part in ast.walk(node) if (name := _name(part)) in PLACEHOLDERS]

@@ -166,7 +166,7 @@ def plan_run(
         FatalApiError: The API cannot be used at all.
     """
     planner = session.planner
-    report_plans, _ = session.finder.plan(syncs, planner)
+    report_plans, _ = session.finder.plan(syncs, planner, is_dry=True)
     for sync, plan in zip(syncs, report_plans, strict=True):
         sync.report_windows = plan.windows
     sizer = planner.window_sizer()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.status_refresh import MAX_PENDING_IDS
+from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
 from tap_vonage_reports.state.values import PageCursor
 
@@ -138,10 +139,10 @@ class WindowCommitter:
         sync.result.count_window(page.window)
         seconds = time.monotonic() - progress.started
         logger.info(
-            "%s: read %s (%s rows in %.1f s; windows left: %d)",
+            "%s: read %s (%s in %.1f s; windows left: %d)",
             sync.partition,
             page.window,
-            f"{progress.rows:,}",
+            counted(progress.rows, "row"),
             seconds,
             windows_left,
         )

@@ -17,6 +17,7 @@ from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS
 from tap_vonage_reports.errors import ApiError, FatalApiError
 from tap_vonage_reports.extract.reports.job import ReportStatus
 from tap_vonage_reports.intervals import TimeWindow
+from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.partition import CALLBACK_FIELD
 from tap_vonage_reports.state.values import PendingReport
 from tap_vonage_reports.timestamps import normalize_timestamp, parse_time
@@ -75,7 +76,12 @@ class ReportFinder:
         self._lost_since: dict[ReportJob, datetime] = {}
 
     def plan(
-        self, syncs: Sequence[PartitionSync], planner: Planner, show_progress: Callable[[], None] = lambda: None
+        self,
+        syncs: Sequence[PartitionSync],
+        planner: Planner,
+        show_progress: Callable[[], None] = lambda: None,
+        *,
+        is_dry: bool = False,
     ) -> tuple[list[ReportPlan], bool]:
         """Plan the reports of partitions, with those that earlier runs lost added to the bookmarks that need them.
 
@@ -83,6 +89,7 @@ class ReportFinder:
             syncs: The partitions.
             planner: Says which reports a partition needs.
             show_progress: Shows the progress of the run if that is due; called for each partition.
+            is_dry: True for `--plan`, which adopts nothing, and does not say that it does.
 
         Returns:
             The plan of each partition, and True if any report was added.
@@ -98,7 +105,7 @@ class ReportFinder:
             if not plan.to_request.empty:
                 if account not in lists:
                     lists[account] = self._list(account)
-                if self._adopt(sync, planner, plan, lists[account]):
+                if self._adopt(sync, planner, plan, lists[account], is_dry=is_dry):
                     plan, added_any = planner.reports(sync), True
             plans.append(plan)
         return plans, added_any
@@ -152,14 +159,16 @@ class ReportFinder:
         job.sync.result.fetched.confirm_reports(len(found))
         return max(found, key=lambda report: report.requested_at)
 
-    def _adopt(self, sync: PartitionSync, planner: Planner, plan: ReportPlan, listed: list[dict[str, Any]]) -> bool:
+    def _adopt(
+        self, sync: PartitionSync, planner: Planner, plan: ReportPlan, listed: list[dict[str, Any]], *, is_dry: bool
+    ) -> bool:
         adopted = planner.adoptable(sync, plan, list(self._unknown(listed, sync.query)))
         for report in adopted:
             self._known.add(report.request_id)
             sync.bookmark.add_report(report)
-        if adopted:
-            noun = "report" if len(adopted) == 1 else "reports"
-            logger.info("%s: adopting %d %s from an earlier run, found at the API", sync.partition, len(adopted), noun)
+        if adopted and not is_dry:
+            count = counted(len(adopted), "report")
+            logger.info("%s: adopting %s from an earlier run, found at the API", sync.partition, count)
         return bool(adopted)
 
     def _unknown(self, listed: list[dict[str, Any]], query: Query) -> Iterator[PendingReport]:

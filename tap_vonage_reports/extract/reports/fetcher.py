@@ -22,6 +22,7 @@ from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.extract.reports.subaccounts import explained, survey_report
 from tap_vonage_reports.intervals import TimeWindow, to_windows
+from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
 
 if TYPE_CHECKING:
@@ -245,9 +246,9 @@ class ReportFetcher:
         sync.bookmark.volume.count(window, rows)
         seconds = max(time.monotonic() - (job.download_started or job.status_since), 1e-3)
         logger.info(
-            "%s: read (%s rows in %.1f s, %s rows/s; reports left: %d)",
+            "%s: read (%s in %.1f s, %s rows/s; reports left: %d)",
             job,
-            f"{rows:,}",
+            counted(rows, "row"),
             seconds,
             f"{rows / seconds:,.0f}",
             self._scheduler.remaining(sync),
