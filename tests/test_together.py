@@ -10,6 +10,7 @@ import pytest
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Fault
+from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import Output, run_tap, settings_for
 
 if TYPE_CHECKING:
@@ -448,3 +449,29 @@ def test_reports_are_planned_for_the_rows_per_day_that_were_seen(make: Callable[
     assert "truncated" not in second.log
     # 4.9 million rows at most: 16 hours.
     assert requests(sandbox)["report-create"] == 2 * 6
+
+
+def test_what_is_refetched_waits_for_no_report_of_a_later_stream(
+    make: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tap_vonage_reports.extract.reports.next_report.MAX_UNREAD", 2)
+    sandbox = make(*KEYS, rows={"*": 12})
+    streams = ["amd", "network_api_event", "verify_api", "verify_v2"]
+    whole = run(sandbox, "together", streams=streams, lookback_hours=72)
+    end = next(number for number, message in enumerate(whole.messages) if message["type"] == "STATE")
+    sandbox.clock.advance(hours=30)
+    resumed = run(sandbox, "together", Output(whole.lines[: end + 1]).state, streams, lookback_hours=72)
+    assert resumed.error is None
+    assert "amd, all accounts: refetching by report what may have changed" in resumed.log
+
+
+def test_a_context_leads_to_its_partition(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS[:1])
+    accounts = TapVonageReports(config=settings_for(sandbox, subaccounts="together")).session.accounts
+    sms = PRODUCTS[SAMPLE]
+    for partition in (
+        accounts.partition(sms, sandbox.api_key, "inbound", with_subaccounts=True),
+        accounts.partition(sms, KEYS[0], "outbound"),
+        accounts.partition(PRODUCTS["amd"], KEYS[0], None),
+    ):
+        assert accounts.partition_of(partition.product, partition.context) == partition
