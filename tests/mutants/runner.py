@@ -33,10 +33,16 @@ SUITES = {
         "tests/extract/test_adoption.py",
         "tests/test_plan.py",
         "tests/test_completeness.py",
-        "tests/test_vonage_accounts.py",
+        "tests/test_together.py",
     ),
-    "state": ("tests/planning", "tests/extract/test_page_commits.py", "tests/test_completeness.py"),
+    "state": (
+        "tests/planning",
+        "tests/extract/test_page_commits.py",
+        "tests/test_completeness.py",
+        "tests/test_together.py",
+    ),
     "extract": (
+        "tests/test_accounts.py",
         "tests/test_failure.py",
         "tests/test_completeness.py",
         "tests/test_concurrency.py",
@@ -45,8 +51,15 @@ SUITES = {
         "tests/test_plan.py",
         "tests/test_progress.py",
         "tests/test_resume.py",
+        "tests/test_summary.py",
+        "tests/test_together.py",
     ),
-    "records": ("tests/test_privacy.py", "tests/output/test_batch_files.py", "tests/test_completeness.py"),
+    "records": (
+        "tests/test_privacy.py",
+        "tests/output/test_batch_files.py",
+        "tests/test_completeness.py",
+        "tests/test_odd_rows.py",
+    ),
 }
 """By package, whole runs that are measured beside the package's own tests."""
 COPIED = (PACKAGE, "tests", "examples", "pyproject.toml", "README.md", "docs", "meltano.yml", "CHANGELOG.md")
