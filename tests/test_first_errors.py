@@ -204,3 +204,14 @@ def test_a_slow_api_ends_the_connection_test(
     assert output.code == 1
     assert b"sms: not tested: the API answers too slowly" in b"".join(output.lines)
     assert "Try again later" in output.log
+
+
+@pytest.mark.parametrize("name", ["max_requests_per_second", "max_report_requests_per_second"])
+@pytest.mark.parametrize("rate", [0.25, 2.5, 7])
+def test_a_rate_in_a_file_may_be_a_fraction(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, name: str, rate: float
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(settings_for(make_sandbox(rows={"*": 1}), **{name: rate})))
+    output = run_main("--config", config, "--plan")
+    assert (output.code, "Unexpected" in output.log) == (0, False)
