@@ -78,7 +78,7 @@ def reads_subaccounts(config: Mapping[str, Any]) -> bool:
     Args:
         config: The settings, which `--discover` has not validated.
     """
-    return config.get("subaccounts") in {EACH, TOGETHER} or config.get(INCLUDE_SUBACCOUNTS) is True
+    return config.get("subaccounts") in (EACH, TOGETHER) or config.get(INCLUDE_SUBACCOUNTS) is True
 
 
 def add_personal_metadata(catalog: dict[str, Any]) -> None:

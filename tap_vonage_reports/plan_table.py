@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.past_usage import PERIOD
 from tap_vonage_reports.metrics import aligned, counted, money, total_price
-from tap_vonage_reports.planning.estimates import MINUTES_PER_MILLION_ROWS, ROWS_PER_PAGE
+from tap_vonage_reports.planning.estimates import MINUTES_PER_MILLION_ROWS
 from tap_vonage_reports.planning.partition import PRIMARY
-from tap_vonage_reports.products import FREE_PRODUCT
+from tap_vonage_reports.products import FREE_PRODUCT, ROWS_PER_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

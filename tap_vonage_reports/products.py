@@ -43,6 +43,8 @@ class Retention:
 STANDARD_RETENTION = Retention(months=13)
 """The retention of all products but Video [confirmed]."""
 
+ROWS_PER_PAGE = 1000
+"""Rows of a full page [confirmed]."""
 STATUS = "status"
 """The field with a row's status, where it has one."""
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,55 +10,19 @@ import pytest
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Fault
 from tap_vonage_reports.tap import TapVonageReports
-from tests.harness import Output, run_tap, settings_for
+from tests.harness import Output, settings_for
+from tests.together import BY_ID, KEYS, SAMPLE, accounts_in, maker, of_all, requests, rows, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from tap_vonage_reports.sandbox import Sandbox
 
-KEYS = tuple(f"sub{number:05}" for number in range(4))
-START = "2026-11-12"
-NOW = "2026-11-20T12:00:00Z"
-SAMPLE = "sms"
-BY_ID: dict[str, Any] = {"status_refresh": "ids", "lookback_hours": 72}
-
 
 @pytest.fixture
 def make(make_sandbox: Callable[..., Sandbox]) -> Callable[..., Sandbox]:
-    def make(*keys: str, **options: Any) -> Sandbox:
-        faults = ["no-rate-limit", *([] if SAMPLE in options.get("rows", ()) else ["no-changes"])]
-        return make_sandbox(**{"subaccount_keys": keys, "rows": {"*": 12}, "clock": NOW, "faults": faults, **options})
-
-    return make
-
-
-def run(sandbox: Sandbox, mode: str, state: Any = None, streams: Iterable[str] = (SAMPLE,), **settings: Any) -> Output:
-    sandbox.requests.reset()
-    given = {"start_date": START, "subaccounts": mode, "lookback_hours": 0, "adopt_reports": False, **settings}
-    return run_tap(settings_for(sandbox, **given), streams, state)
-
-
-def rows(*outputs: Output, stream: str = SAMPLE) -> list[str]:
-    """The records as text, digit for digit. Of one that came twice, the last counts."""
-    last = {row["id"]: row for output in outputs for row in output.records[stream]}
-    return sorted(json.dumps(row, sort_keys=True, default=str) for row in last.values())
-
-
-def requests(sandbox: Sandbox) -> Counter[str]:
-    return Counter(entry.endpoint for entry in sandbox.requests.log)
-
-
-def of_all(output: Output, stream: str = SAMPLE) -> list[dict[str, Any]]:
-    """The states of the partitions of all accounts."""
-    assert output.state is not None
-    partitions = output.state["bookmarks"][stream]["partitions"]
-    return [part for part in partitions if part["context"].get("subaccounts") == "together"]
-
-
-def accounts_in(output: Output, stream: str = SAMPLE) -> set[str]:
-    return {row["account_id"] for row in output.records[stream]}
+    return maker(make_sandbox)
 
 
 # The same rows
@@ -194,84 +157,6 @@ def test_a_report_that_cannot_be_read_is_no_success_and_pages_do_not_replace_it(
     assert rows(run(sandbox, "each", output.state)) == rows(run(sandbox, "each"))
 
 
-# The list of accounts
-
-
-def test_an_account_that_is_added_is_read_from_the_start_date(make: Callable[..., Sandbox]) -> None:
-    before, after = make(*KEYS[:3]), make(*KEYS)
-    first = run(before, "together")
-    second = run(after, "together", first.state)
-    assert second.error is None
-    assert accounts_in(second) == {KEYS[3]}
-    assert rows(first, second) == rows(run(after, "each"))
-    third = run(after, "together", second.state)
-    assert third.records[SAMPLE] == []
-    # It has caught up: nothing speaks of it apart any more.
-    assert third.state is not None
-    assert {part["context"]["account_id"] for part in third.state["bookmarks"][SAMPLE]["partitions"]} == {
-        before.api_key
-    }
-
-
-def test_an_account_that_is_added_while_a_report_waits_is_read_from_the_start_date(
-    make: Callable[..., Sandbox],
-) -> None:
-    before, after = make(*KEYS[:3]), make(*KEYS)
-    whole = run(before, "together")
-    end = next(number for number, message in enumerate(whole.messages) if message["type"] == "STATE")
-    pending = Output(whole.lines[: end + 1])
-    after.faults.on(Fault.REPORT_VANISHED, first=0)
-    second = run(after, "together", pending.state)
-    assert second.error is None
-    assert rows(second) == rows(run(after, "each"))
-
-
-def test_an_account_that_is_removed_keeps_what_was_read(make: Callable[..., Sandbox]) -> None:
-    before, after = make(*KEYS), make(*KEYS[:3])
-    first = run(before, "together")
-    after.clock.advance(hours=24)
-    second = run(after, "together", first.state)
-    assert second.error is None
-    assert KEYS[3] not in accounts_in(second)
-    after_all = rows(run(after, "each"))
-    assert set(after_all) <= set(rows(first, second))
-
-
-def test_an_account_that_comes_back_is_read_for_the_time_in_between(make: Callable[..., Sandbox]) -> None:
-    with_it, without = make(*KEYS), make(*KEYS[:3])
-    first = run(with_it, "together")
-    for sandbox in (with_it, without):
-        sandbox.clock.advance(hours=24)
-    second = run(without, "together", first.state)
-    with_it.clock.advance(hours=24)
-    third = run(with_it, "together", second.state)
-    assert rows(first, second, third) == rows(run(with_it, "each"))
-
-
-def test_rows_of_accounts_that_are_not_listed_are_kept_and_counted(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS)
-    expected = rows(run(sandbox, "each"))
-    with sandbox.faults.during(Fault.SUBACCOUNTS_UNLISTED, 2):
-        output = run(sandbox, "together")
-    assert rows(output) == expected
-    foreign = sum(row["account_id"] in KEYS[2:] for row in output.records[SAMPLE])
-    assert foreign
-    assert f"{foreign} rows of accounts that the Subaccounts API does not list" in output.log
-
-
-@pytest.mark.parametrize(("ignored", "warns"), [(True, True), (False, False)])
-def test_reports_with_the_primary_accounts_rows_alone_are_a_warning(
-    make: Callable[..., Sandbox], *, ignored: bool, warns: bool
-) -> None:
-    sandbox = make(*KEYS)
-    if ignored:
-        sandbox.faults.on(Fault.SUBACCOUNTS_IGNORED)
-    output = run(sandbox, "together")
-    assert output.error is None
-    assert ("all rows are the primary account's" in output.log) == warns
-    assert "all rows" not in run(make(), "together").log  # without sub-accounts that is right
-
-
 # The refusal that one user has seen
 
 
@@ -293,66 +178,6 @@ def test_a_product_that_the_account_does_not_have_is_skipped(make: Callable[...,
     assert output.error is None
     assert "amd, all accounts: skipped." in output.log
     assert rows(output)
-
-
-# From one way to the other
-
-
-@pytest.mark.parametrize(("first", "second"), [("each", "together"), ("together", "each")])
-def test_a_move_reads_nothing_again_and_loses_nothing(make: Callable[..., Sandbox], first: str, second: str) -> None:
-    sandbox = make(*KEYS)
-    before = run(sandbox, first)
-    assert run(sandbox, second, before.state).records[SAMPLE] == []
-    sandbox.clock.advance(hours=24)
-    after = run(sandbox, second, before.state)
-    expected = rows(run(sandbox, "each"))
-    assert rows(before, after) == expected
-    assert len(after.records[SAMPLE]) == len(expected) - len(rows(before))
-    back = run(sandbox, first, after.state)
-    assert (back.error, back.records[SAMPLE]) == (None, [])
-
-
-def test_a_move_to_together_counts_what_all_accounts_have_in_common(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS)
-    early = run(sandbox, "none", end_date="2026-11-18", account_ids=[sandbox.api_key, *KEYS])
-    late = run(sandbox, "none", early.state, account_ids=[sandbox.api_key])
-    together = run(sandbox, "together", late.state)
-    times = [row["date_received"] for row in together.records[SAMPLE]]
-    assert min(times) >= "2026-11-18"
-    assert accounts_in(together) >= {*KEYS}
-    assert rows(early, late, together) == rows(run(sandbox, "each"))
-
-
-def test_an_account_that_no_earlier_run_has_read_costs_the_others_nothing(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS)
-    some = run(sandbox, "none", account_ids=[sandbox.api_key, *KEYS[:3]])
-    together = run(sandbox, "together", some.state)
-    assert accounts_in(together) == {KEYS[3]}
-    assert rows(some, together) == rows(run(sandbox, "each"))
-
-
-def test_a_new_account_starts_at_the_start_date_after_a_move_to_each(make: Callable[..., Sandbox]) -> None:
-    before, after = make(*KEYS[:3]), make(*KEYS)
-    first = run(before, "together")
-    second = run(after, "each", first.state)
-    assert accounts_in(second) == {KEYS[3]}
-    assert rows(first, second) == rows(run(after, "each"))
-
-
-def test_coverage_under_other_filters_counts_in_neither_way(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS)
-    filtered = {"stream_options": {SAMPLE: {"filters": {"status": "delivered"}}}}
-    first = run(sandbox, "each", **filtered)
-    second = run(sandbox, "together", first.state)
-    assert rows(second) == rows(run(sandbox, "each"))
-
-
-def test_rows_that_may_still_change_are_refetched_after_a_move(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
-    first = run(sandbox, "each", **BY_ID)
-    sandbox.clock.advance(hours=30)
-    second = run(sandbox, "together", first.state, **BY_ID)
-    assert rows(first, second) == rows(run(sandbox, "each"))
 
 
 # Lookups by ID
@@ -475,3 +300,35 @@ def test_a_context_leads_to_its_partition(make: Callable[..., Sandbox]) -> None:
         accounts.partition(PRODUCTS["amd"], KEYS[0], None),
     ):
         assert accounts.partition_of(partition.product, partition.context) == partition
+
+
+def test_an_account_whose_lookups_are_refused_does_not_end_those_of_the_others(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    first = run(sandbox, "together", **BY_ID)
+    sandbox.clock.advance(hours=30)
+    sandbox.faults.on(Fault.FORBIDDEN, accounts=[KEYS[0]], endpoints=["records"])
+    second = run(sandbox, "together", first.state, **BY_ID)
+    assert second.error is None
+    assert {entry.account for entry in sandbox.requests.log if entry.ids} == {sandbox.api_key, *KEYS}
+    assert rows(first, second) == rows(run(make(*KEYS, rows={SAMPLE: 300}, clock=sandbox.clock.now()), "each"))
+    assert "refetching the lookback instead" in second.log
+
+
+def test_a_product_that_only_a_sub_account_has_is_not_skipped(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    sandbox.faults.on(Fault.FORBIDDEN, products=["amd"], accounts=[sandbox.api_key, *KEYS[:2]])
+    output = run(sandbox, "together", streams=[SAMPLE, "amd"])
+    assert output.code == 1
+    assert "Set subaccounts to each" in str(output.error)
+
+
+def test_the_reason_is_given_where_accounts_cannot_be_listed(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    sandbox.faults.on(Fault.FORBIDDEN, endpoints=["subaccounts"])
+    refused = str(run(sandbox, "together").error)
+    assert "The sub-accounts could not be listed: HTTP 403" in refused
+    assert "Ask Vonage to enable the Subaccounts API, or set subaccounts to none" in refused
+    assert "product" not in refused
+    odd = make()
+    odd.accounts.add(replace(odd.accounts.primary, key=""))
+    assert "listed a sub-account without a usable key" in str(run(odd, "together").error)

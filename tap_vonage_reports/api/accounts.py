@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from tap_vonage_reports.api.responses import is_id
 from tap_vonage_reports.errors import RetriableApiError
+from tap_vonage_reports.timestamps import normalize_timestamp, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +23,11 @@ def check_accounts(body: Mapping[str, Any]) -> None:
         RetriableApiError: There is no list, or something in it has no key.
     """
     listed = _embedded(body).get("subaccounts")
-    if not isinstance(listed, list) or not all(map(_is_account, listed)):
+    if not isinstance(listed, list):
         msg = "The Subaccounts API answered without a list of sub-accounts"
+        raise RetriableApiError(msg)
+    if not all(map(_is_account, listed)):
+        msg = "The Subaccounts API listed a sub-account without a usable key"
         raise RetriableApiError(msg)
 
 
@@ -34,6 +39,18 @@ def subaccount_keys(body: Mapping[str, Any]) -> list[str]:
 def active_subaccount_keys(body: Mapping[str, Any]) -> list[str]:
     """Return the API keys of the sub-accounts in a checked answer that are not suspended."""
     return [account[KEY] for account in _embedded(body)["subaccounts"] if account.get("suspended") is not True]
+
+
+def newest_creation(body: Mapping[str, Any]) -> datetime | None:
+    """Return when the newest sub-account in a checked answer was created; None if one of them has no such time."""
+    times = []
+    for account in _embedded(body)["subaccounts"]:
+        text = account.get("created_at")
+        time = normalize_timestamp(text) if isinstance(text, str) else None
+        if time is None:
+            return None
+        times.append(parse_time(time))
+    return max(times, default=datetime.min.replace(tzinfo=timezone.utc))
 
 
 def account_rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:

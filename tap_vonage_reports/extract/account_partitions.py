@@ -98,7 +98,10 @@ class Accounts:
 
     def compare(self, result: PartitionResult) -> None:
         """Compare the accounts whose rows came in reports with the listed ones."""
-        counts, listed = result.rows_by_account, set(self.listed)
+        counts = result.rows_by_account
+        if not counts:
+            return
+        listed = set(self.listed)
         result.foreign_rows = sum(count for account, count in counts.items() if account not in listed)
         if set(counts) == {self._settings.api_key} and self._accounts.active_subaccounts():
             logger.warning(
@@ -111,19 +114,23 @@ class Accounts:
     def _move_state(self, product: Product, direction: str | None, index: PartitionIndex) -> list[Partition]:
         """Move what was read to where this run looks for it, and return the partitions that have to catch up."""
         shared = self.partition(product, self._settings.api_key, direction, with_subaccounts=True).context
+        if not self._settings.reads_together and index.get(shared) is None:
+            return []
         each = {account: self.partition(product, account, direction) for account in self.listed}
         contexts = {account: partition.context for account, partition in each.items()}
         reader = BookmarkReader(
             product.stream,
             product.date_field,
             self._settings.rows_of(product),
+            self._dates.earliest(product),
+            partial(self._dates.start, product),
             partial(read_bookmark, self._settings, self._dates, product),
         )
         if not self._settings.reads_together:
             distribute(index, shared, contexts, reader)
             return []
-        behind = gather(index, shared, contexts, reader, self._dates.start(product))
-        return [replace(each[account], end=end) for account, end in behind.items()]
+        late = gather(index, shared, contexts, reader)
+        return [replace(each[account], end=end) for account, end in late.items()]
 
 
 def read_bookmark(settings: Settings, dates: DateRange, product: Product, state: dict[str, Any]) -> Bookmark:

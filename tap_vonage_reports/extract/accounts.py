@@ -8,7 +8,7 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.api.accounts import account_rows, active_subaccount_keys, subaccount_keys
+from tap_vonage_reports.api.accounts import account_rows, active_subaccount_keys, newest_creation, subaccount_keys
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
     AccountsUnavailableError,
@@ -25,6 +25,8 @@ from tap_vonage_reports.planning.partition import ACCOUNT, Query
 from tap_vonage_reports.products import FREE_PRODUCT
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.metrics import RunResults
@@ -57,15 +59,21 @@ class AccountList:
         try:
             return subaccount_keys(self._body)
         except (RequestRejectedError, RetriableApiError) as error:
+            is_refused = getattr(error, "status", None) == HTTPStatus.FORBIDDEN
+            advice = "Ask Vonage to enable the Subaccounts API" if is_refused else "Try again later"
             msg = (
-                f"The sub-accounts could not be listed: {error} Alternatively, set subaccounts to none and list them "
-                "in account_ids."
+                f"The sub-accounts could not be listed: {in_short(error)}. {advice}, or set subaccounts to none and "
+                "list them in account_ids."
             )
             raise ApiError(msg) from error
 
     def active_subaccounts(self) -> list[str]:
         """Return the API keys of those that are not suspended."""
         return active_subaccount_keys(self._body)
+
+    def all_since(self) -> datetime | None:
+        """Return since when there have been all the accounts; None if the API does not say so of each."""
+        return newest_creation(self._body)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all accounts as the API gives them, the primary one first.

@@ -105,7 +105,12 @@ class SyncSession:
     @cached_property
     def finder(self) -> ReportFinder:
         """The finder of reports that earlier runs lost."""
-        return ReportFinder(self.client, enabled=self.settings.adopt_reports, needs_list=self.checkpointer.is_large)
+        return ReportFinder(
+            self.client,
+            enabled=self.settings.adopt_reports,
+            needs_list=self.checkpointer.is_large,
+            accounts_since=self.account_list.all_since,
+        )
 
     @cached_property
     def scheduler(self) -> ReportScheduler:
@@ -132,7 +137,15 @@ class SyncSession:
             poll_all=self.poll,
         )
         waits = self.settings.wait_for_reports
-        reports = ReportFetcher(self.client, self.planner, self.scheduler, self.poll, self.progress.tick, waits=waits)
+        reports = ReportFetcher(
+            self.client,
+            self.planner,
+            self.scheduler,
+            self.poll,
+            self.progress.tick,
+            subaccounts=self.account_list.active_subaccounts,
+            waits=waits,
+        )
         return PartitionReader(reports, pages, ReportRefetcher(self.planner, reports))
 
     @cached_property

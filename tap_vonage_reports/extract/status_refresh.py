@@ -16,6 +16,7 @@ from tap_vonage_reports.planning.partition import ACCOUNT
 from tap_vonage_reports.products import STATUS
 from tap_vonage_reports.records.parser import KEY_FIELD
 from tap_vonage_reports.state.format import LOOKUP_ID
+from tap_vonage_reports.state.pending_ids import row_name
 from tap_vonage_reports.timestamps import format_timestamp, normalize_timestamp
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class PendingChange:
     pending: dict[str, datetime]
     final: list[str]
     is_complete: bool
+
+    def fits(self, tracked: Mapping[str, datetime]) -> bool:
+        """Return True if all of its rows can be tracked beside those that are."""
+        return self.is_complete and len(tracked) + len(self.pending.keys() - tracked.keys()) <= MAX_PENDING_IDS
 
     def log(self, partition: Partition, window: TimeWindow) -> None:
         """Log that a window is not tracked, and why."""
@@ -116,7 +121,7 @@ class StatusTracker:
 
     def _name(self, row: Mapping[str, Any]) -> str:
         name = str(row.get(KEY_FIELD) or "")
-        return f"{row.get(ACCOUNT) or ''},{name}" if self.by_account else name
+        return row_name(str(row.get(ACCOUNT) or ""), name) if self.by_account else name
 
     def _is_old(self, hour: datetime, read_at: datetime) -> bool:
         return hour + HOUR <= read_at - self.lookback

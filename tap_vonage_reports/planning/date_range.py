@@ -67,14 +67,18 @@ class DateRange:
         now = self._clock().replace(microsecond=0)
         return months_before(now, product.retention.months) - timedelta(days=product.retention.days)
 
-    def start(self, product: Product) -> datetime:
+    def start(self, product: Product, end: datetime | None = None) -> datetime:
         """Return where a first run starts: `start_date`, or 7 days ago, but not before the retention limit.
+
+        Args:
+            product: The product.
+            end: Where reading ends: 7 days before it, where that is earlier; None for the run's end.
 
         While nothing but this machine's clock tells the time, no `start_date` is too early: by a clock that is ahead,
         rows that Vonage still has would count as deleted, and not be read.
         """
         earliest = self.earliest(product)
-        start = self._settings.start_date or self.end() - DEFAULT_RANGE
+        start = self._settings.start_date or min(self.end(), end or self.end()) - DEFAULT_RANGE
         if start >= earliest or not self._is_known():
             return start
         if product.retention not in self._clamped:

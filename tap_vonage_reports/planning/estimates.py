@@ -11,14 +11,14 @@ from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING
 
+from tap_vonage_reports.products import ROWS_PER_PAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tap_vonage_reports.intervals import TimeWindow
     from tap_vonage_reports.planning.plans import PagePlan, ReportPlan
 
-ROWS_PER_PAGE = 1000
-"""Rows of a full page [confirmed]."""
 MINUTES_PER_MILLION_ROWS = (5, 10)
 """How long Vonage takes to generate a report: at least, at most [likely: published by Vonage, never measured]."""
 REQUESTS_PER_REPORT = 3

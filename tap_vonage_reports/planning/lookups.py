@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tap_vonage_reports.intervals import hour_windows, to_intervals
 from tap_vonage_reports.planning.estimates import MINUTES_PER_MILLION_ROWS
+from tap_vonage_reports.state.pending_ids import account_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,11 +47,6 @@ def batch_ids(names: Iterable[str]) -> list[tuple[str, ...]]:
         for some in by_account.values()
         for at in range(0, len(some), IDS_PER_REQUEST)
     ]
-
-
-def account_of(name: str) -> str:
-    """Return the account in the name of a row, ``account,id``; empty where the partition has one account."""
-    return name.rpartition(",")[0]
 
 
 def lookups_pay(bookmark: Bookmark, refetched: timedelta, settings: Settings) -> bool:

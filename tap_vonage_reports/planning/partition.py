@@ -153,6 +153,11 @@ class Query:
         together = {INCLUDE_SUBACCOUNTS: "true"} if partition.with_subaccounts else {}
         return cls({**fixed, ACCOUNT: partition.account_id, **together}, settings.report_callback_url)
 
+    def of_account(self, account: str) -> Query:
+        """Return the query for the rows of one account."""
+        alone = self.without({INCLUDE_SUBACCOUNTS})
+        return replace(alone, fixed={**alone.fixed, ACCOUNT: account})
+
     def without(self, names: Container[str]) -> Query:
         """Return the query without some of its parameters."""
         return replace(self, fixed={name: value for name, value in self.fixed.items() if name not in names})

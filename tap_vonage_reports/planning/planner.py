@@ -241,8 +241,13 @@ class Planner:
         return split(times, self._settings.sync_window)
 
     def _mode(self, partition: Partition) -> str:
-        """Return the fetch mode of a partition: only reports include sub-accounts [confirmed]."""
-        return ASYNC if partition.with_subaccounts else self._settings.mode_of(partition.product)
+        """Return the fetch mode of a partition: only reports include sub-accounts [confirmed].
+
+        An account that catches up with such reports may have filters that pages do not accept.
+        """
+        product = partition.product
+        catches_up = partition.end is not None and self._settings.report_filters_of(product)
+        return ASYNC if partition.with_subaccounts or catches_up else self._settings.mode_of(product)
 
     def _missing(self, scope: PartitionScope, until: datetime) -> TimeSet:
         return between(self._start(scope), until) - scope.bookmark.coverage.times
@@ -250,7 +255,7 @@ class Planner:
     def _start(self, scope: PartitionScope) -> datetime:
         """Return where to start. Where that moves with the clock, windows that earlier runs began are continued."""
         dates, product, start_date = self._dates, scope.partition.product, self._settings.start_date
-        earliest, start = dates.earliest(product), dates.start(product)
+        earliest, start = dates.earliest(product), dates.start(product, scope.partition.end)
         if start_date is None:
             covered_since = scope.lookback.covered_since
             start = max(min(start, covered_since or start), earliest)

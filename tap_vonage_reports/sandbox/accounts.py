@@ -66,7 +66,7 @@ def subaccounts(*keys: str) -> tuple[Account, ...]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Accounts:
     """The primary account, its secret and its sub-accounts."""
 
@@ -78,6 +78,10 @@ class Accounts:
         """Yield the primary account first."""
         yield self.primary
         yield from self.subaccounts
+
+    def add(self, account: Account) -> None:
+        """Open a sub-account. Reports that were requested before do not include it."""
+        self.subaccounts = (*self.subaccounts, account)
 
     def find(self, key: str) -> Account | None:
         """Return the account of a key, if it is the primary one or one of its own."""

@@ -19,6 +19,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tap_vonage_reports.products import ROWS_PER_PAGE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -33,8 +35,6 @@ BYTES_PER_REPORT = 1 << 16
 """With up to 220 partitions, each requested report gets a STATE of its own."""
 ROWS_PER_CHECKPOINT = 10_000
 """As many rows as ten pages have: the rows that a kill can cost."""
-ROWS_PER_PAGE = 1000
-"""Rows of a page, at most [confirmed]."""
 
 
 class Checkpointer:

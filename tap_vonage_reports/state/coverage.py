@@ -48,6 +48,11 @@ class Coverage:
         """The end of each part, in order."""
         return [part.end for part in to_windows(self.times)]
 
+    @property
+    def parts(self) -> list[tuple[TimeWindow, datetime]]:
+        """The parts in order, each with when it was read."""
+        return [(part, self.read_at.get(part.end, part.end)) for part in to_windows(self.times)]
+
     def add(self, window: TimeWindow, read_at: datetime, *, is_tracked: bool = False) -> Coverage:
         """Return this coverage with a window that was read.
 
@@ -84,18 +89,36 @@ class Coverage:
 
     def reopen(self, times: TimeSet) -> Coverage:
         """Return this coverage without `times`, which will be read again."""
-        return self._restrict(self.times - times)
+        return self.restrict(self.times - times)
 
     def truncate(self, end: datetime) -> Coverage:
         """Return this coverage without what lies at or after `end`, where nothing can have been read."""
-        kept = self._restrict(self.times & before(end))
+        kept = self.restrict(self.times & before(end))
         return replace(kept, read_at={part: min(time, end) for part, time in kept.read_at.items()})
+
+    def meet(self, other: Coverage) -> Coverage:
+        """Return what both cover, each part read when the earlier of the two was."""
+        both = self.times & other.times
+        mine, theirs = self.restrict(both), other.restrict(both)
+        pieces = [(part, min(at, then)) for (part, at), (_, then) in zip(mine.parts, theirs.parts, strict=True)]
+        return _of(pieces, mine.tracked & theirs.tracked)
+
+    def join(self, other: Coverage) -> Coverage:
+        """Return what either covers. What both cover counts as read when the later of the two was."""
+        both = self.times & other.times
+        shared = zip(self.restrict(both).parts, other.restrict(both).parts, strict=True)
+        pieces = [
+            *self.reopen(other.times).parts,
+            *other.reopen(self.times).parts,
+            *((part, max(at, then)) for (part, at), (_, then) in shared),
+        ]
+        return _of(pieces, (self.tracked - other.times) | other.tracked)
 
     def track(self, times: TimeSet) -> Coverage:
         """Return this coverage with no more than `times` tracked by id."""
         return replace(self, tracked=self.tracked & times)
 
-    def _restrict(self, times: TimeSet) -> Coverage:
+    def restrict(self, times: TimeSet) -> Coverage:
         """Return the coverage of a part of this time. What is left of a part was read when the part was."""
         read_at = {
             part.end: self.read_at.get(whole.end, whole.end)
@@ -104,3 +127,14 @@ class Coverage:
             if whole.start <= part.start < whole.end
         }
         return Coverage(times, read_at, self.tracked & times)
+
+
+def _of(pieces: Sequence[tuple[TimeWindow, datetime]], tracked: TimeSet) -> Coverage:
+    """Return the coverage that pieces make. A part was read when the piece of it was that was read first."""
+    times = to_intervals(part for part, _ in pieces)
+    read_at: dict[datetime, datetime] = {}
+    for whole in to_windows(times):
+        first = min(at for part, at in pieces if whole.start <= part.start < whole.end)
+        if first != whole.end:
+            read_at[whole.end] = first
+    return Coverage(times, read_at, tracked)

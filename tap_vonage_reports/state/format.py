@@ -52,6 +52,8 @@ GAPS = "gaps"
 TRACKED = "tracked"
 OPEN = "open"
 ACCOUNTS = "listed_accounts"
+UNLISTED = "unlisted_accounts"
+UNLISTED_HASHES = "hashes"
 SDK_MARKERS = ("progress_markers", "starting_replication_value", "replication_key_signpost")
 
 
@@ -80,15 +82,10 @@ def write_coverage(
     changes: dict[str, Any] = {
         REPLICATION_KEY: replication_key,
         REPLICATION_VALUE: format_timestamp(inside[0].start if inside else ends[-1]),
-        COVERED: bounds(coverage.times),
+        **coverage_keys(coverage),
         **({QUERY: row_filter} if row_filter else {}),
     }
-    times = [format_timestamp(coverage.read_at[end]) if end in coverage.read_at else None for end in ends]
-    if any(times[:-1]):
-        changes[READ_AT] = times
-    elif times[-1]:
-        changes[READ_AT] = times[-1]
-    else:
+    if READ_AT not in changes:
         state.pop(READ_AT, None)
     if inside:
         changes[GAPS] = bounds(to_intervals(inside))
@@ -99,6 +96,13 @@ def write_coverage(
     else:
         changes[TRACKED] = bounds(coverage.tracked)
     state.update(changes)  # in one step, because a signal may interrupt between two
+
+
+def coverage_keys(coverage: Coverage) -> dict[str, Any]:
+    """Return coverage, which is not empty, as the keys of a state that say what was read, and when."""
+    times = [format_timestamp(coverage.read_at[end]) if end in coverage.read_at else None for end in coverage.ends]
+    read_at = times if any(times[:-1]) else times[-1]
+    return {COVERED: bounds(coverage.times), **({READ_AT: read_at} if read_at else {})}
 
 
 def clear_coverage(state: dict[str, Any]) -> None:
@@ -134,13 +138,13 @@ def write_reports(state: dict[str, Any], reports: Iterable[PendingReport]) -> No
         }
         for report in reports
     ]
-    _put(state, REPORTS, written or None)
+    put(state, REPORTS, written or None)
 
 
 def write_refused_reports(state: dict[str, Any], refused: Iterable[RefusedReport]) -> None:
     """Write the windows whose report has a file that cannot be read."""
     written = [{**_window_keys(one.window), "refused_at": format_timestamp(one.refused_at)} for one in refused]
-    _put(state, REFUSED_REPORTS, written or None)
+    put(state, REFUSED_REPORTS, written or None)
 
 
 def write_adopt_after(state: dict[str, Any], time: datetime) -> None:
@@ -150,14 +154,14 @@ def write_adopt_after(state: dict[str, Any], time: datetime) -> None:
 
 def write_max_page_window(state: dict[str, Any], length: timedelta | None) -> None:
     """Write the longest window that did not outlive its cursors, in hours, or remove it."""
-    _put(state, SYNC_HOURS, None if length is None else length / timedelta(hours=1))
+    put(state, SYNC_HOURS, None if length is None else length / timedelta(hours=1))
 
 
 def _window_keys(window: TimeWindow) -> dict[str, str]:
     return {"date_start": format_timestamp(window.start), "date_end": format_timestamp(window.end)}
 
 
-def _put(state: dict[str, Any], key: str, value: object) -> None:
+def put(state: dict[str, Any], key: str, value: object) -> None:
     """Write the value of a key; None removes the key."""
     if value is None:
         state.pop(key, None)
@@ -233,6 +237,12 @@ class _ReportShape(msgspec.Struct):
     requested_at: str
 
 
+class _UnlistedShape(msgspec.Struct):
+    hashes: str
+    covered: Annotated[list[tuple[str, str]], msgspec.Meta(min_length=1)]
+    read_at: str | list[str | None] | None = None
+
+
 class PartitionShape(SdkShape):
     """The state of a partition."""
 
@@ -253,6 +263,7 @@ class PartitionShape(SdkShape):
     tracked: list[tuple[str, str]] = []
     open: dict[str, list[_Id]] = {}
     listed_accounts: dict[str, str] = {}
+    unlisted_accounts: list[_UnlistedShape] = []
     recent_rows: volume.Rows | None = None
     recent_seconds: volume.Seconds | None = None
 
@@ -268,7 +279,7 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
     """Return what the state of a partition says, with times parsed and contradictions rejected."""
     covered = None
     if shape.covered is not msgspec.UNSET:
-        covered = [_window(start, end, COVERED, stream) for start, end in shape.covered]
+        covered = [parse_window(start, end, COVERED, stream) for start, end in shape.covered]
     elif shape.read_at or shape.query:
         # This tap writes these together: the coverage is lost, and its end alone claims too much.
         raise malformed(stream, COVERED)
@@ -281,7 +292,7 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
     return PartitionState(
         parse_optional_time(shape.replication_key_value, REPLICATION_VALUE, stream),
         covered,
-        _read_at(shape, len(covered or ()), stream),
+        parse_read_at(shape.read_at, len(covered or ()), stream),
         shape.query,
         _page(shape.page, stream) if shape.page else None,
         reports,
@@ -289,8 +300,8 @@ def parse_partition(shape: PartitionShape, stream: str) -> PartitionState:
         [_refused(refused, stream) for refused in shape.refused_reports],
         parse_optional_time(shape.adopt_after, ADOPT_AFTER, stream),
         None if shape.sync_hours is None else timedelta(seconds=round(shape.sync_hours * 3600)),
-        [_window(start, end, GAPS, stream) for start, end in shape.gaps],
-        [_window(start, end, TRACKED, stream) for start, end in shape.tracked],
+        [parse_window(start, end, GAPS, stream) for start, end in shape.gaps],
+        [parse_window(start, end, TRACKED, stream) for start, end in shape.tracked],
         {name: hour for hour, names in hours.items() for name in names},
         volume.read_volume(shape.recent_rows, shape.recent_seconds),
     )
@@ -303,17 +314,17 @@ def _hour(text: str, stream: str) -> datetime:
     return hour
 
 
-def _read_at(shape: PartitionShape, parts: int, stream: str) -> list[datetime | None]:
+def parse_read_at(read_at: str | list[str | None] | None, parts: int, stream: str) -> list[datetime | None]:
     """Return when each part was read; a single time belongs to the last part."""
-    if not isinstance(shape.read_at, list):
-        return ([None] * parts + [parse_optional_time(shape.read_at, READ_AT, stream)])[-parts:] if parts else []
-    if len(shape.read_at) != parts:
+    if not isinstance(read_at, list):
+        return ([None] * parts + [parse_optional_time(read_at, READ_AT, stream)])[-parts:] if parts else []
+    if len(read_at) != parts:
         raise malformed(stream, READ_AT)
-    return [parse_optional_time(time, READ_AT, stream) for time in shape.read_at]
+    return [parse_optional_time(time, READ_AT, stream) for time in read_at]
 
 
 def _page(shape: _PageShape, stream: str) -> PageCursor:
-    window = _window(shape.date_start, shape.date_end, PAGE, stream)
+    window = parse_window(shape.date_start, shape.date_end, PAGE, stream)
     # A page without the time when it was read is at least as old as the end of its window.
     read_at = parse_optional_time(shape.read_at, PAGE, stream) or window.end
     return PageCursor(window, shape.cursor, shape.iv or None, shape.query, read_at, shape.tracked, shape.rows_read)
@@ -322,18 +333,19 @@ def _page(shape: _PageShape, stream: str) -> PageCursor:
 def _report(shape: _ReportShape, stream: str) -> PendingReport:
     return PendingReport(
         shape.request_id,
-        _window(shape.date_start, shape.date_end, REPORTS, stream),
+        parse_window(shape.date_start, shape.date_end, REPORTS, stream),
         shape.fingerprint,
         _needed_time(shape.requested_at, REPORTS, stream),
     )
 
 
 def _refused(shape: limits.RefusedShape, stream: str) -> RefusedReport:
-    window = _window(shape.date_start, shape.date_end, REFUSED_REPORTS, stream)
+    window = parse_window(shape.date_start, shape.date_end, REFUSED_REPORTS, stream)
     return RefusedReport(window, _needed_time(shape.refused_at, REFUSED_REPORTS, stream))
 
 
-def _window(start: str, end: str, key: str, stream: str) -> TimeWindow:
+def parse_window(start: str, end: str, key: str, stream: str) -> TimeWindow:
+    """Return the window between two times that a key of the state holds."""
     window = TimeWindow(_needed_time(start, key, stream), _needed_time(end, key, stream))
     if window.end < window.start:
         raise malformed(stream, key)

@@ -9,6 +9,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+def account_of(name: str) -> str:
+    """Return the account in the name of a row, ``account,id``; empty where the partition has one account."""
+    return name.rpartition(",")[0]
+
+
+def id_of(name: str) -> str:
+    """Return the ID in the name of a row."""
+    return name.rpartition(",")[2]
+
+
+def row_name(account: str, row_id: str) -> str:
+    """Return the name of a row in a partition of several accounts."""
+    return f"{account},{row_id}"
+
+
 class PendingIds(dict[str, datetime]):
     """Ids of rows to look up again, each with the hour of its row."""
 

@@ -1,38 +1,29 @@
 """Moves of what was read between a partition for each account and one for all accounts (setting `subaccounts`).
 
-The partition of all accounts keeps the accounts that its reports included, each as a hash. An account that is new to
-the list was in none of the earlier reports: it has to catch up, in a partition of its own, until its time.
+The reports of the partition of all accounts include an account from the time when it is first listed. What the
+partition covers before that time was read without it: the account catches up in a partition of its own. Whatever was
+read of an account stays in the state until the partition of all accounts covers it as well.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.intervals import EMPTY, between, hour_windows, since, to_windows
+from tap_vonage_reports.intervals import EMPTY, between, hour_windows, since, to_intervals
 from tap_vonage_reports.state.coverage import Coverage
-from tap_vonage_reports.state.format import (
-    ACCOUNTS,
-    clear_coverage,
-    malformed,
-    parse_optional_time,
-    write_coverage,
-)
-from tap_vonage_reports.timestamps import format_timestamp
+from tap_vonage_reports.state.format import write_coverage
+from tap_vonage_reports.state.listed_accounts import ListedAccounts, hashed
+from tap_vonage_reports.state.pending_ids import account_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
     from datetime import datetime
 
     from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.state.bookmark import Bookmark
     from tap_vonage_reports.state.partition_index import PartitionIndex
-
-HASH_BYTES = 5
-"""Bytes of an account's hash. Among 10,000 accounts, one in 100 million new ones looks like a known one."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +34,37 @@ class BookmarkReader:
         stream: The stream's name.
         replication_key: Its replication key.
         row_filter: Fingerprint of its filters.
+        earliest: The oldest time of which Vonage still has records.
+        start: Returns where to start reading of which the end is given.
         read: Reads a partition's state as a bookmark.
     """
 
     stream: str
     replication_key: str
     row_filter: str
+    earliest: datetime
+    start: Callable[[datetime], datetime]
     read: Callable[[dict[str, Any]], Bookmark]
 
-    def write(self, state: dict[str, Any], coverage: Coverage) -> None:
-        """Write the coverage of a partition, which is not empty."""
-        write_coverage(state, self.replication_key, coverage, EMPTY, self.row_filter)
+    def write(self, state: dict[str, Any], coverage: Coverage, gaps: TimeSet) -> None:
+        """Write the coverage of a partition, if there is any."""
+        if not coverage.times.empty:
+            write_coverage(state, self.replication_key, coverage, gaps - coverage.times, self.row_filter)
 
 
 def gather(
-    index: PartitionIndex,
-    together: Mapping[str, str],
-    each: Mapping[str, Mapping[str, str]],
-    reader: BookmarkReader,
-    start: datetime,
+    index: PartitionIndex, together: Mapping[str, str], each: Mapping[str, Mapping[str, str]], reader: BookmarkReader
 ) -> dict[str, datetime]:
     """Prepare the state of a partition of all accounts: what earlier runs read of each account counts.
 
-    Where no listed account is known yet, the partition covers what was read of all accounts that were read at all.
+    Where the partition has included none of the listed accounts, it starts with what was read of all accounts that
+    were read at all. What else was read of them stays until a report of all accounts was read: the API may refuse it.
 
     Args:
         index: The stream's partitions.
         together: The context of the partition of all accounts.
         each: The context of each listed account's own partition.
         reader: Reads their bookmarks.
-        start: Where reading starts.
 
     Returns:
         The accounts that have to catch up, each with where that ends.
@@ -81,27 +73,22 @@ def gather(
         StateError: The state is malformed.
     """
     state = index.find(together)
-    stored = read_accounts(state.get(ACCOUNTS), reader.stream)
-    known = {account: stored[name] for account in each if (name := hashed(account)) in stored}
-    own = {account: found for account, context in each.items() if (found := index.get(context)) is not None}
-    if not known:
-        known = _merge(state, own, reader)
-        index.remove([each[account] for account in known])
-        known = known or dict.fromkeys(each)
-    bookmark = reader.read(state)
-    caught_up = []
-    for account, end in known.items():
-        if end and _has_caught_up(own.get(account), between(start, end), reader):
-            known[account] = None
-            caught_up.append(each[account])
-    index.remove(caught_up)
-    # What a pending report covers was requested without the accounts that are new now.
-    ends = [*bookmark.coverage.ends, *(report.window.end for report in bookmark.reports)]
-    new_until = max(ends, default=None)
-    for account in each:
-        known.setdefault(account, new_until)
-    _write_accounts(state, known if ends else dict.fromkeys(each))
-    return {account: end for account, end in known.items() if end and ends}
+    shared, accounts = reader.read(state), ListedAccounts.read(state, reader.stream)
+    _unlist(accounts, shared, {hashed(account) for account in each}, reader)
+    returned = _relist(accounts, index, each, reader)
+    found = {account: index.get(context) for account, context in each.items()}
+    own = {account: None if one is None else reader.read(one) for account, one in found.items()}
+    coverage = shared.coverage if accounts.listed else _begin(shared, accounts, own, returned)
+    pending = to_intervals(report.window for report in shared.reports)
+    coverage, late = _catch_up(coverage, pending, accounts, own, reader.earliest)
+    accounts.write(state)
+    reader.write(state, coverage, shared.gaps)
+    index.remove(
+        each[account]
+        for account, bookmark in own.items()
+        if bookmark and account not in late and not _has_more(bookmark.coverage.times, coverage.times)
+    )
+    return {account: end for account, end in late.items() if _is_due(own[account], end, reader)}
 
 
 def distribute(
@@ -121,89 +108,123 @@ def distribute(
     state = index.get(together)
     if state is None:
         return
-    known = read_accounts(state.get(ACCOUNTS), reader.stream)
-    shared = reader.read(state).coverage
-    for account, context in each.items():
-        name = hashed(account)
-        if name not in known:
-            continue
-        end = known.pop(name)
-        inherited = shared.reopen(shared.times - since(end)) if end else shared
-        if not inherited.times.empty:
-            own = index.find(context)
-            reader.write(own, _join(reader.read(own).coverage, inherited))
-    if known:
-        state[ACCOUNTS] = _groups(known)
-    else:
-        index.remove([together])
+    accounts = ListedAccounts.read(state, reader.stream)
+    _unlist(accounts, reader.read(state), set(), reader)
+    _relist(accounts, index, each, reader)
+    index.remove([together])
+    if accounts.unlisted:
+        accounts.write(index.find(together))
 
 
-def hashed(account: str) -> str:
-    """Return the hash by which the state knows an account."""
-    return sha256(account.encode()).digest()[:HASH_BYTES].hex()
+def _unlist(accounts: ListedAccounts, shared: Bookmark, listed: set[str], reader: BookmarkReader) -> None:
+    """Note what was read of the accounts that are not listed any more, unless Vonage has deleted it since."""
+    gone = accounts.listed.keys() - listed
+    tracked = _tracked_hours(shared) if gone else {}
+    for name in gone:
+        coverage = _since(shared.coverage, accounts.listed.pop(name)).reopen(hour_windows(tracked.get(name, ())))
+        accounts.unlisted[name] = coverage.track(EMPTY)
+    kept = since(reader.earliest)
+    accounts.unlisted = {
+        name: coverage for name, coverage in accounts.unlisted.items() if not (coverage.times & kept).empty
+    }
 
 
-def read_accounts(groups: Mapping[str, str] | None, stream: str) -> dict[str, datetime | None]:
-    """Return the hashes of the accounts that a partition's reports have included, each with where it caught up.
+def _tracked_hours(shared: Bookmark) -> dict[str, set[datetime]]:
+    """Return the hours of the rows that are looked up by ID, by the hash of their account."""
+    hours: dict[str, set[datetime]] = {}
+    for row, hour in shared.pending_ids.items():
+        hours.setdefault(hashed(account_of(row)), set()).add(hour)
+    return hours
 
-    Raises:
-        StateError: They are malformed.
+
+def _begin(
+    shared: Bookmark, accounts: ListedAccounts, own: Mapping[str, Bookmark | None], returned: Container[str]
+) -> Coverage:
+    """Start a partition of all accounts with what the accounts have in common that were read at all.
+
+    Accounts that were not listed for some time do not hold back the others: they catch up.
     """
-    known: dict[str, datetime | None] = {}
-    for text, packed in (groups or {}).items():
-        end = parse_optional_time(text, ACCOUNTS, stream)
-        try:
-            digests = base64.b64decode(packed, validate=True)
-        except (binascii.Error, ValueError):
-            raise malformed(stream, ACCOUNTS) from None
-        if len(digests) % HASH_BYTES:
-            raise malformed(stream, ACCOUNTS)
-        for at in range(0, len(digests), HASH_BYTES):
-            known[digests[at : at + HASH_BYTES].hex()] = end
-    return known
+    for report in shared.reports:  # requested when none of the listed accounts was
+        shared.remove_report(report.request_id)
+    shared.reset()
+    covered = {account: _without_tracked(one) for account, one in own.items() if one is not None}
+    read = {account: coverage for account, coverage in covered.items() if not coverage.times.empty}
+    read = {account: coverage for account, coverage in read.items() if account not in returned} or read
+    accounts.listed = {hashed(account): None for account in read}
+    return reduce(Coverage.meet, read.values()).track(EMPTY) if read else Coverage()
 
 
-def _merge(state: dict[str, Any], own: Mapping[str, dict[str, Any]], reader: BookmarkReader) -> dict[str, Any]:
-    """Cover what was read of every account that was read at all, and return these accounts."""
-    bookmarks = {account: reader.read(one) for account, one in own.items()}
-    read = {account: bookmark for account, bookmark in bookmarks.items() if not bookmark.coverage.times.empty}
-    if not read:
-        return {}
-    common: Coverage | None = None
-    for bookmark in read.values():
-        coverage = bookmark.coverage.reopen(hour_windows(bookmark.pending_ids.values()))
-        common = _meet(common, coverage) if common else coverage
-    clear_coverage(state)
-    if common and not common.times.empty:
-        reader.write(state, common.track(EMPTY))
-    return dict.fromkeys(read)
+def _catch_up(
+    coverage: Coverage,
+    pending: TimeSet,
+    accounts: ListedAccounts,
+    own: Mapping[str, Bookmark | None],
+    earliest: datetime,
+) -> tuple[Coverage, dict[str, datetime]]:
+    """Include the accounts that lack nothing of what the partition of all accounts covers, and mark the others.
+
+    Args:
+        coverage: What the partition covers.
+        pending: What its requested reports cover: the accounts that are new now were not listed then.
+        accounts: Its accounts, which are changed in place.
+        own: The bookmark of each listed account's own partition; None where there is none.
+        earliest: The oldest time of which Vonage still has records.
+
+    Returns:
+        What the partition covers, and the accounts that have to catch up, each with where that ends.
+    """
+    claimed = (coverage.times | pending) & since(earliest)
+    late: dict[str, datetime] = {}
+    for account, one in own.items():
+        name = hashed(account)
+        is_marked = name in accounts.listed
+        mark = accounts.listed.setdefault(name, None)
+        if is_marked and mark is None:
+            continue
+        included = _since(coverage, mark) if is_marked else Coverage()
+        read = included.join(_without_tracked(one)) if one else included
+        lacking = claimed - read.times - (since(mark) if mark else EMPTY)
+        if lacking.empty:
+            coverage = coverage if claimed.empty else coverage.meet(read)
+            accounts.listed[name] = None
+        else:
+            late[account] = accounts.listed[name] = lacking.upper
+    return coverage, late
 
 
-def _meet(first: Coverage, second: Coverage) -> Coverage:
-    """Return what both cover, read when the earlier of the two was read."""
-    kept = [one.reopen(one.times - other.times) for one, other in ((first, second), (second, first))]
-    read_at = {end: min(one.read_at.get(end, end) for one in kept) for end in kept[0].ends}
-    return Coverage(kept[0].times, {end: time for end, time in read_at.items() if time != end})
+def _has_more(own: TimeSet, covered: TimeSet) -> bool:
+    """Return True if an account's own partition covers all that the one of all accounts does, and more."""
+    return covered in own and own not in covered
 
 
-def _join(own: Coverage, inherited: Coverage) -> Coverage:
-    """Return what either covers."""
-    for window in to_windows(inherited.times - own.times):
-        end = next(end for end in inherited.ends if end >= window.end)
-        own = own.add(window, inherited.read_at.get(end, end))
-    return own
+def _is_due(own: Bookmark | None, end: datetime, reader: BookmarkReader) -> bool:
+    """Return True if something is left to do in the partition of an account that catches up."""
+    missing = between(reader.start(end), end)
+    if own is None:
+        return not missing.empty
+    is_open = own.page or own.reports or own.pending_ids or not own.gaps.empty
+    return bool(is_open) or not (missing - own.coverage.times).empty
 
 
-def _has_caught_up(state: dict[str, Any] | None, needed: TimeSet, reader: BookmarkReader) -> bool:
-    return needed.empty or (state is not None and needed in reader.read(state).coverage.times)
+def _relist(
+    accounts: ListedAccounts, index: PartitionIndex, each: Mapping[str, Mapping[str, str]], reader: BookmarkReader
+) -> set[str]:
+    """Give accounts that are listed again what was read of them before they left the list, and return them."""
+    returned = set()
+    for account, context in each.items():
+        if coverage := accounts.unlisted.pop(hashed(account), None):
+            returned.add(account)
+            state = index.find(context)
+            own = reader.read(state)
+            reader.write(state, own.coverage.join(coverage), own.gaps)
+    return returned
 
 
-def _write_accounts(state: dict[str, Any], known: Mapping[str, datetime | None]) -> None:
-    state[ACCOUNTS] = _groups({hashed(account): end for account, end in known.items()})
+def _without_tracked(own: Bookmark) -> Coverage:
+    """Return what a partition covers, without the hours of rows that are still looked up by ID."""
+    return own.coverage.reopen(hour_windows(own.pending_ids.values()))
 
 
-def _groups(known: Mapping[str, datetime | None]) -> dict[str, str]:
-    groups: dict[str, list[str]] = {}
-    for name, end in sorted(known.items()):
-        groups.setdefault(format_timestamp(end) if end else "", []).append(name)
-    return {text: base64.b64encode(bytes.fromhex("".join(names))).decode() for text, names in groups.items()}
+def _since(coverage: Coverage, start: datetime | None) -> Coverage:
+    """Return coverage from a time on; all of it where there is none."""
+    return coverage.restrict(coverage.times & since(start)) if start else coverage

@@ -13,7 +13,7 @@ import portion
 from tap_vonage_reports.config.schema import TOGETHER
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox
-from tap_vonage_reports.state.subaccounts import hashed, read_accounts
+from tap_vonage_reports.state.listed_accounts import ListedAccounts, hashed
 from tests.chaos.plans import SUBACCOUNT, Plan, RunPlan
 from tests.chaos.process import MACHINE_TIME, REPORT_TIMEOUT_SECONDS, Ended, run_and_end
 from tests.chaos.target import Row, Target
@@ -198,11 +198,14 @@ class Story:
     def covered(self, part: Part) -> portion.Interval:
         """What of a partition was read, as the state says."""
         own, shared = self._states_of(part)
-        known = read_accounts(shared.get("listed_accounts"), part.product.stream)
+        known = ListedAccounts.read(shared, part.product.stream)
         covered = portion.Interval(*_windows(own))
-        if (name := hashed(part.account)) in known:
-            since = known[name]
+        name = hashed(part.account)
+        if name in known.listed:
+            since = known.listed[name]
             covered |= portion.Interval(*_windows(shared)) & portion.closedopen(since or -portion.inf, portion.inf)
+        if name in known.unlisted:
+            covered |= known.unlisted[name].times
         return covered
 
     def _states_of(self, part: Part) -> tuple[dict[str, Any], dict[str, Any]]:

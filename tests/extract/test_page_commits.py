@@ -19,8 +19,8 @@ from tap_vonage_reports.errors import (
     RetriableApiError,
     WindowInFutureError,
 )
+from tap_vonage_reports.extract import status_refresh
 from tap_vonage_reports.extract.gaps import ReadFailure, leave_gap
-from tap_vonage_reports.extract.pages import commit
 from tap_vonage_reports.extract.pages.commit import PAGES_PER_CHECKPOINT, WindowCommitter
 from tap_vonage_reports.extract.pages.id_lookups import (
     LOOKUPS_PER_CHECKPOINT,
@@ -218,7 +218,7 @@ def test_a_resumed_window_is_refetched_from_when_it_was_read_unless_it_started_o
 def test_more_ids_than_there_is_room_for_leave_their_window_to_be_refetched(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(commit, "MAX_PENDING_IDS", 3)
+    monkeypatch.setattr(status_refresh, "MAX_PENDING_IDS", 3)
     sync = open_partition(tracks=True)
     sync.bookmark.track({"old": at(4)})
     windows = committer_of(sync, DAY, hours(24, 48))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.api.client import ReportsClient
-from tap_vonage_reports.extract.pages import commit
+from tap_vonage_reports.extract import status_refresh
 from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import TimeWindow
 from tap_vonage_reports.products import PRODUCTS
@@ -233,7 +233,7 @@ def test_refetched_windows_do_not_wait_for_prefetched_ones(make_sandbox: Callabl
 def test_more_rows_than_can_be_kept_are_read_by_their_windows(
     make_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commit, "MAX_PENDING_IDS", 60)
+    monkeypatch.setattr(status_refresh, "MAX_PENDING_IDS", 60)
     sandbox = make_sandbox(rows=SOME, page_size=20)
     table: Table = {}
     for output in runs(sandbox, table, 4, hours=15):

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from tap_vonage_reports.products import ROWS_PER_PAGE
 from tap_vonage_reports.state.checkpoint import (
     BYTES_PER_REPORT,
     BYTES_PER_ROW,
     BYTES_PER_WINDOW,
     ROWS_PER_CHECKPOINT,
-    ROWS_PER_PAGE,
     SMALL_STATE_BYTES,
     Checkpointer,
 )

@@ -98,3 +98,26 @@ def test_refetched_time_counts_as_fresh_to_the_end_of_its_range() -> None:
     fresh = covered.refresh(to_intervals([hours(5, 6), hours(41, 42)]), at(60), until=at(45))
     assert fresh.read_at == {at(10): at(60), at(30): at(35), at(50): at(50)}
     assert fresh.refresh(to_intervals([hours(5, 6)]), at(20), until=at(45)) == fresh
+
+
+def test_what_two_have_in_common_was_read_when_the_earlier_of_them_was() -> None:
+    first = Coverage().add(hours(0, 10), at(50), is_tracked=True).add(hours(20, 30), at(60))
+    second = Coverage().add(hours(5, 25), at(40), is_tracked=True)
+    common = first.meet(second)
+    assert common == second.meet(first)
+    assert parts(common) == [hours(5, 10), hours(20, 25)]
+    assert common.read_at == {at(10): at(40), at(25): at(40)}
+    assert tracked(common) == [hours(5, 10)]
+    assert first.meet(Coverage()).times.empty
+
+
+def test_what_either_covers_was_read_when_its_oldest_part_was() -> None:
+    first = Coverage().add(hours(0, 10), at(50), is_tracked=True)
+    second = Coverage().add(hours(5, 20), at(40))
+    both = first.join(second)
+    assert (parts(both), both.read_at) == ([hours(0, 20)], {at(20): at(40)})
+    assert tracked(both) == [hours(0, 5)]
+    assert second.join(first).read_at == both.read_at
+    # What both cover is as fresh as the later reading.
+    assert first.join(Coverage().add(hours(0, 10), at(70))).read_at == {at(10): at(70)}
+    assert first.join(Coverage()) == Coverage().join(first) == first

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.reader import Chunk
-from tap_vonage_reports.extract.status_refresh import MAX_PENDING_IDS
 from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
 from tap_vonage_reports.state.values import PageCursor
@@ -153,12 +152,11 @@ class WindowCommitter:
         if tracker is None or not progress.is_tracked:
             return
         change = tracker.assess(page.records, page.window, self._sync.read_at)
-        fresh = change.pending.keys() - bookmark.pending_ids.keys()
-        if not change.is_complete or len(bookmark.pending_ids) + len(fresh) > MAX_PENDING_IDS:
+        if not change.fits(bookmark.pending_ids):
             progress.is_tracked = False
             bookmark.untrack(progress.tracked)
             change.log(self._sync.partition, page.window)
             return
-        progress.tracked |= fresh
+        progress.tracked |= change.pending.keys() - bookmark.pending_ids.keys()
         bookmark.track(change.pending)
         bookmark.untrack(change.final)

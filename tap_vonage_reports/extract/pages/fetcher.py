@@ -176,11 +176,10 @@ def _log_plan(sync: PartitionSync, plan: PagePlan) -> None:
     """Log in one line what is read by pages."""
     if plan.windows:
         logger.info(
-            "%s: syncing %s in %d %s%s",
+            "%s: syncing %s in %s%s",
             sync.partition,
             TimeWindow(plan.windows[0].start, plan.windows[-1].end),
-            len(plan.windows),
-            "window" if len(plan.windows) == 1 else "windows",
+            counted(len(plan.windows), "window"),
             " (resuming one)" if plan.resume_from else "",
         )
     if plan.id_batches:

@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.errors import ApiError, RequestRejectedError
+from tap_vonage_reports.errors import (
+    AccessDeniedError,
+    ApiError,
+    CredentialsRevokedError,
+    ProductUnavailableError,
+    RequestRejectedError,
+)
 from tap_vonage_reports.extract.gaps import ReadFailure
 from tap_vonage_reports.extract.reader import Chunk
-from tap_vonage_reports.planning.lookups import account_of
+from tap_vonage_reports.records.parser import KEY_FIELD
+from tap_vonage_reports.state.pending_ids import account_of, id_of, row_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +48,10 @@ class LookupResult:
     @property
     def rows(self) -> list[tuple[str, dict[str, Any]]]:
         """The rows, each with its name."""
-        prefix, comma, _ = self.names[0].rpartition(",")
-        return [(f"{prefix}{comma}{row.get('id')}", row) for row in self.records]
+        account = account_of(self.names[0])
+        ids = [str(row.get(KEY_FIELD)) for row in self.records]
+        names = [row_name(account, one) for one in ids] if account else ids
+        return list(zip(names, self.records, strict=True))
 
     @property
     def missing(self) -> set[str]:
@@ -62,17 +71,19 @@ def fetch_by_ids(
         context: How urgent the request is, and where it is counted.
 
     Yields:
-        The rows that exist, once. A lookup that the API rejects finds nothing; one without a usable answer is a
-        failure, and its ids stay in the state.
+        The rows that exist, once. A lookup that the API rejects finds nothing, also if it refuses one of several
+        accounts; a lookup without a usable answer is a failure, and its ids stay in the state.
 
     Raises:
         ApiError: The whole partition cannot be read.
     """
+    account = account_of(names[0])
     try:
-        ids = (name.rpartition(",")[2] for name in names)
-        response = client.records(query.params_by_id(ids, account_of(names[0])), context)
+        response = client.records(query.params_by_id(map(id_of, names), account), context)
     except ApiError as error:
-        if not error.leaves_gap:
+        is_refused = isinstance(error, (AccessDeniedError, ProductUnavailableError))
+        concerns_one_account = is_refused and not isinstance(error, CredentialsRevokedError) and account
+        if not error.leaves_gap and not concerns_one_account:
             raise
         if isinstance(error, RequestRejectedError):
             logger.warning("The API rejects lookups by ID. %s", error)

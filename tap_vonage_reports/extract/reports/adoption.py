@@ -59,14 +59,24 @@ OFF = frozenset({"", "false"})
 class ReportFinder:
     """Looks for lost reports of a run's partitions. Only the main thread uses it."""
 
-    def __init__(self, client: ReportsClient, *, enabled: bool, needs_list: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        client: ReportsClient,
+        *,
+        enabled: bool,
+        needs_list: Callable[[], bool] = lambda: False,
+        accounts_since: Callable[[], datetime | None] = lambda: None,
+    ) -> None:
         """Set up a finder; nothing is sent yet.
 
         Args:
             client: The API.
             enabled: False to find nothing.
             needs_list: Returns True if it is worth a request to know that the API lists the reports of this run.
+            accounts_since: Returns since when there have been all the accounts; None if that is unknown. A report with
+                sub-accounts that was requested earlier may lack one.
         """
+        self._accounts_since = accounts_since
         self._needs_list = needs_list
         self._tries_left = MAX_LIST_CHECKS
         self._is_verified = False
@@ -162,7 +172,11 @@ class ReportFinder:
     def _adopt(
         self, sync: PartitionSync, planner: Planner, plan: ReportPlan, listed: list[dict[str, Any]], *, is_dry: bool
     ) -> bool:
-        adopted = planner.adoptable(sync, plan, list(self._unknown(listed, sync.query)))
+        found = list(self._unknown(listed, sync.query))
+        if found and sync.partition.with_subaccounts:
+            since = self._accounts_since()
+            found = [report for report in found if since and report.requested_at > since]
+        adopted = planner.adoptable(sync, plan, found)
         for report in adopted:
             self._known.add(report.request_id)
             sync.bookmark.add_report(report)

@@ -64,6 +64,7 @@ class ReportFetcher:
         poll_all: Callable[[], None],
         show_progress: Callable[[], None],
         *,
+        subaccounts: Callable[[], Sequence[str]],
         waits: bool = True,
     ) -> None:
         """Set up a fetcher.
@@ -74,6 +75,7 @@ class ReportFetcher:
             scheduler: Requests and polls the reports.
             poll_all: Polls all fetchers; called while a report is waited for.
             show_progress: Shows the progress of the run if that is due; called while a file is downloaded.
+            subaccounts: Returns the sub-accounts that are not suspended.
             waits: False to leave reports that are not ready to a later run.
         """
         self._client = client
@@ -81,6 +83,7 @@ class ReportFetcher:
         self._scheduler = scheduler
         self._poll_all = poll_all
         self._show_progress = show_progress
+        self._subaccounts = subaccounts
         self._waits = waits
 
     def prepare(self, syncs: Sequence[PartitionSync]) -> None:
@@ -123,8 +126,7 @@ class ReportFetcher:
     def _read_reports(self, sync: PartitionSync, windows: Sequence[TimeWindow]) -> Iterator[Chunk]:
         """Yield the reports of a partition that the scheduler has, for some windows in order of time."""
         whole = TimeWindow(windows[0].start, windows[-1].end)
-        count = self._scheduler.remaining(sync)
-        logger.info("%s: syncing %s in %d %s", sync.partition, whole, count, "report" if count == 1 else "reports")
+        logger.info("%s: syncing %s in %s", sync.partition, whole, counted(self._scheduler.remaining(sync), "report"))
         while job := self._scheduler.next_job(sync):
             try:
                 with suppress(ReportReplaced), self._opened(job) as file:
@@ -132,13 +134,11 @@ class ReportFetcher:
                     commit = partial(self._commit, job, survey_report(job, file, self._show_progress))
                     yield Chunk(commit, checkpoint_due=True, report_file=file, row_count=job.row_count or 0)
             except ReportNotReady:
-                pending, requested = self._scheduler.leave(sync)
-                sync.result.pending_reports, sync.result.requested_reports = pending, requested
-                text = "%s: leaving reports to the next run (pending: %d, requested: %d)"
-                logger.info(text, sync.partition, pending, requested)
+                sync.result.pending_reports, sync.result.requested_reports = left = self._scheduler.leave(sync)
+                logger.info("%s: leaving reports to the next run (pending: %d, requested: %d)", sync.partition, *left)
             except ApiError as error:
                 if not error.leaves_gap:
-                    raise explained(self._client, sync, error) from error.__cause__
+                    raise explained(self._client, sync, self._subaccounts, error) from error.__cause__
                 self._scheduler.skip(job)
                 leave_gap(sync, ReadFailure(str(error), job.window))
 

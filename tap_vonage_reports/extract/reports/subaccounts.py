@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO
 
 from tap_vonage_reports.api.request_context import RequestContext
-from tap_vonage_reports.config.schema import INCLUDE_SUBACCOUNTS
 from tap_vonage_reports.errors import (
     ApiError,
     ProductUnavailableError,
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reports.job import ReportJob
     from tap_vonage_reports.records.csv_rows import Columns
 
+MAX_ACCOUNTS_ASKED = 10
+"""Sub-accounts that are asked for a product before it counts as one that no account has."""
 SAMPLE = timedelta(minutes=1)
 """The window of the page that tells whether the account has a product: its rows are billed and ignored."""
 
@@ -73,8 +74,7 @@ class ReportSurvey:
         sync.result.rows_by_account.update(self.rows_by_account)
         if sync.tracker is None or not sync.ids_reliable:
             return False
-        fresh = change.pending.keys() - sync.bookmark.pending_ids.keys()
-        if not change.is_complete or len(sync.bookmark.pending_ids) + len(fresh) > MAX_PENDING_IDS:
+        if not change.fits(sync.bookmark.pending_ids):
             change.log(sync.partition, self.window)
             return False
         sync.bookmark.track(change.pending)
@@ -124,10 +124,13 @@ def unreadable(job: ReportJob, reason: str) -> ReportError:
     )
 
 
-def explained(client: ReportsClient, sync: PartitionSync, error: ApiError) -> ApiError:
+def explained(
+    client: ReportsClient, sync: PartitionSync, subaccounts: Callable[[], Sequence[str]], error: ApiError
+) -> ApiError:
     """Return the error that the refusal of a report means: of the product, or of its sub-accounts [reported once].
 
-    Both are HTTP 403, so a page tells them apart: pages do not include sub-accounts.
+    Both are HTTP 403, so pages tell them apart: they do not include sub-accounts. The product counts as unavailable
+    only if neither the primary account nor one of the first sub-accounts has it.
     """
     if not (
         sync.partition.with_subaccounts
@@ -135,14 +138,17 @@ def explained(client: ReportsClient, sync: PartitionSync, error: ApiError) -> Ap
         and error.status == HTTPStatus.FORBIDDEN
     ):
         return error
-    if isinstance(error, ProductUnavailableError) and _is_unavailable(client, sync):
+    if isinstance(error, ProductUnavailableError) and all(
+        _is_unavailable(client, sync, account)
+        for account in [sync.partition.account_id, *subaccounts()[:MAX_ACCOUNTS_ASKED]]
+    ):
         return error
     return SubaccountsRefusedError(error.status, error.title, error.parameters, error.answered_at)
 
 
-def _is_unavailable(client: ReportsClient, sync: PartitionSync) -> bool:
-    """Return True if the API refuses a page of the primary account's rows, too."""
-    query = sync.query.without({INCLUDE_SUBACCOUNTS})
+def _is_unavailable(client: ReportsClient, sync: PartitionSync, account: str) -> bool:
+    """Return True if the API refuses a page of an account's rows, too."""
+    query = sync.query.of_account(account)
     window = TimeWindow(sync.until - SAMPLE, sync.until)
     try:
         client.records(query.params(window), RequestContext(metrics=sync.result.fetched))
