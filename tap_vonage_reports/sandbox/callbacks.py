@@ -1,7 +1,7 @@
 """Callbacks: when a report is final, its status is posted to the callback_url of its request, once (section 4.4).
 
-A sandbox that called any address would let every client send requests from this machine. So it calls loopback
-addresses only, and hosts that whoever runs it allows. It follows no redirects, and uses no proxy.
+A sandbox that called any address would let every client send requests from this machine. It therefore
+calls only loopback addresses, and hosts that were allowed when it started. It follows no redirects and uses no proxy.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ class ReportScheduler:
             elif window in expired:
                 sync.bookmark.remove_report(expired[window].request_id)
             self._jobs.append(job)
-            if is_next:
-                self._jobs.prioritize(sync)
+        if is_next and plan.windows:
+            self._jobs.prioritize(sync)
 
     def remaining(self, sync: PartitionSync | None = None) -> int:
         """Return how many reports are still to be read, of one partition or of all."""

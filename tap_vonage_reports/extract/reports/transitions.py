@@ -57,9 +57,7 @@ class TransitionHandler:
         elif transition.action is Action.REFUSE:
             self.refuse(job, transition.reason)
         elif transition.action is Action.REQUEST_AGAIN:
-            logger.warning("%s: %s, requesting it again", job, transition.reason)
-            job.sync.bookmark.remove_report(job.request_id)
-            job.plan_again(time.monotonic())
+            _request_again(job, transition.reason)
         elif transition.reason:
             job.sync.bookmark.remove_report(job.request_id)
 
@@ -74,11 +72,10 @@ class TransitionHandler:
             reason: Why, as the end of a sentence.
         """
         if (sync := job.sync).partition.with_subaccounts:
-            sync.bookmark.remove_report(job.request_id)
             if job.requests < MAX_UNREADABLE and job.status is not ReportStatus.TRUNCATED:
-                logger.warning("%s: %s, requesting it again", job, reason)
-                job.plan_again(time.monotonic())
+                _request_again(job, reason)
             else:
+                sync.bookmark.remove_report(job.request_id)
                 job.error = unreadable(job, reason)
         else:
             logger.warning("%s: %s, reading the window by pages instead", job, reason)
@@ -92,3 +89,10 @@ class TransitionHandler:
         logger.info("%s: truncated by the API, requesting shorter reports", job)
         self._jobs.replace(job.sync, shorten(self._jobs.of(job.sync), job, row_count))
         self._checkpoint()
+
+
+def _request_again(job: ReportJob, reason: str) -> None:
+    """Forget the report of a job, and request another one."""
+    logger.warning("%s: %s, requesting it again", job, reason)
+    job.sync.bookmark.remove_report(job.request_id)
+    job.plan_again(time.monotonic())
