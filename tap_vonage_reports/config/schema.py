@@ -21,6 +21,7 @@ BY_WINDOW, BY_ID = "window", "ids"
 KEEP, HASH, DROP = "keep", "hash", "drop"
 NO_SUBACCOUNTS, EACH, TOGETHER = "none", "each", "together"
 SUBACCOUNTS = (NO_SUBACCOUNTS, EACH, TOGETHER)
+NUMBER, OBJECT, TEXT = "number", "object", "text"
 
 DIRECTION = "direction"
 """The request parameter that selects inbound or outbound rows. Users set it as a filter."""
@@ -312,6 +313,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         description=(
             "Secret that is hashed together with each value, of at least 16 characters. Required with personal_data "
             "hash. Keep it: a different salt changes all hashes."
+        ),
+    ),
+    th.Property(
+        "decimals",
+        th.StringType(allowed_values=[NUMBER, TEXT]),
+        default=NUMBER,
+        title="Decimals",
+        description=(
+            "How to write money: as JSON numbers (number), or as text with the format x-singer.decimal (text), for "
+            "loaders that store JSON numbers as floats. Parquet files have exact decimals in either case."
         ),
     ),
     th.Property(
