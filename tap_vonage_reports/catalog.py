@@ -12,7 +12,7 @@ from tap_vonage_reports.config.schema import EACH, INCLUDE_SUBACCOUNTS, KEEP, TE
 from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.errors import CatalogError
 from tap_vonage_reports.records.personal_data import PersonalData
-from tap_vonage_reports.records.text_forms import DECIMAL_FORMAT
+from tap_vonage_reports.records.text_forms import DECIMAL_FORMAT, JSON_MEDIA_TYPE
 from tap_vonage_reports.redaction import name_for_log
 from tap_vonage_reports.sources import SOURCES, personal_kinds
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 NOTHING_SELECTED = "No stream is selected, so there is nothing to read. Select at least one stream in the catalog."
 MAX_NAMES = 10
 """Unknown streams that an error names."""
-JSON_MEDIA_TYPE = "application/json"
-"""The keyword `contentMediaType` of objects that are written as text."""
+_TEXT_SETTINGS = {"number": "decimals", "object": "objects"}
+"""The settings that make text of a kind of fields."""
 
 
 def published_schema(source: Source, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def writes_parquet(config: Mapping[str, Any]) -> bool:
     return isinstance(encoding, dict) and encoding.get("format") == "parquet"
 
 
-def writes_decimals_as_text(config: Mapping[str, Any]) -> bool:
-    """Return True if numbers with a fraction are text in records.
+def text_kinds(config: Mapping[str, Any]) -> frozenset[str]:
+    """Return the kinds of fields, ``number`` or ``object``, whose values are text in records.
 
     Args:
         config: The settings, which `--discover` has not validated.
     """
-    return config.get("decimals") == TEXT
+    return frozenset(kind for kind, setting in _TEXT_SETTINGS.items() if config.get(setting) == TEXT)
 
 
 def reads_subaccounts(config: Mapping[str, Any]) -> bool:
@@ -145,9 +145,10 @@ def _text_form(kind: Collection[str], config: Mapping[str, Any]) -> dict[str, An
 
     Parquet files hold objects as JSON text, because their keys are not known in advance.
     """
-    if "number" in kind and writes_decimals_as_text(config):
+    as_text = text_kinds(config)
+    if "number" in kind and "number" in as_text:
         return {"type": ["string", "null"], "format": DECIMAL_FORMAT}
-    if "object" in kind and writes_parquet(config):
+    if "object" in kind and ("object" in as_text or writes_parquet(config)):
         return {"type": ["string", "null"], "contentMediaType": JSON_MEDIA_TYPE}
     return {}
 

@@ -12,7 +12,7 @@ from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
-from tap_vonage_reports.catalog import personal_data, published_schema, writes_decimals_as_text, writes_parquet
+from tap_vonage_reports.catalog import personal_data, published_schema, text_kinds, writes_parquet
 from tap_vonage_reports.metrics import log_metrics
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.output.stream_maps import mapped, write_records
@@ -22,7 +22,7 @@ from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from singer_sdk.metrics import Counter
 
@@ -150,16 +150,15 @@ class RecordStream(Stream):
             self._aliases,
             partial(_warn_of_mismatch, self.logger, self.name, self._personal),
             fields=self.fields,
-            transform={**self._text_transforms(), **self._personal.transform},
+            transform=text_transforms(self.source.schema, self._personal.transform, self._text_kinds),
             key_field=self.source.key_field,
             make_key=self._personal.content_key,
         )
 
-    def _text_transforms(self) -> dict[str, Callable[[Any], Any]]:
+    @property
+    def _text_kinds(self) -> frozenset[str]:
         # Parquet has types of its own for what is text in JSON.
-        if writes_parquet(self.tap.config) or not writes_decimals_as_text(self.tap.config):
-            return {}
-        return text_transforms(self.source.schema)
+        return frozenset() if writes_parquet(self.tap.config) else text_kinds(self.tap.config)
 
 
 def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalData, field: str, reason: str) -> None:

@@ -12,8 +12,9 @@ from tap_vonage_reports.sandbox import Within
 from tap_vonage_reports.sources import SOURCES
 from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import Output, catalog_of, run_tap, settings_for
+from tests.output.test_batch_files import as_json
 from tests.output.test_channel import DATES, Foreign
-from tests.test_batch_runs import END, START, batch, files_of, rows_of
+from tests.test_batch_runs import END, START, batch, comparable, files_of, rows_of
 from tests.test_postgres import kind_of
 
 if TYPE_CHECKING:
@@ -101,19 +102,64 @@ def test_decimals_in_files_are_those_of_records(make_sandbox: Callable[..., Sand
             }
 
 
+FILES = ("jsonl", "parquet")
+OBJECT_TEXT = {"type": ["string", "null"], "contentMediaType": "application/json"}
+
+
+def test_objects_as_text_are_the_json_of_the_objects_and_null_stays_null(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    streams = {"reports_usage": ["request_params", "_extra"], "sms": ["_extra"]}
+    sandbox = make_sandbox(rows=dict.fromkeys(streams, Within(30, START, END)))
+    sandbox.faults.on("nul-in-text", products=["reports_usage"])
+    settings = settings_for(sandbox, **BATCH_DATES)
+    objects, texts = (run_tap({**settings, "objects": form}, streams) for form in ("object", "text"))
+    files = {kind: run_tap({**settings, "objects": "text", **batch(tmp_path, kind)}, streams) for kind in FILES}
+    for stream, names in streams.items():
+        assert names == fields_of(stream, "object")
+        expected = [
+            {name: as_json(value) if name in names and value is not None else value for name, value in row.items()}
+            for row in objects.records[stream]
+        ]
+        assert {type(row["_extra"]) for row in expected} == {type(None) if stream == "sms" else str}
+        assert texts.records[stream] == expected
+        assert schemas_of(texts)[stream] == {**schemas_of(objects)[stream], **dict.fromkeys(names, OBJECT_TEXT)}
+        for output in files.values():
+            assert schemas_of(output)[stream] == schemas_of(texts)[stream]
+            rows = [row for address in files_of(output) if f"{stream}-" in address for row in rows_of(address)]
+            assert comparable(rows) == comparable(expected)
+
+
+@pytest.mark.parametrize("mode", ["hash", "drop"])
+def test_objects_as_text_hide_personal_data_as_objects_do(make_sandbox: Callable[..., Sandbox], mode: str) -> None:
+    sandbox = make_sandbox(rows={"sms": 5, "reports_usage": 5}, faults=["extra-columns"])
+    hidden = {"personal_data": mode, "personal_data_salt": "0123456789abcdef"}
+    settings, streams = settings_for(sandbox, **DATES, **hidden), ("sms", "reports_usage")
+    objects, texts = run_tap(settings, streams), run_tap({**settings, "objects": "text"}, streams)
+    for stream in streams:
+        pairs = list(zip(objects.records[stream], texts.records[stream], strict=True))
+        assert pairs
+        for name in fields_of(stream, "object"):
+            assert [text[name] for _, text in pairs] == [row[name] and as_json(row[name]) for row, _ in pairs]
+
+
+FORMS: dict[str, dict[str, str]] = {"number": {}, "text": {"decimals": "text", "objects": "text"}}
+
+
 @pytest.mark.parametrize(("discovered", "set_now"), [("number", "text"), ("text", "number"), ("text", "text")])
 def test_a_catalog_of_other_settings_gives_the_schema_of_these(
     make_sandbox: Callable[..., Sandbox], discovered: str, set_now: str
 ) -> None:
-    settings = settings_for(make_sandbox(rows={"sms": 2}), **DATES)
-    catalog = TapVonageReports(config={**settings, "decimals": discovered}).catalog_dict
+    settings = settings_for(make_sandbox(rows={"sms": 2}, faults=["extra-columns"]), **DATES)
+    catalog = TapVonageReports(config={**settings, **FORMS[discovered]}).catalog_dict
     selected = catalog_of(["sms"])
     for entry, other in zip(catalog["streams"], selected["streams"], strict=True):
         entry["metadata"] = other["metadata"]
-    output = run_tap({**settings, "decimals": set_now}, catalog=catalog)
-    assert schemas_of(output) == schemas_of(run_tap({**settings, "decimals": set_now}, ["sms"]))
-    kinds = {str: "text", Decimal: "number"}
-    assert {kinds[type(row["total_price"])] for row in output.records["sms"] if row["total_price"]} == {set_now}
+    output = run_tap({**settings, **FORMS[set_now]}, catalog=catalog)
+    assert schemas_of(output) == schemas_of(run_tap({**settings, **FORMS[set_now]}, ["sms"]))
+    kinds: dict[str, set[type]] = {"text": {str}, "number": {int, Decimal, dict}}
+    values = [row[name] for row in output.records["sms"] for name in ("total_price", "_extra")]
+    assert {type(value) for value in values if value is not None} <= kinds[set_now]
 
 
 def test_a_type_that_the_user_gave_a_field_stays(make_sandbox: Callable[..., Sandbox]) -> None:

@@ -326,6 +326,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "objects",
+        th.StringType(allowed_values=[OBJECT, TEXT]),
+        default=OBJECT,
+        title="Objects",
+        description=(
+            "How to write the columns _extra and request_params: as JSON objects (object), or as JSON text (text), for "
+            "loaders that cannot store objects. Parquet files have JSON text in either case."
+        ),
+    ),
+    th.Property(
         "stream_options",
         th.ObjectType(additional_properties=_STREAM_OPTIONS),
         title="Stream options",
