@@ -136,6 +136,7 @@ class RecordStream(Stream):
             self._parser,
             batch_config,
             rows_per_file=self._rows_per_file,
+            layout=self.session.settings.batch_layout,
         )
 
     @property
