@@ -291,6 +291,13 @@ def test_the_next_version_of_the_sdk_is_tested_and_may_fail() -> None:
     assert job["steps"][-1]["run"] == "./run --versions next test"
 
 
+def test_what_takes_long_is_tested_every_night() -> None:
+    workflow = workflow_of("nightly")
+    (schedule,) = workflow[True]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", schedule["cron"])
+    assert workflow["jobs"]["loaders"]["steps"][-1]["run"] == "./run test -m nightly"
+
+
 def test_later_dates_are_tested() -> None:
     job = workflow_of("test")["jobs"]["dates"]
     assert job["steps"][-1]["run"] == "./run --date +${{ matrix.days }}d test"
