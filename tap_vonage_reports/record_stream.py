@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import deque
 from contextlib import contextmanager
@@ -12,15 +13,15 @@ from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
-from tap_vonage_reports.catalog import personal_data, published_schema
+from tap_vonage_reports.catalog import personal_data, published_schema, text_kinds, writes_parquet
 from tap_vonage_reports.metrics import log_metrics
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.output.stream_maps import mapped, write_records
 from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, RecordParser
+from tap_vonage_reports.records.text_forms import text_transforms
 from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Generator, Iterator, Mapping
 
     from singer_sdk.metrics import Counter
@@ -63,7 +64,7 @@ class RecordStream(Stream):
         super().__init__(tap, schema=published_schema(source, tap.config), name=source.stream)
         self.primary_keys = (source.key_field,)
         self.replication_key = source.date_field
-        self.logger.addFilter(_is_not_sdk_chatter)
+        _underlying(self.logger).addFilter(_is_not_sdk_chatter)
 
     @property
     def session(self) -> SyncSession:
@@ -135,6 +136,7 @@ class RecordStream(Stream):
             self._parser,
             batch_config,
             rows_per_file=self._rows_per_file,
+            layout=self.session.settings.batch_layout,
         )
 
     @property
@@ -149,10 +151,15 @@ class RecordStream(Stream):
             self._aliases,
             partial(_warn_of_mismatch, self.logger, self.name, self._personal),
             fields=self.fields,
-            transform=self._personal.transform,
+            transform=text_transforms(self.source.schema, self._personal.transform, self._text_kinds),
             key_field=self.source.key_field,
             make_key=self._personal.content_key,
         )
+
+    @property
+    def _text_kinds(self) -> frozenset[str]:
+        # Parquet has types of its own for what is text in JSON.
+        return frozenset() if writes_parquet(self.tap.config) else text_kinds(self.tap.config)
 
 
 def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalData, field: str, reason: str) -> None:
@@ -165,6 +172,11 @@ def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalDat
         else _CONSEQUENCES.get(reason, "it goes into _extra")
     )
     logger.warning("%s: the field %s %s; %s", stream, name, reason, what)
+
+
+def _underlying(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> logging.Logger:
+    """Return the logger of a stream. Since version 0.55 of the SDK, it comes in an adapter, which takes no filter."""
+    return logger.logger if isinstance(logger, logging.LoggerAdapter) else logger
 
 
 def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:
