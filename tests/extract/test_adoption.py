@@ -573,6 +573,12 @@ def test_a_report_requested_before_one_that_was_read_is_not_adopted() -> None:
     assert adoptable(opened, (0, 10, 69), (10, 20, 70), (20, 30, 71)) == ["20-30"]
 
 
+def test_of_reports_in_the_lookback_only_those_that_no_earlier_run_can_have_read_are_adopted() -> None:
+    """A state without `adopt_after` does not say which reports were read: within four days of it, any may have been."""
+    opened = opened_at(200, covered=[[at(0).isoformat(), at(60).isoformat()]], replication_key_value=at(60).isoformat())
+    assert adoptable(opened, (36, 48, 156), (48, 60, 157), (60, 80, 150)) == ["48-60", "60-80"]
+
+
 def test_a_few_days_beside_a_report_of_an_earlier_run_are_read_by_pages(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": 24})
     settings = settings_for(sandbox, start_date="2026-10-20", lookback_hours=0)
