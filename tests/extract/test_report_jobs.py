@@ -337,6 +337,14 @@ def test_a_request_that_fails_is_tried_again_later_and_given_up_after_the_last_t
     assert job.requests == 1
 
 
+def test_the_log_says_which_try_of_how_many_comes_next(stopwatch: Stopwatch, caplog: pytest.LogCaptureFixture) -> None:
+    assert stopwatch
+    creator, job = creator_of(Api(OVERLOADED, OVERLOADED, max_tries=3)), planned()
+    creator.create(job, 0)
+    creator.create(job, 0)
+    assert [message.split(", ")[-1].split(" in ")[0] for message in caplog.messages] == ["try 2 of 3", "try 3 of 3"]
+
+
 def test_failed_requests_count_in_a_row_and_within_a_time(stopwatch: Stopwatch) -> None:
     api = Api(OVERLOADED, max_tries=2, budget_seconds=100)
     creator = creator_of(api)
@@ -742,6 +750,25 @@ def test_reports_of_earlier_runs_are_resumed_requested_again_or_cancelled() -> N
     reports.poll()
     assert api.polled == ["report-1"]
     assert [body["date_start"] for body in api.bodies] == ["2026-10-02T00:00:00Z"]
+
+
+def test_a_report_that_is_known_is_not_taken_for_what_a_failed_request_for_the_same_window_has_made() -> None:
+    sync, api = open_partition(), Api()
+    first = {**sync.query.report_body(WINDOW), "request_id": "report-1", "request_status": "PENDING"}
+    client: Any = api
+    client.list_reports = lambda _account, _statuses: [{**first, "receive_time": at(99).isoformat()}]
+    finder = ReportFinder(client, enabled=True)
+    creator = ReportCreator(
+        client, finder, budget=5, timeout=TIMEOUT, checkpoint=lambda: None, defer_signals=nullcontext
+    )
+    job = planned(sync)
+    assert creator.create(job, 0)
+    assert job.request_id == "report-1"
+    job.set_status(ReportStatus.PLANNED, SINCE)  # it ended without rows, so it is requested again
+    api.errors = iter([OVERLOADED])
+    assert not creator.create(job, 0)
+    assert creator.create(job, 0)
+    assert job.request_id == "report-2"
 
 
 @pytest.mark.parametrize(("listed", "states"), [(True, 1), (False, 3)])
