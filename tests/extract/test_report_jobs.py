@@ -337,8 +337,8 @@ def test_a_request_that_fails_is_tried_again_later_and_given_up_after_the_last_t
     assert job.requests == 1
 
 
-def test_the_log_says_which_try_of_how_many_comes_next(stopwatch: Stopwatch, caplog: pytest.LogCaptureFixture) -> None:
-    assert stopwatch
+@pytest.mark.usefixtures("stopwatch")
+def test_the_log_says_which_try_of_how_many_comes_next(caplog: pytest.LogCaptureFixture) -> None:
     creator, job = creator_of(Api(OVERLOADED, OVERLOADED, max_tries=3)), planned()
     creator.create(job, 0)
     creator.create(job, 0)
@@ -568,6 +568,9 @@ def test_a_poll_that_fails_is_sent_again_after_a_pause(stopwatch: Stopwatch) -> 
     assert job
     assert 1 <= job.next_poll - stopwatch.now <= 2
     assert (job.error, job.failed_polls.count) == (None, 1)
+    stopwatch.now += 3
+    reports.poll()
+    assert (len(api.polled), job.failed_polls.count) == (2, 0)
 
 
 def test_nothing_behind_a_report_that_fails_for_the_whole_partition_is_requested() -> None:

@@ -100,7 +100,7 @@ def _compiles(source: str) -> bool:
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes whose change can matter: no annotations, decorators, f-strings, assertions, or code for checkers."""
+    """Yield the nodes whose change can matter: no annotations, decorators, f-strings, assertions, or type-checking."""
     if isinstance(node, (ast.JoinedStr, ast.AnnAssign)):
         if isinstance(node, ast.AnnAssign) and node.value:
             yield from _nodes(node.value)
