@@ -39,7 +39,7 @@ def test_an_implausible_number_of_rows_or_price_counts_as_none(
     assert found is not None
     (usage,) = found
     kept = number if counts else 0
-    assert (usage.product, usage.requests, usage.rows, usage.price["EUR"]) == ("SMS", 2, kept + 5, kept)
+    assert (usage.product, usage.requests, usage.rows, usage.price["EUR"]) == ("SMS", 2, kept + 5, Decimal(kept))
 
 
 def test_products_that_the_tap_does_not_know_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
