@@ -98,3 +98,16 @@ def test_refetched_time_counts_as_fresh_to_the_end_of_its_range() -> None:
     fresh = covered.refresh(to_intervals([hours(5, 6), hours(41, 42)]), at(60), until=at(45))
     assert fresh.read_at == {at(10): at(60), at(30): at(35), at(50): at(50)}
     assert fresh.refresh(to_intervals([hours(5, 6)]), at(20), until=at(45)) == fresh
+
+
+def test_a_window_that_was_read_early_makes_only_its_own_range_older() -> None:
+    covered = Coverage().add(hours(20, 30), at(60)).add(hours(0, 10), at(50))
+    assert covered.read_at == {at(10): at(50), at(30): at(60)}
+    assert covered.add(hours(12, 14), at(40)).read_at == {at(10): at(50), at(14): at(40), at(30): at(60)}
+
+
+def test_a_range_that_ends_where_reading_ended_is_fresh_as_a_whole() -> None:
+    covered = Coverage().add(hours(0, 10), at(12))
+    assert covered.refresh(to_intervals([hours(5, 6)]), at(60), until=at(10)).read_at == {at(10): at(60)}
+    assert covered.refresh(to_intervals([hours(5, 6)]), at(60), until=at(9)) == covered
+    assert covered.refresh(to_intervals([hours(11, 12)]), at(60), until=at(10)) == covered
