@@ -23,8 +23,8 @@ from tap_vonage_reports.extract.reports import creation, polls, scheduler
 from tap_vonage_reports.extract.reports import job as jobs
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
-from tap_vonage_reports.extract.reports.job import MAX_LOOKS, MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
-from tap_vonage_reports.extract.reports.next_report import MAX_UNREAD, may_be_left
+from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.extract.reports.next_report import may_be_left
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.state.report_limits import ReportLimit
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.extract.reader import PartitionSync
 
+# Literal, so that another figure in the code is noticed.
+MAX_LOOKS = 10
+MAX_REQUESTS = 3
+MAX_UNREAD = 50
 TIMEOUT = timedelta(minutes=10)
 SECONDS = TIMEOUT.total_seconds()
 SINCE = 1000.0

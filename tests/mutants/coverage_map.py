@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache, wraps
 from multiprocessing.process import BaseProcess
@@ -66,7 +66,7 @@ class CoverageMap:
             Tests that execute the statement. For a statement that is executed by an import, such as a constant, tests
             that execute a function of the module, or else the package's own. If no test executes the statement, tests
             that start processes, which may do so unseen. At most `BUDGET_SECONDS` of them, but at least one of any. The
-            modules of tests take turns, because each has other promises: of each its quickest tests are chosen.
+            modules of tests share it, because each has other promises: of each its quickest tests are chosen.
         """
         place = _place(source, mutant.line)
         executed = self._tests(mutant.path, place.lines)
@@ -83,14 +83,14 @@ class CoverageMap:
 
     def _quickest(self, tests: set[str]) -> list[str]:
         quickest = sorted(tests, key=lambda test: (self.seconds[test], test))
-        turns: Counter[str] = Counter()
-        by_turn: list[tuple[int, str]] = []
+        spent: defaultdict[str, float] = defaultdict(float)
+        turns: list[tuple[float, str]] = []
         for test in quickest:
             module = test.partition("::")[0]
-            by_turn.append((turns[module], test))
-            turns[module] += 1
+            spent[module] += self.seconds[test]
+            turns.append((spent[module], test))
         chosen, left = set(quickest[:1]), BUDGET_SECONDS
-        for _, test in sorted(by_turn, key=lambda entry: (entry[0], self.seconds[entry[1]])):
+        for _, test in sorted(turns):
             if self.seconds[test] <= left:
                 left -= self.seconds[test]
                 chosen.add(test)

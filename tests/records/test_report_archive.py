@@ -194,5 +194,12 @@ def test_a_corrupt_or_incomplete_file_is_rejected(file: io.BytesIO, count: int |
         verify(file, count)
 
 
+def test_a_file_may_have_a_thousand_columns() -> None:
+    header = ",".join(['"id"', *(f'"{number}"' for number in range(999))])
+    assert verify(one(header + "\n"), 0) == 0
+    with pytest.raises(ArchiveError, match="more than 1000 columns"):
+        verify(one(header + ',"more"\n'), 0)
+
+
 def test_a_file_without_an_announced_count_is_checked() -> None:
     assert verify(one(GOOD), None) == 2
