@@ -141,6 +141,14 @@ def test_windows_grow_again_after_some_that_did_not_outlive_their_cursors() -> N
     assert sync.window_limit.length == sync.bookmark.max_page_window == timedelta(hours=2)
 
 
+def test_a_limit_found_in_a_window_is_kept_with_its_next_page_already() -> None:
+    sync = open_partition()
+    windows = committer_of(sync, DAY)
+    assert sync.window_limit.halve(DAY)
+    windows.chunk(page_of(row("a"), cursor="next")).commit()
+    assert sync.bookmark.max_page_window == timedelta(hours=12)
+
+
 def test_a_window_with_one_page_is_covered_no_further_than_its_answer() -> None:
     sync = open_partition()
     committer_of(sync, DAY).chunk(page_of(answered=20)).commit()
