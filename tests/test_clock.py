@@ -53,6 +53,15 @@ def test_a_bound_that_is_not_in_the_past_shortens_the_window_once(make_sandbox: 
     assert output.bookmark("amd")["replication_key_value"] == "2026-11-20T11:54:00+00:00"
 
 
+@pytest.mark.parametrize(("start", "code"), [("2026-11-20T12:00:00Z", 0), ("2026-11-20T12:00:01Z", 1)])
+def test_a_start_date_may_be_the_present_but_not_the_future(
+    make_sandbox: Callable[..., Sandbox], start: str, code: int
+) -> None:
+    output = run_tap(settings_for(make_sandbox(rows={"amd": 50}), start_date=start), ["amd"])
+    assert output.code == code, output.error
+    assert ("start_date is in the future" in str(output.error)) == bool(code)
+
+
 DAY_SECONDS = "86400"
 CLOCKS_AHEAD = {
     # What is off of the Date header, the time in the body and this machine's clock; one of them is right.

@@ -57,6 +57,14 @@ def test_the_summary_counts_what_the_api_has_given(make_sandbox: Callable[..., S
     assert total(output) == f"5,000 rows in total (5,000 fetched, 0 refetched; {len(asked)} requests, 0 reports)"
 
 
+def test_the_summary_counts_what_reports_have_brought(make_sandbox: Callable[..., Sandbox]) -> None:
+    sandbox = make_sandbox(rows={"amd": 25})
+    dates = {"start_date": "2026-11-16", "end_date": "2026-11-20"}
+    output = run_tap(settings_for(sandbox, fetch_mode="async", report_window_days=2, **dates), ["amd"])
+    counted = costs(output)
+    assert (counted["rows"], counted["fetched"], counted["reports"], counted["windows"]) == (100, 100, 2, 2)
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_rows_refetched_by_the_lookback_are_counted_row_by_row(make_sandbox: Callable[..., Sandbox], mode: str) -> None:
     sandbox = make_sandbox(rows={"amd": 240})

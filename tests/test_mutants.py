@@ -99,6 +99,9 @@ def texts(source: str) -> set[str]:
         ("if TYPE_CHECKING:\n    x = 1", set()),
         ("logger.info('x', 1)", set()),
         ("x = f'{1:>2}'", set()),
+        ("x = zip(a, strict=True)", set()),
+        ("x = zip(a, strict=False)", {"x = zip(a, strict=True)"}),
+        ("x = reader(a, strict=True)", {"x = reader(a, strict=False)"}),
         ("def f() -> 1:\n    '''Text.'''\n    return None", set()),
     ],
 )  # fmt: skip
@@ -203,6 +206,19 @@ def test_a_mutant_meets_the_tests_that_execute_its_line_the_quickest_first(text:
     }
     line = next(number for found, number in lines.items() if found.startswith(text))
     assert measured.choose(Mutant("x.py", line, "constant", 0, 0, ""), SOURCE, "tests/planning") == chosen
+
+
+def test_modules_of_tests_share_the_budget() -> None:
+    seconds = {f"one.py::test_{number}": BUDGET_SECONDS / 8 for number in range(9)}
+    seconds |= {"long.py::test": BUDGET_SECONDS * 2, "slow.py::test": BUDGET_SECONDS / 2}
+    seconds |= {f"quick.py::test_{number}": 0.0 for number in range(99)}
+    measured = CoverageMap(seconds, {"x.py": {1: {*seconds}}})
+    chosen = measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), "x = f(1)", "tests")
+    assert [test for test in chosen if "quick" not in test] == [
+        *(f"one.py::test_{number}" for number in range(4)),
+        "slow.py::test",
+    ]
+    assert len(chosen) == 99 + 5
 
 
 def test_a_mutant_meets_no_more_tests_than_the_budget_has_room_for() -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from tap_vonage_reports.api.client import LIST_TRIES
 from tap_vonage_reports.errors import ApiError, ConnectionFailedError, RetriableApiError
-from tap_vonage_reports.extract.reports.adoption import MAX_FAILURES, ReportFinder, report_of
-from tap_vonage_reports.extract.reports.job import MAX_LOOKS
+from tap_vonage_reports.extract.reports.adoption import ReportFinder, report_of
 from tap_vonage_reports.planning.partition import Query
 from tap_vonage_reports.planning.planner import Planner
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
     from tap_vonage_reports.planning.plans import PartitionScope, ReportPlan
     from tests.planning.test_windows import OpenSync
 
+# Literal, so that another figure in the code is noticed.
+MAX_FAILURES = 2
+MAX_LOOKS = 10
 SUBACCOUNT = "sub00001"
 
 # Between two runs
@@ -571,6 +573,12 @@ def test_no_report_is_adopted_for_time_that_is_covered() -> None:
 def test_a_report_requested_before_one_that_was_read_is_not_adopted() -> None:
     opened = opened_at(100, adopt_after=at(70).isoformat())
     assert adoptable(opened, (0, 10, 69), (10, 20, 70), (20, 30, 71)) == ["20-30"]
+
+
+def test_of_reports_in_the_lookback_only_those_that_no_earlier_run_can_have_read_are_adopted() -> None:
+    """A state without `adopt_after` does not say which reports were read: within four days of it, any may have been."""
+    opened = opened_at(200, covered=[[at(0).isoformat(), at(60).isoformat()]], replication_key_value=at(60).isoformat())
+    assert adoptable(opened, (36, 48, 156), (48, 60, 157), (60, 80, 150)) == ["48-60", "60-80"]
 
 
 def test_a_few_days_beside_a_report_of_an_earlier_run_are_read_by_pages(make_sandbox: Callable[..., Sandbox]) -> None:

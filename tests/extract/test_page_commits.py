@@ -21,9 +21,8 @@ from tap_vonage_reports.errors import (
 )
 from tap_vonage_reports.extract import status_refresh
 from tap_vonage_reports.extract.gaps import ReadFailure, leave_gap
-from tap_vonage_reports.extract.pages.commit import PAGES_PER_CHECKPOINT, WindowCommitter
+from tap_vonage_reports.extract.pages.commit import WindowCommitter
 from tap_vonage_reports.extract.pages.id_lookups import (
-    LOOKUPS_PER_CHECKPOINT,
     LookupCommitter,
     LookupResult,
     fetch_by_ids,
@@ -34,7 +33,6 @@ from tap_vonage_reports.intervals import TimeWindow, to_windows
 from tap_vonage_reports.metrics import FetchMetrics
 from tap_vonage_reports.planning.date_range import END_MARGIN
 from tap_vonage_reports.planning.plans import PagePlan
-from tap_vonage_reports.planning.window_limit import WINDOWS_PER_GROWTH
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.state.values import PageCursor
 from tap_vonage_reports.state.volume import Volume
@@ -45,6 +43,10 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.extract.reader import PartitionSync
 
+# Literal, so that another figure in the code is noticed.
+PAGES_PER_CHECKPOINT = 10
+LOOKUPS_PER_CHECKPOINT = 50
+WINDOWS_PER_GROWTH = 12
 SMS = PRODUCTS["sms"]
 DAY = hours(0, 24)
 
@@ -137,6 +139,14 @@ def test_windows_grow_again_after_some_that_did_not_outlive_their_cursors() -> N
         assert sync.window_limit.length == timedelta(hours=1)
         windows.chunk(page_of(window=piece)).commit()
     assert sync.window_limit.length == sync.bookmark.max_page_window == timedelta(hours=2)
+
+
+def test_a_limit_found_in_a_window_is_kept_with_its_next_page_already() -> None:
+    sync = open_partition()
+    windows = committer_of(sync, DAY)
+    assert sync.window_limit.halve(DAY)
+    windows.chunk(page_of(row("a"), cursor="next")).commit()
+    assert sync.bookmark.max_page_window == timedelta(hours=12)
 
 
 def test_a_window_with_one_page_is_covered_no_further_than_its_answer() -> None:

@@ -23,8 +23,8 @@ from tap_vonage_reports.extract.reports import creation, polls, scheduler
 from tap_vonage_reports.extract.reports import job as jobs
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.creation import ReportCreator
-from tap_vonage_reports.extract.reports.job import MAX_LOOKS, MAX_REQUESTS, Action, ReportJob, ReportStatus, Transition
-from tap_vonage_reports.extract.reports.next_report import MAX_UNREAD, may_be_left
+from tap_vonage_reports.extract.reports.job import Action, ReportJob, ReportStatus, Transition
+from tap_vonage_reports.extract.reports.next_report import may_be_left
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.state.report_limits import ReportLimit
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.extract.reader import PartitionSync
 
+# Literal, so that another figure in the code is noticed.
+MAX_LOOKS = 10
+MAX_REQUESTS = 3
+MAX_UNREAD = 50
 TIMEOUT = timedelta(minutes=10)
 SECONDS = TIMEOUT.total_seconds()
 SINCE = 1000.0
@@ -337,6 +341,14 @@ def test_a_request_that_fails_is_tried_again_later_and_given_up_after_the_last_t
     assert job.requests == 1
 
 
+@pytest.mark.usefixtures("stopwatch")
+def test_the_log_says_which_try_of_how_many_comes_next(caplog: pytest.LogCaptureFixture) -> None:
+    creator, job = creator_of(Api(OVERLOADED, OVERLOADED, max_tries=3)), planned()
+    creator.create(job, 0)
+    creator.create(job, 0)
+    assert [message.split(", ")[-1].split(" in ")[0] for message in caplog.messages] == ["try 2 of 3", "try 3 of 3"]
+
+
 def test_failed_requests_count_in_a_row_and_within_a_time(stopwatch: Stopwatch) -> None:
     api = Api(OVERLOADED, max_tries=2, budget_seconds=100)
     creator = creator_of(api)
@@ -560,6 +572,9 @@ def test_a_poll_that_fails_is_sent_again_after_a_pause(stopwatch: Stopwatch) -> 
     assert job
     assert 1 <= job.next_poll - stopwatch.now <= 2
     assert (job.error, job.failed_polls.count) == (None, 1)
+    stopwatch.now += 3
+    reports.poll()
+    assert (len(api.polled), job.failed_polls.count) == (2, 0)
 
 
 def test_nothing_behind_a_report_that_fails_for_the_whole_partition_is_requested() -> None:
@@ -742,6 +757,25 @@ def test_reports_of_earlier_runs_are_resumed_requested_again_or_cancelled() -> N
     reports.poll()
     assert api.polled == ["report-1"]
     assert [body["date_start"] for body in api.bodies] == ["2026-10-02T00:00:00Z"]
+
+
+def test_a_report_that_is_known_is_not_taken_for_what_a_failed_request_for_the_same_window_has_made() -> None:
+    sync, api = open_partition(), Api()
+    first = {**sync.query.report_body(WINDOW), "request_id": "report-1", "request_status": "PENDING"}
+    client: Any = api
+    client.list_reports = lambda _account, _statuses: [{**first, "receive_time": at(99).isoformat()}]
+    finder = ReportFinder(client, enabled=True)
+    creator = ReportCreator(
+        client, finder, budget=5, timeout=TIMEOUT, checkpoint=lambda: None, defer_signals=nullcontext
+    )
+    job = planned(sync)
+    assert creator.create(job, 0)
+    assert job.request_id == "report-1"
+    job.set_status(ReportStatus.PLANNED, SINCE)  # it ended without rows, so it is requested again
+    api.errors = iter([OVERLOADED])
+    assert not creator.create(job, 0)
+    assert creator.create(job, 0)
+    assert job.request_id == "report-2"
 
 
 @pytest.mark.parametrize(("listed", "states"), [(True, 1), (False, 3)])

@@ -17,7 +17,6 @@ from tap_vonage_reports.errors import (
     SyncFailedError,
     UnreachableError,
 )
-from tap_vonage_reports.extract.reports.job import MAX_LOOKS
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.timestamps import parse_time
 from tests.harness import Output, run_tap, settings_for
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.api.responses import ApiResponse
 
+# Literal, so that another figure in the code is noticed.
+MAX_LOOKS = 10
 BROKEN = RetriableApiError("HTTP 500 Oops")
 START, END = "2026-11-01T00:00:00+00:00", "2026-11-11T00:00:00+00:00"
 ROWS = 50

@@ -31,18 +31,22 @@ PACKAGES = ("planning", "state", "extract", "records")
 SUITES = {
     "planning": (
         "tests/extract/test_adoption.py",
+        "tests/test_clock.py",
         "tests/test_plan.py",
         "tests/test_completeness.py",
         "tests/test_together.py",
     ),
     "state": (
         "tests/planning",
+        "tests/extract/test_adoption.py",
         "tests/extract/test_page_commits.py",
         "tests/test_completeness.py",
         "tests/test_together.py",
     ),
     "extract": (
         "tests/test_accounts.py",
+        "tests/test_clock.py",
+        "tests/test_connection_test.py",
         "tests/test_failure.py",
         "tests/test_completeness.py",
         "tests/test_concurrency.py",

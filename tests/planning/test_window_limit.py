@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tap_vonage_reports.planning.window_limit import WINDOWS_PER_GROWTH, WindowLimit
+from tap_vonage_reports.planning.window_limit import WindowLimit
 from tests.planning.test_windows import hours
 
 
@@ -31,11 +31,11 @@ def test_a_window_is_halved_down_to_a_minute(minutes: float, half: int | None) -
     assert limit.length == (timedelta(seconds=half) if half else None)
 
 
-def test_a_limit_doubles_after_windows_of_its_length_without_trouble_until_it_is_gone() -> None:
+def test_a_limit_doubles_after_twelve_windows_of_its_length_without_trouble_until_it_is_gone() -> None:
     limit = WindowLimit(timedelta(hours=6))
     lengths = []
     for _ in range(2):
-        for _ in range(WINDOWS_PER_GROWTH - 1):
+        for _ in range(11):
             limit.count_read(hours(0, 6))
             limit.count_read(hours(0, 1))  # says nothing of longer ones
         lengths.append(limit.length)
@@ -48,7 +48,7 @@ def test_a_limit_doubles_after_windows_of_its_length_without_trouble_until_it_is
 
 def test_halving_a_window_resets_the_count() -> None:
     limit = WindowLimit(timedelta(hours=4))
-    for _ in range(WINDOWS_PER_GROWTH - 1):
+    for _ in range(11):
         limit.count_read(hours(0, 4))
     limit.halve(hours(0, 4))
     limit.count_read(hours(0, 2))

@@ -86,6 +86,12 @@ def test_text_that_is_no_map_goes_into_extra_unchanged(text: str) -> None:
     assert parser.parse({"id": "1", "request_params": text})["_extra"] == ({"request_params": text} if text else None)
 
 
+def test_a_map_may_be_as_long_as_sixteen_thousand_characters() -> None:
+    value = "x" * (16_384 - len("{to: ''}"))
+    assert read_object(f"{{to: '{value}'}}") == {"to": value}
+    assert read_object(f"{{to: '{value}x'}}") is None
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["product", "account_id", "direction", "id", "include_message", "client_ref"]),

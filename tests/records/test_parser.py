@@ -244,6 +244,13 @@ def test_unknown_fields_are_kept_and_reported_once_without_their_value() -> None
     assert "447700900000" not in str(reported)
 
 
+def test_of_very_many_unknown_fields_a_hundred_are_reported_and_all_are_kept() -> None:
+    reported: list[str] = []
+    parser = RecordParser(SCHEMA, on_mismatch=lambda field, _why: reported.append(field))
+    record = parser.parse({"id": "1", **{f"new_{number}": "x" for number in range(101)}})
+    assert (len(reported), len(record["_extra"])) == (100, 101)
+
+
 def test_extra_does_not_depend_on_the_order_of_columns() -> None:
     one = RecordParser(SCHEMA).parse({"id": "1", "b": "2", "a": "1"})
     other = RecordParser(SCHEMA).parse({"a": "1", "b": "2", "id": "1"})

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from tap_vonage_reports.products import ROWS_PER_PAGE
-from tap_vonage_reports.state.checkpoint import (
-    BYTES_PER_REPORT,
-    BYTES_PER_ROW,
-    BYTES_PER_WINDOW,
-    ROWS_PER_CHECKPOINT,
-    SMALL_STATE_BYTES,
-    Checkpointer,
-)
+from tap_vonage_reports.state.checkpoint import Checkpointer
 from tap_vonage_reports.state.report_limits import ReportLimit
 from tests.state.test_bookmarks import at, bookmark
+
+# Literal, so that another figure in the code is noticed.
+SMALL_STATE_BYTES = 16_384
+BYTES_PER_ROW = 500
+BYTES_PER_WINDOW = 1024
+BYTES_PER_REPORT = 65_536
+ROWS_PER_CHECKPOINT = 10_000
+ROWS_PER_PAGE = 1000
 
 
 class States:
@@ -104,6 +104,35 @@ def test_all_states_together_grow_with_windows_rows_and_reports(partitions: int)
     for _ in range(partitions):
         checkpointer.write_for_report(can_wait=True)
     assert 0 < len(states.written) * states.length <= worth + partitions * BYTES_PER_REPORT
+
+
+def test_a_state_of_more_than_sixteen_kibibytes_waits_until_it_is_worth_it() -> None:
+    states = States(SMALL_STATE_BYTES + 1)
+    checkpointer = large(states)
+    checkpointer.write_if_due(0)
+    assert not states.written
+    checkpointer.write_for_report(can_wait=True)
+    assert len(states.written) == 1
+
+
+@pytest.mark.parametrize(("length", "is_large"), [(BYTES_PER_REPORT, False), (BYTES_PER_REPORT + 1, True)])
+def test_reports_share_a_state_of_more_than_sixty_four_kibibytes(length: int, *, is_large: bool) -> None:
+    states = States(length)
+    checkpointer = Checkpointer(states.write)
+    assert not checkpointer.is_large()
+    checkpointer.write()
+    assert checkpointer.is_large() is is_large
+    checkpointer.write_for_report(can_wait=True)
+    assert len(states.written) == (1 if is_large else 2)
+
+
+def test_pages_of_a_window_are_written_before_the_next_one_could_exceed_the_limit_of_rows() -> None:
+    states = States(10**9)
+    checkpointer = large(states)
+    checkpointer.write_if_due(ROWS_PER_CHECKPOINT - ROWS_PER_PAGE, due=False)
+    assert not states.written
+    checkpointer.write_if_due(1, due=False)
+    assert len(states.written) == 1
 
 
 def test_a_report_that_only_the_state_names_is_never_without_a_state() -> None:

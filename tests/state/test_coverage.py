@@ -121,3 +121,16 @@ def test_what_either_covers_was_read_when_its_oldest_part_was() -> None:
     # What both cover is as fresh as the later reading.
     assert first.join(Coverage().add(hours(0, 10), at(70))).read_at == {at(10): at(70)}
     assert first.join(Coverage()) == Coverage().join(first) == first
+
+
+def test_a_window_that_was_read_early_makes_only_its_own_range_older() -> None:
+    covered = Coverage().add(hours(20, 30), at(60)).add(hours(0, 10), at(50))
+    assert covered.read_at == {at(10): at(50), at(30): at(60)}
+    assert covered.add(hours(12, 14), at(40)).read_at == {at(10): at(50), at(14): at(40), at(30): at(60)}
+
+
+def test_a_range_that_ends_where_reading_ended_is_fresh_as_a_whole() -> None:
+    covered = Coverage().add(hours(0, 10), at(12))
+    assert covered.refresh(to_intervals([hours(5, 6)]), at(60), until=at(10)).read_at == {at(10): at(60)}
+    assert covered.refresh(to_intervals([hours(5, 6)]), at(60), until=at(9)) == covered
+    assert covered.refresh(to_intervals([hours(11, 12)]), at(60), until=at(10)) == covered

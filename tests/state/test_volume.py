@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_vonage_reports.errors import StateError
 from tap_vonage_reports.intervals import EMPTY, TimeWindow, between
-from tap_vonage_reports.state.volume import MAX_SECONDS, RECENT_ROWS, RECENT_SECONDS, Volume, VolumeCounter, read_volume
+from tap_vonage_reports.state.volume import RECENT_ROWS, RECENT_SECONDS, Volume, VolumeCounter, read_volume
 from tap_vonage_reports.timestamps import parse_time
 from tests.harness import run_tap, settings_for
 from tests.state.test_bookmarks import at, bookmark
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.sandbox import Sandbox
 
+# Literal, so that another figure in the code is noticed.
+MAX_SECONDS = 14 * 86_400
 DAY = 86_400
 STEADY = {"amd": 480}
 """Rows that the sandbox has in the time that these tests read."""
@@ -67,6 +70,38 @@ def test_a_long_window_replaces_what_came_before_it() -> None:
     assert counted.volume == Volume(7070, 14 * DAY)
     counted.count(hours(24 * 38, 24 * 69), 310_000)
     assert counted.volume == Volume(70_000, 7 * DAY)
+
+
+def test_two_weeks_are_counted_whole_and_a_second_more_is_scaled_to_one() -> None:
+    week = Volume(700, 7 * DAY)
+    assert week.add(week) == Volume(1400, 14 * DAY)
+    assert week.add(Volume(700, 7 * DAY + 1)) == Volume(700, 7 * DAY)  # the later week alone
+    assert Volume(1000, 10 * DAY).add(Volume(200, 5 * DAY)) == Volume(200 + 200, 7 * DAY)
+    assert week.scaled(7 * DAY) is week
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_valid"),
+    [
+        (RECENT_ROWS, 10**12, True),
+        (RECENT_ROWS, 10**12 + 1, False),
+        (RECENT_ROWS, 0, True),
+        (RECENT_ROWS, -1, False),
+        (RECENT_SECONDS, 10**9, True),
+        (RECENT_SECONDS, 10**9 + 1, False),
+        (RECENT_SECONDS, 1, True),
+        (RECENT_SECONDS, 0, False),
+    ],
+)
+def test_a_volume_in_the_state_that_no_run_can_have_counted_is_an_error(
+    key: str, value: int, *, is_valid: bool
+) -> None:
+    state: dict[str, Any] = {"context": {}, RECENT_ROWS: 5, RECENT_SECONDS: DAY, key: value}
+    if is_valid:
+        assert bookmark(state).volume.volume
+    else:
+        with pytest.raises(StateError):
+            bookmark(state)
 
 
 def test_a_partition_that_falls_silent_is_estimated_as_silent() -> None:

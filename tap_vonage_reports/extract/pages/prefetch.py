@@ -169,13 +169,15 @@ class Prefetcher(Generic[T]):
                 self._changed.notify_all()
 
     def _cancel_after(self, group: Hashable, failed: FetchTask[T]) -> None:
-        """Cancel the tasks behind a failed one of their group: the consumer will not get there."""
+        """Cancel the tasks behind a failed one of their group: the consumer will not get there.
+
+        The caller wakes the workers that wait for room.
+        """
         with self._changed:
             self._waiting = deque(entry for entry in self._waiting if entry[0] != group)
             after = dropwhile(lambda task: task is not failed, self._groups.get(group, ()))
             for task in islice(after, 1, None):
                 task.context.cancel_token.cancel()
-            self._changed.notify_all()
 
     def _next(self) -> tuple[Hashable, FetchTask[T]] | None:
         with self._changed:
