@@ -70,6 +70,7 @@ class SyncRun:
         session = self._session
         _ = session.client, session.accounts.listed
         sync()
+        session.accounts.compare_all()
         session.results.refused_accounts = refused_accounts(session.settings, session.client, session.results)
 
     def _work_and_close(self, work: Callable[[], object]) -> None:

@@ -318,3 +318,126 @@ def test_an_account_that_catches_up_may_have_filters_that_only_reports_accept(ma
     first = run(before, "together", **filters)
     assert first.error is None
     assert run(after, "together", first.state, **filters).error is None
+
+
+# What was read under other filters, at other times, or without the account
+
+
+@pytest.mark.parametrize("away_first", [False, True])
+def test_what_was_read_under_other_filters_does_not_count_for_an_account_that_left(
+    make: Callable[..., Sandbox], *, away_first: bool
+) -> None:
+    sandbox = make(*KEYS)
+    filters = {"stream_options": {SAMPLE: {"filters": {"status": "delivered"}}}}
+    outputs = [run(sandbox, "together", **filters)]
+    account = sandbox.accounts.remove(KEYS[3])
+    sandbox.clock.advance(hours=2)
+    outputs.append(run(sandbox, "together", outputs[-1].state, **filters))
+    if away_first:
+        outputs.append(run(sandbox, "together", outputs[-1].state))
+    sandbox.accounts.add(account)
+    outputs.append(run(sandbox, "each", outputs[-1].state))
+    assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
+@pytest.mark.parametrize("mode", ["each", "together"])
+def test_a_change_of_filters_is_said(make: Callable[..., Sandbox], mode: str) -> None:
+    sandbox = make(*KEYS[:1])
+    first = run(sandbox, mode, stream_options={SAMPLE: {"filters": {"status": "delivered"}}})
+    log = run(sandbox, mode, first.state).log
+    assert log.count("the filters have changed since the last run") == (2 if mode == "together" else 4)
+
+
+def test_reports_without_any_row_are_a_warning_if_there_are_sub_accounts(make: Callable[..., Sandbox]) -> None:
+    alone = {f"{SAMPLE}/{direction}/abcd1234": 0 for direction in ("outbound", "inbound")}
+    sandbox = make(*KEYS, rows={SAMPLE: 12, **alone})
+    with sandbox.faults.during(Fault.SUBACCOUNTS_IGNORED):
+        first = run(sandbox, "together")
+        assert "The reports of all accounts have no rows, although the account has sub-accounts" in first.log
+        assert "have no rows" not in run(sandbox, "together", first.state).log
+    assert "have no rows" not in run(sandbox, "together").log
+
+
+def test_a_report_that_waited_while_an_account_was_away_makes_it_no_fresher(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 60})
+    settings: dict[str, Any] = {"lookback_hours": 72, "report_window_days": 3}
+    first = run(sandbox, "together", **settings)
+    sandbox.clock.advance(hours=48)
+    account = sandbox.accounts.remove(KEYS[3])
+    killed = run(sandbox, "together", first.state, **settings)
+    end = next(number for number, message in enumerate(killed.messages) if message["type"] == "STATE")
+    outputs = [first, Output(killed.lines[: end + 1])]
+    sandbox.accounts.add(account)
+    for _ in range(3):
+        outputs.append(run(sandbox, "together", outputs[-1].state, **settings))
+        assert outputs[-1].error is None
+        assert rows(*outputs) == rows(run(sandbox, "each"))
+        sandbox.clock.advance(hours=24)
+
+
+def test_an_account_that_comes_back_is_brought_up_to_date(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 60})
+    settings: dict[str, Any] = {"lookback_hours": 72}
+    outputs = [run(sandbox, "together", start_date="2026-11-15", end_date="2026-11-19", **settings)]
+    account = sandbox.accounts.remove(KEYS[3])
+    sandbox.clock.advance(hours=30)
+    outputs.append(run(sandbox, "together", outputs[-1].state, end_date="2026-11-19", **settings))
+    sandbox.accounts.add(account)
+    for _ in range(3):
+        outputs.append(run(sandbox, "together", outputs[-1].state, start_date="2026-11-15", **settings))
+        assert set(rows(run(sandbox, "each", start_date="2026-11-15"))) <= set(rows(*outputs))
+        sandbox.clock.advance(hours=24)
+
+
+def test_rows_that_reports_read_are_refetched_though_the_others_are_tracked_by_id(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make(*KEYS[:3], rows={SAMPLE: 60})
+    settings = {**BY_ID, "fetch_mode": "async", "report_window_days": 1}
+    outputs = [run(sandbox, "together", **settings)]
+    sandbox.accounts.add(replace(sandbox.accounts.subaccounts[0], key=KEYS[3]))
+    sandbox.faults.on(Fault.WINDOW_FAILED, "2026-11-13T02:00:00Z", accounts=[KEYS[3]])
+    sandbox.clock.advance(hours=2)
+    outputs.append(run(sandbox, "together", outputs[-1].state, **settings))
+    sandbox.faults.off(Fault.WINDOW_FAILED)
+    sandbox.clock.advance(hours=30)
+    outputs.append(run(sandbox, "together", outputs[-1].state, **settings))
+    assert [output.code for output in outputs] == [0, 1, 0]
+    assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
+def test_without_a_start_date_an_account_that_is_added_is_read_from_seven_days_before_once(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make(*KEYS[:3])
+    last = run(sandbox, "together", start_date=None)
+    for _ in range(2):
+        sandbox.clock.advance(hours=120)
+        last = run(sandbox, "together", last.state, start_date=None)
+    sandbox.accounts.add(replace(sandbox.accounts.subaccounts[0], key=KEYS[3], created_at="2026-11-30T11:00:00Z"))
+    days: list[list[str]] = []
+    for _ in range(3):
+        last = run(sandbox, "together", last.state, start_date=None)
+        own = [row for row in last.records[SAMPLE] if row["account_id"] == KEYS[3]]
+        days.append(sorted({row["date_received"][:10] for row in own}))
+        sandbox.clock.advance(hours=24)
+    assert days == [
+        [f"2026-11-{day}" for day in range(23, 31)],
+        ["2026-11-30", "2026-12-01"],
+        ["2026-12-01", "2026-12-02"],
+    ]
+
+
+def test_what_is_read_behind_an_old_report_is_not_read_again(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    settings: dict[str, Any] = {"lookback_hours": 72, "report_window_days": 4}
+    killed = run(sandbox, "together", **settings)
+    end = next(number for number, message in enumerate(killed.messages) if message["type"] == "STATE")
+    sandbox.clock.advance(hours=48)
+    resumed = run(sandbox, "together", Output(killed.lines[: end + 1]).state, **settings)
+    again = run(sandbox, "together", resumed.state, **settings)
+    first = {
+        direction: min(row["date_received"] for row in again.records[SAMPLE] if row["direction"] == direction)
+        for direction in ("inbound", "outbound")
+    }
+    assert min(first.values()) >= "2026-11-19"

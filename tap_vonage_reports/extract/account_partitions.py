@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.config.schema import DIRECTION
 from tap_vonage_reports.planning.partition import ACCOUNT, SUBACCOUNTS, Partition
 from tap_vonage_reports.state.bookmark import Bookmark
+from tap_vonage_reports.state.format import CONTEXT
 from tap_vonage_reports.state.subaccounts import BookmarkReader, distribute, gather
 from tap_vonage_reports.state.validation import adopt_stream_bookmark
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from tap_vonage_reports.state.partition_index import PartitionIndex
 
 logger = logging.getLogger(__name__)
+
+_LEFT_OUT = (
+    "although the account has sub-accounts. If they had traffic, the API leaves them out: compare with a run without a "
+    "state that sets subaccounts to each and start_date and end_date to one day"
+)
 
 
 class Accounts:
@@ -40,6 +46,7 @@ class Accounts:
         self._settings = settings
         self._accounts = accounts
         self._dates = dates
+        self._has_rows = self._has_first_without_rows = False
 
     @cached_property
     def listed(self) -> tuple[str, ...]:
@@ -96,20 +103,33 @@ class Accounts:
         behind = [late for direction in directions for late in self._move_state(product, direction, index)]
         return [*expected, *behind]
 
-    def compare(self, result: PartitionResult) -> None:
-        """Compare the accounts whose rows came in reports with the listed ones."""
+    def compare(self, result: PartitionResult, *, is_first: bool) -> None:
+        """Compare the accounts whose rows came in reports with the listed ones.
+
+        Args:
+            result: The result of a partition.
+            is_first: True if it has the rows of all accounts, and no earlier run read any of it.
+        """
         counts = result.rows_by_account
         if not counts:
+            self._has_first_without_rows |= is_first
             return
+        self._has_rows = True
         listed = set(self.listed)
         result.foreign_rows = sum(count for account, count in counts.items() if account not in listed)
         if set(counts) == {self._settings.api_key} and self._accounts.active_subaccounts():
-            logger.warning(
-                "%s: all rows are the primary account's, although the account has sub-accounts. If they had traffic, "
-                "the API leaves them out: compare with a run without a state that sets subaccounts to each and "
-                "start_date and end_date to one day",
-                result.partition,
-            )
+            logger.warning("%s: all rows are the primary account's, %s", result.partition, _LEFT_OUT)
+
+    def compare_all(self) -> None:
+        """Warn if the first reports of all accounts had no row of any. A quiet day is no reason."""
+        if self._has_first_without_rows and not self._has_rows and self._accounts.active_subaccounts():
+            logger.warning("The reports of all accounts have no rows, %s", _LEFT_OUT)
+
+    def _read(self, product: Product, state: dict[str, Any]) -> Bookmark:
+        bookmark = read_bookmark(self._settings, self._dates, product, state)
+        if bookmark.filters_changed:
+            warn_of_filters(self.partition_of(product, state[CONTEXT]))
+        return bookmark
 
     def _move_state(self, product: Product, direction: str | None, index: PartitionIndex) -> list[Partition]:
         """Move what was read to where this run looks for it, and return the partitions that have to catch up."""
@@ -124,13 +144,21 @@ class Accounts:
             self._settings.rows_of(product),
             self._dates.earliest(product),
             partial(self._dates.start, product),
-            partial(read_bookmark, self._settings, self._dates, product),
+            self._settings.lookback_of(product),
+            partial(self._read, product),
         )
         if not self._settings.reads_together:
             distribute(index, shared, contexts, reader)
             return []
         late = gather(index, shared, contexts, reader)
         return [replace(each[account], end=end) for account, end in late.items()]
+
+
+def warn_of_filters(partition: Partition) -> None:
+    """Warn that a partition starts over, because what was read of it belongs to other filters."""
+    logger.warning(
+        "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date", partition
+    )
 
 
 def read_bookmark(settings: Settings, dates: DateRange, product: Product, state: dict[str, Any]) -> Bookmark:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import SettingsError
-from tap_vonage_reports.extract.account_partitions import Accounts, read_bookmark
+from tap_vonage_reports.extract.account_partitions import Accounts, read_bookmark, warn_of_filters
 from tap_vonage_reports.extract.accounts import AccountList, verify_credentials_and_clock
 from tap_vonage_reports.extract.outcome import recorded
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
@@ -172,8 +172,7 @@ class SyncSession:
         settings, dates = self.settings, self.dates
         bookmark = read_bookmark(settings, dates, partition.product, state)
         if bookmark.filters_changed:
-            text = "%s: the filters have changed since the last run; ignoring the bookmark, restarting from start_date"
-            logger.warning(text, partition)
+            warn_of_filters(partition)
         if is_full_table:
             bookmark.reset()
         now, until = dates.now(), self.planner.end(partition)
@@ -221,7 +220,8 @@ class SyncSession:
         with self.checkpointer.active(bookmark), recorded(self.results, sync.result, lambda: bookmark.started):
             try:
                 yield
-                self.accounts.compare(sync.result)
+                is_first = sync.partition.with_subaccounts and sync.lookback.covered_since is None
+                self.accounts.compare(sync.result, is_first=is_first)
             finally:
                 sync.result.left = timedelta(0)
                 self.reader.release(sync)

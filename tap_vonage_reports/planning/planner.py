@@ -204,7 +204,7 @@ class Planner:
         by_pages = missing - to_intervals(scope.report_windows)
         page = _resumable_page(scope, by_pages)
         windows = plan_windows(by_pages, max_length, [page.window] if page else [])
-        if page:
+        if page and not self.stale(scope, [(page.window, page.read_at)], read_at).empty:
             # Rows of the pages before may have changed since: the next run looks back from when they were read.
             read_at = min(read_at, page.read_at)
         return PagePlan(windows, page, id_batches(scope, missing), until, read_at)

@@ -83,6 +83,12 @@ class Accounts:
         """Open a sub-account. Reports that were requested before do not include it."""
         self.subaccounts = (*self.subaccounts, account)
 
+    def remove(self, key: str) -> Account:
+        """Take a sub-account out of the list and of later reports, and return it."""
+        removed = next(account for account in self.subaccounts if account.key == key)
+        self.subaccounts = tuple(account for account in self.subaccounts if account != removed)
+        return removed
+
     def find(self, key: str) -> Account | None:
         """Return the account of a key, if it is the primary one or one of its own."""
         return next((account for account in self if account.key == key), None)

@@ -241,6 +241,7 @@ class _UnlistedShape(msgspec.Struct):
     hashes: str
     covered: Annotated[list[tuple[str, str]], msgspec.Meta(min_length=1)]
     read_at: str | list[str | None] | None = None
+    query: str = ""
 
 
 class PartitionShape(SdkShape):

@@ -16,6 +16,7 @@ from tap_vonage_reports.state.coverage import Coverage
 from tap_vonage_reports.state.format import (
     ACCOUNTS,
     COVERED,
+    QUERY,
     READ_AT,
     UNLISTED,
     UNLISTED_HASHES,
@@ -56,8 +57,13 @@ class ListedAccounts:
     unlisted: dict[str, Coverage] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, state: Mapping[str, Any], stream: str) -> ListedAccounts:
+    def read(cls, state: Mapping[str, Any], stream: str, row_filter: str) -> ListedAccounts:
         """Read the accounts in the state of a partition.
+
+        Args:
+            state: The state.
+            stream: The stream's name, for the message.
+            row_filter: Fingerprint of the filters. What was read under others counts for nothing.
 
         Raises:
             StateError: They are malformed.
@@ -71,19 +77,20 @@ class ListedAccounts:
         unlisted = {
             name: coverage
             for group in state.get(UNLISTED, [])
+            if group.get(QUERY, "") == row_filter
             for coverage in [_coverage(group, stream)]
             for name in _unpack(group[UNLISTED_HASHES], UNLISTED, stream)
         }
         return cls(listed, unlisted)
 
-    def write(self, state: dict[str, Any]) -> None:
-        """Write the accounts to the state of a partition."""
+    def write(self, state: dict[str, Any], row_filter: str) -> None:
+        """Write the accounts to the state of a partition, with the fingerprint of the filters."""
         listed: dict[str, list[str]] = {}
         for name, since in self.listed.items():
             listed.setdefault(format_timestamp(since) if since else "", []).append(name)
         left: dict[str, tuple[dict[str, Any], list[str]]] = {}
         for name, coverage in self.unlisted.items():
-            keys = coverage_keys(coverage)
+            keys = {**coverage_keys(coverage), **({QUERY: row_filter} if row_filter else {})}
             left.setdefault(repr(keys), (keys, []))[1].append(name)
         put(state, ACCOUNTS, {text: _pack(names) for text, names in sorted(listed.items())} or None)
         put(state, UNLISTED, [{**keys, UNLISTED_HASHES: _pack(names)} for keys, names in left.values()] or None)

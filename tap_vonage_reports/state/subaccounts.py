@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.intervals import EMPTY, between, hour_windows, since, to_intervals
+from tap_vonage_reports.intervals import EMPTY, TimeWindow, before, between, hour_windows, since, to_intervals
 from tap_vonage_reports.state.coverage import Coverage
 from tap_vonage_reports.state.format import write_coverage
 from tap_vonage_reports.state.listed_accounts import ListedAccounts, hashed
@@ -19,7 +19,7 @@ from tap_vonage_reports.state.pending_ids import account_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.state.bookmark import Bookmark
@@ -36,6 +36,7 @@ class BookmarkReader:
         row_filter: Fingerprint of its filters.
         earliest: The oldest time of which Vonage still has records.
         start: Returns where to start reading of which the end is given.
+        lookback: How long a row may change.
         read: Reads a partition's state as a bookmark.
     """
 
@@ -44,6 +45,7 @@ class BookmarkReader:
     row_filter: str
     earliest: datetime
     start: Callable[[datetime], datetime]
+    lookback: timedelta
     read: Callable[[dict[str, Any]], Bookmark]
 
     def write(self, state: dict[str, Any], coverage: Coverage, gaps: TimeSet) -> None:
@@ -73,15 +75,22 @@ def gather(
         StateError: The state is malformed.
     """
     state = index.find(together)
-    shared, accounts = reader.read(state), ListedAccounts.read(state, reader.stream)
+    shared, accounts = reader.read(state), ListedAccounts.read(state, reader.stream, reader.row_filter)
     _unlist(accounts, shared, {hashed(account) for account in each}, reader)
     returned = _relist(accounts, index, each, reader)
     found = {account: index.get(context) for account, context in each.items()}
     own = {account: None if one is None else reader.read(one) for account, one in found.items()}
     coverage = shared.coverage if accounts.listed else _begin(shared, accounts, own, returned)
     pending = to_intervals(report.window for report in shared.reports)
+    marked = frozenset(accounts.listed)
     coverage, late = _catch_up(coverage, pending, accounts, own, reader.earliest)
-    accounts.write(state)
+    read_at = max(
+        [*(at for _, at in coverage.parts), *(report.requested_at for report in shared.reports)], default=None
+    )
+    for account in late:
+        if read_at and (one := own[account]) and hashed(account) not in marked:
+            _reopen_older(one, found[account] or {}, read_at, reader)
+    accounts.write(state, reader.row_filter)
     reader.write(state, coverage, shared.gaps)
     index.remove(
         each[account]
@@ -108,12 +117,12 @@ def distribute(
     state = index.get(together)
     if state is None:
         return
-    accounts = ListedAccounts.read(state, reader.stream)
+    accounts = ListedAccounts.read(state, reader.stream, reader.row_filter)
     _unlist(accounts, reader.read(state), set(), reader)
     _relist(accounts, index, each, reader)
     index.remove([together])
     if accounts.unlisted:
-        accounts.write(index.find(together))
+        accounts.write(index.find(together), reader.row_filter)
 
 
 def _unlist(accounts: ListedAccounts, shared: Bookmark, listed: set[str], reader: BookmarkReader) -> None:
@@ -163,6 +172,9 @@ def _catch_up(
 ) -> tuple[Coverage, dict[str, datetime]]:
     """Include the accounts that lack nothing of what the partition of all accounts covers, and mark the others.
 
+    A pending report that was requested without an account holds it back even where the account's own partition covers
+    the window: the report will make the shared reading of that time look fresher than the account's.
+
     Args:
         coverage: What the partition covers.
         pending: What its requested reports cover: the accounts that are new now were not listed then.
@@ -181,15 +193,27 @@ def _catch_up(
         mark = accounts.listed.setdefault(name, None)
         if is_marked and mark is None:
             continue
-        included = _since(coverage, mark) if is_marked else Coverage()
+        without = before(mark) if mark else claimed
+        included = _since(coverage, mark) if mark else Coverage()
         read = included.join(_without_tracked(one)) if one else included
-        lacking = claimed - read.times - (since(mark) if mark else EMPTY)
-        if lacking.empty:
+        if (claimed & without - read.times).empty and (pending & without).empty:
             coverage = coverage if claimed.empty else coverage.meet(read)
             accounts.listed[name] = None
         else:
-            late[account] = accounts.listed[name] = lacking.upper
+            late[account] = accounts.listed[name] = mark or claimed.upper
     return coverage, late
+
+
+def _reopen_older(own: Bookmark, state: dict[str, Any], read_at: datetime, reader: BookmarkReader) -> None:
+    """Mark for refetching what may have changed since an account's own partition was read, if that was before a time.
+
+    The partition of all accounts refetches only what may have changed since it was read itself.
+    """
+    older = [(part, at - reader.lookback) for part, at in own.coverage.parts if at < read_at]
+    own.reopen(to_intervals(TimeWindow(max(part.start, start), part.end) for part, start in older if start < part.end))
+    if own.coverage.times.empty:
+        own.reset()
+    reader.write(state, own.coverage, own.gaps)
 
 
 def _has_more(own: TimeSet, covered: TimeSet) -> bool:

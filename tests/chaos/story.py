@@ -198,7 +198,7 @@ class Story:
     def covered(self, part: Part) -> portion.Interval:
         """What of a partition was read, as the state says."""
         own, shared = self._states_of(part)
-        known = ListedAccounts.read(shared, part.product.stream)
+        known = ListedAccounts.read(shared, part.product.stream, shared.get("query", ""))
         covered = portion.Interval(*_windows(own))
         name = hashed(part.account)
         if name in known.listed:

@@ -108,12 +108,7 @@ class ReportFetcher:
             sync.read_at = self._planner.now()
             yield from self._read_reports(sync, sync.report_windows)
         for window in to_windows(self._planner.unreadable(sync)):
-            msg = (
-                f"The report for {window} has an unreadable file, and pages cannot replace it, because a filter of "
-                "this stream works only for reports. Remove the filters that only reports accept, or contact Vonage "
-                "support."
-            )
-            raise ReportError(msg)
+            raise _irreplaceable(window)
 
     def read_next(self, sync: PartitionSync, plan: ReportPlan) -> Iterator[Chunk]:
         """Request more reports of a partition, before those of others, and yield them, one chunk each.
@@ -233,16 +228,19 @@ class ReportFetcher:
         """Move the bookmark over a report whose rows are written."""
         sync = job.sync
         sync.result.count_window(job.window)
-        window = job.window
+        window, read_at, resumed = job.window, sync.read_at, []
         if job.requested_at:
-            sync.read_at = min(sync.read_at, job.requested_at)
+            read_at = min(read_at, job.requested_at)
             # Rows later than the request are missing, whatever bound was requested.
             window = window.until((job.requested_at - END_MARGIN).replace(microsecond=0))
             if job.request_id in sync.resumed_reports:
-                sync.resumed_reads.append((window, job.requested_at - END_MARGIN))
+                resumed = [(window, job.requested_at - END_MARGIN)]
+        sync.resumed_reads += resumed
+        if not resumed or not self._planner.stale(sync, resumed, sync.opened_at).empty:
+            sync.read_at = read_at
         self._scheduler.complete(job)
         rows = job.row_count or 0
-        sync.bookmark.commit_window(window, sync.read_at, is_tracked=survey is not None and survey.commit())
+        sync.bookmark.commit_window(window, read_at, is_tracked=survey is not None and survey.commit())
         sync.bookmark.volume.count(window, rows)
         seconds = max(time.monotonic() - (job.download_started or job.status_since), 1e-3)
         logger.info(
@@ -267,6 +265,14 @@ def _temporary_file(job: ReportJob) -> Generator[BinaryIO, None, None]:
     finally:
         with suppress(OSError):  # its content is of no use any more
             file.close()
+
+
+def _irreplaceable(window: TimeWindow) -> ReportError:
+    msg = (
+        f"The report for {window} has an unreadable file, and pages cannot replace it, because a filter of this stream "
+        "works only for reports. Remove the filters that only reports accept, or contact Vonage support."
+    )
+    return ReportError(msg)
 
 
 def _not_stored(job: ReportJob, error: OSError) -> ReportError:
