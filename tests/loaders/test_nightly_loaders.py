@@ -115,6 +115,14 @@ def test_target_duckdb_drops_the_first_row_of_texts_with_any_newer_duckdb(tmp_pa
     assert [row["id"] for row in tables["texts"]] == ["0", "1", "2"][newest:], "change docs/loaders.md"
 
 
+# SQLite
+
+
+def test_target_sqlite_does_not_start_on_a_python_of_today() -> None:
+    done = load([environment("target-sqlite", ["target-sqlite==0.2.0"]) / "target-sqlite", "--help"], b"")
+    assert b"has no attribute 'MutableMapping'" in done.stderr, "it starts: change docs/loaders.md"
+
+
 # S3
 
 S3 = ["plinxore-target-s3==0.1.7"]
