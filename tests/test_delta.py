@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 
 from tap_vonage_reports.sandbox import Within
@@ -72,9 +73,10 @@ def run(python: Path, program: str, *arguments: Any) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the example
 
 
+@pytest.mark.parametrize("more", [[], ["--by-month", "sms=date_received"]], ids=["whole", "by month"])
 @pytest.mark.promise("They are kept up to date while their status still changes.")
 def test_a_table_has_the_rows_of_the_api_whenever_the_program_is_killed(
-    make_sandbox: Callable[..., Sandbox], tmp_path: Path, python: Path
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, python: Path, more: list[str]
 ) -> None:
     sandbox = make_sandbox(
         rows={"sms": Within(150, START, END), "reports_usage": Within(20, START, END)},
@@ -91,7 +93,7 @@ def test_a_table_has_the_rows_of_the_api_whenever_the_program_is_killed(
         assert output.code == 0, output.log
         state = output.state
         for limit, size in kills:
-            done = run(python, MERGE, EXAMPLE / "merge.py", limit, size, folder, tables, "--tidy")
+            done = run(python, MERGE, EXAMPLE / "merge.py", limit, size, folder, tables, "--tidy", *more)
             assert done.returncode == (0 if limit == NEVER else 9), done.stderr
         truth = {row["id"]: row for row in run_tap(settings, ["sms"]).records["sms"]}
         statuses.append({key: row["status"] for key, row in truth.items()})
@@ -104,6 +106,22 @@ def test_a_table_has_the_rows_of_the_api_whenever_the_program_is_killed(
         "type": "DECIMAL(38,18)",
         "statuses": statuses[1],
     }
+
+
+def test_a_table_stays_divided_as_it_was_made(tmp_path: Path, python: Path) -> None:
+    folder, tables = tmp_path / "vonage", tmp_path / "lake"
+    folder.mkdir()
+    with duckdb.connect() as database:
+        rows = "select 'a' as id, timestamptz '2026-11-01 00:00:00Z' as date_received"
+        database.execute(f"copy ({rows}) to '{folder}/sms-20261101T000000000000Z-00000000-00001.parquet'")
+    before = [path.read_bytes() for path in folder.iterdir()]
+    program = [EXAMPLE / "merge.py", NEVER, 1000, folder, tables]
+    assert run(python, MERGE, *program, "--by-month", "sms=date_received").returncode == 0
+    (folder / "sms-20261102T000000000000Z-00000000-00001.parquet").write_bytes(before[0])
+    refused = run(python, MERGE, *program)
+    assert refused.returncode == 1
+    assert "was made with another --by-month" in refused.stderr
+    assert [path.read_bytes() for path in folder.iterdir()] == before
 
 
 def table_of(python: Path, table: Path) -> dict[str, Any]:
