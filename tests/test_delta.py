@@ -55,7 +55,8 @@ import json, sys
 import duckdb
 from deltalake import DeltaTable
 
-rows = DeltaTable(sys.argv[1]).to_pyarrow_dataset()
+files = DeltaTable(sys.argv[1]).file_uris()
+rows = duckdb.read_parquet(files)
 price = "sum(total_price)::varchar"
 found = duckdb.sql(f"select count(*), {price}, min(typeof(total_price)) from rows").fetchall()[0]
 statuses = duckdb.sql("select id, status from rows").fetchall()
