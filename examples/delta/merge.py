@@ -29,8 +29,8 @@ from deltalake import DeltaTable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FILES_PER_COMMIT = 20
-"""Files whose rows are merged in one commit: by default, up to two million rows."""
+FILES_PER_COMMIT = 10
+"""Files whose rows are merged in one commit: by default, up to a million rows, which need about 1.3 GB of memory."""
 KEYS = {"accounts": "api_key"}
 """The streams whose key is not `id`."""
 UNUSED_FOR = timedelta(days=7)
