@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 
 from tap_vonage_reports.sandbox import Within
@@ -25,6 +26,7 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "delta"
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)
 STREAMS = ("sms", "reports_usage", "accounts")
 NEVER = 1_000_000
+BY_MONTH = ("--by-month", "reports_usage=date_received")
 MERGE = """
 import os, sys
 sys.argv.pop(0)
@@ -54,7 +56,8 @@ import json, sys
 import duckdb
 from deltalake import DeltaTable
 
-rows = DeltaTable(sys.argv[1]).to_pyarrow_dataset()
+files = DeltaTable(sys.argv[1]).file_uris()
+rows = duckdb.read_parquet(files)
 price = "sum(total_price)::varchar"
 found = duckdb.sql(f"select count(*), {price}, min(typeof(total_price)) from rows").fetchall()[0]
 statuses = duckdb.sql("select id, status from rows").fetchall()
@@ -91,23 +94,40 @@ def test_a_table_has_the_rows_of_the_api_whenever_the_program_is_killed(
         assert output.code == 0, output.log
         state = output.state
         for limit, size in kills:
-            done = run(python, MERGE, EXAMPLE / "merge.py", limit, size, folder, tables, "--tidy")
+            done = run(python, MERGE, EXAMPLE / "merge.py", limit, size, folder, tables, "--tidy", *BY_MONTH)
             assert done.returncode == (0 if limit == NEVER else 9), done.stderr
-        truth = {row["id"]: row for row in run_tap(settings, ["sms"]).records["sms"]}
-        statuses.append({key: row["status"] for key, row in truth.items()})
+        truth = run_tap(settings, STREAMS).records
+        statuses.append({row["id"]: row["status"] for row in truth["sms"]})
         sandbox.clock.advance(days=2)
     assert statuses[0] != statuses[1], "no status has changed"
     assert [path for path in folder.rglob("*") if path.is_file()] == []
-    assert table_of(python, tables / "sms") == {
-        "rows": len(truth),
-        "sum": sum(Decimal(row["total_price"] or 0) for row in truth.values()),
-        "type": "DECIMAL(38,18)",
-        "statuses": statuses[1],
-    }
+    for stream in ("sms", "reports_usage"):
+        assert table_of(python, tables / stream) == {
+            "rows": len(truth[stream]),
+            "sum": sum(Decimal(row["total_price"] or 0) for row in truth[stream]),
+            "type": "DECIMAL(38,18)",
+            "statuses": {row["id"]: row["status"] for row in truth[stream]},
+        }
+
+
+def test_a_table_stays_divided_as_it_was_made(tmp_path: Path, python: Path) -> None:
+    folder, tables = tmp_path / "vonage", tmp_path / "lake"
+    folder.mkdir()
+    with duckdb.connect() as database:
+        rows = "select 'a' as id, timestamptz '2026-11-01 00:00:00Z' as date_received"
+        database.execute(f"copy ({rows}) to '{folder}/sms-20261101T000000000000Z-00000000-00001.parquet'")
+    before = [path.read_bytes() for path in folder.iterdir()]
+    program = [EXAMPLE / "merge.py", NEVER, 1000, folder, tables]
+    assert run(python, MERGE, *program, "--by-month", "sms=date_received").returncode == 0
+    (folder / "sms-20261102T000000000000Z-00000000-00001.parquet").write_bytes(before[0])
+    refused = run(python, MERGE, *program)
+    assert refused.returncode == 1
+    assert "was made with another --by-month" in refused.stderr
+    assert [path.read_bytes() for path in folder.iterdir()] == before
 
 
 def table_of(python: Path, table: Path) -> dict[str, Any]:
-    """What DuckDB reads from a table of SMS."""
+    """What DuckDB reads from a table."""
     done = run(python, READ, table)
     assert done.returncode == 0, done.stderr
     rows, price, kind, statuses = json.loads(done.stdout)

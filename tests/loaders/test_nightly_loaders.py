@@ -19,7 +19,7 @@ import pytest
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox, Within
-from tests.environments import environment
+from tests.environments import ROOT, environment, requirements_of
 from tests.harness import run_tap, settings_for
 from tests.loaders.dataset import END, ROWS, START, Dataset, Rows, differences, load, newest, total
 from tests.loaders.test_loaders import DUCKDB, every_form, in_duckdb
@@ -113,6 +113,14 @@ def test_target_duckdb_drops_the_first_row_of_texts_with_any_newer_duckdb(tmp_pa
     name, requirements = ("target-duckdb-newest", [DUCKDB[0], "duckdb>1.0"]) if newest else ("target-duckdb", DUCKDB)
     tables, _ = in_duckdb(environment(name, requirements), tmp_path, [lines], "texts")
     assert [row["id"] for row in tables["texts"]] == ["0", "1", "2"][newest:], "change docs/loaders.md"
+
+
+# SQLite
+
+
+def test_target_sqlite_does_not_start_on_a_python_of_today() -> None:
+    done = load([environment("target-sqlite", ["target-sqlite==0.2.0"]) / "target-sqlite", "--help"], b"")
+    assert b"has no attribute 'MutableMapping'" in done.stderr, "it starts: change docs/loaders.md"
 
 
 # S3
@@ -245,10 +253,15 @@ from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
 spark.sparkContext.setLogLevel("ERROR")
-for folder in sys.argv[1:]:
-    rows = spark.read.parquet(folder)
-    rows.createOrReplaceTempView("sms")
-    print(*spark.sql("select count(*), sum(total_price) from sms").first(), *sorted(rows.columns), sep=",")
+rows = spark.read.parquet(*sys.argv[1:])
+rows.createOrReplaceTempView("sms")
+print(*spark.sql("select count(*), sum(total_price) from sms").first(), *sorted(rows.columns), sep=",")
+"""
+FILES_OF_A_TABLE = """
+import sys
+from deltalake import DeltaTable
+
+print(*DeltaTable(sys.argv[1]).file_uris())
 """
 
 
@@ -274,11 +287,34 @@ def test_chdb_sums_the_files_of_a_stream_exactly(lake: tuple[Path, int, Decimal]
     assert (int(rows), Decimal(found)) == (count, price)
 
 
-@pytest.mark.skipif(not shutil.which("java"), reason="Spark needs Java: on Debian, apt install default-jre-headless")
+with_java = pytest.mark.skipif(not shutil.which("java"), reason="Spark needs Java: apt install default-jre-headless")
+
+
+@with_java
 def test_spark_reads_the_folder_of_a_stream_as_a_table_and_sums_exactly(lake: tuple[Path, int, Decimal]) -> None:
     folder, count, price = lake
-    done = load([environment("spark", ["pyspark==4.0.1", "setuptools"]) / "python", "-c", SPARK, folder / "sms"], b"")
+    rows, found, columns = by_spark(folder / "sms")
+    assert (rows, found) == (count, price)
+    assert columns == sorted([*PRODUCTS["sms"].schema["properties"], "read_date"])
+
+
+@with_java
+def test_spark_reads_the_files_of_a_delta_table_and_sums_exactly(
+    lake: tuple[Path, int, Decimal], tmp_path: Path
+) -> None:
+    folder, count, price = lake
+    python = environment("delta", requirements_of("delta")) / "python"
+    merged = load([python, ROOT / "examples" / "delta" / "merge.py", folder, tmp_path / "delta"], b"")
+    assert merged.returncode == 0, merged.stderr.decode()
+    listed = load([python, "-c", FILES_OF_A_TABLE, tmp_path / "delta" / "sms"], b"")
+    rows, found, columns = by_spark(*listed.stdout.decode().split())
+    assert (rows, found) == (count, price)
+    assert columns == sorted(PRODUCTS["sms"].schema["properties"])
+
+
+def by_spark(*paths: Path | str) -> tuple[int, Decimal, list[str]]:
+    """Return how many rows Spark counts, the sum of the prices, and the names of the columns."""
+    done = load([environment("spark", ["pyspark==4.0.1", "setuptools"]) / "python", "-c", SPARK, *paths], b"")
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     rows, found, *columns = done.stdout.decode().splitlines()[-1].split(",")
-    assert (int(rows), Decimal(found)) == (count, price)
-    assert columns == sorted([*PRODUCTS["sms"].schema["properties"], "read_date"])
+    return int(rows), Decimal(found), columns
