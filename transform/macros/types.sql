@@ -50,3 +50,8 @@ generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), i
 {%- macro duckdb__days(first, last) -%}
 unnest(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 day'))
 {%- endmacro -%}
+
+{#- The present time, in UTC. -#}
+{%- macro utc_now() -%}
+(current_timestamp at time zone 'UTC')
+{%- endmacro -%}
