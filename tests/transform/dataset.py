@@ -170,3 +170,36 @@ PAIRS = {
     f"messages:{_id(103)}": ("VERIFY-V2", "verify"),
 }
 """What is counted elsewhere, and how that is told."""
+
+NOT_COUNTED = {key.partition(":")[2] for key in PAIRS}
+
+
+class Bill:
+    """What the sandbox's rows of a month come to, by product and currency, each message counted once."""
+
+    def __init__(self, sandbox: Sandbox, start: datetime, end: datetime) -> None:
+        """Add up the rows in [start, end)."""
+        self.amounts: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        self.units: dict[tuple[str, str], int] = defaultdict(int)
+        for stream in (stream for stream in STREAMS if stream in PRODUCTS):
+            product = PRODUCTS[stream]
+            rows = [
+                row
+                for account in sandbox.accounts
+                for row in sandbox.expected(stream, account.key, None, max(start, FIRST), end)
+            ]
+            rows += [
+                row
+                for row in PLANTED.get(stream, [])
+                if row["id"] not in NOT_COUNTED and start <= row[product.date_field] < end
+            ]
+            for row in rows:
+                key = product.name, row.get("currency") or ""
+                self.amounts[key] += _price(row)
+                self.units[key] += _units(row) if _price(row) else 0
+
+
+def _units(row: dict[str, Any]) -> int:
+    """The units of a row: seconds, rows of a report, or one."""
+    seconds = row.get("duration") if "asr_type" not in row and "tts_type" not in row else None
+    return int(seconds or row.get("items_written") or 1)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tap_vonage_reports.sandbox import Sandbox
 from tests.harness import StandingClock
-from tests.transform.dataset import CLOCK, MOVED, PLANTED, SUBACCOUNTS, VOLUMES, Dataset, Groups
+from tests.transform.dataset import CLOCK, MOVED, PAIRS, PLANTED, SUBACCOUNTS, VOLUMES, Dataset, Groups
 from tests.transform.project import Dbt
+from tests.transform.seeds import ERRORS, MARKUP, write_seeds
 from tests.transform.warehouse import Files, Tables
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
 
+ROWS = "select * from int_vonage__usage order by usage_key"
+
 
 @dataclass
 class Built:
@@ -29,12 +33,14 @@ class Built:
     Attributes:
         dataset: What they were made of.
         nodes: The status of each node of the first build.
+        rows: All rows after the last load.
         stages: What the sandbox had, and what the fact had, after each load, by its name.
     """
 
     dataset: Dataset
     dbt: Dbt
     nodes: dict[str, str]
+    rows: list[Row] = field(default_factory=list)
     stages: dict[str, tuple[Groups, Groups]] = field(default_factory=dict)
 
     def query(self, query: str) -> list[Row]:
@@ -49,7 +55,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     warehouse: Warehouse = Files(folder) if name == "parquet" else Tables(request.getfixturevalue("postgres"), folder)
     sandbox = Sandbox(rows=VOLUMES, clock=CLOCK, subaccount_keys=SUBACCOUNTS, faults=["no-rate-limit"], polls=1)
     try:
-        with sandbox, Dbt(folder, warehouse.variables) as dbt:
+        write_seeds(folder / "seeds", sandbox)
+        with sandbox, Dbt(folder, {**warehouse.variables, "VONAGE_SEEDS": str(folder / "seeds")}) as dbt:
             dataset = Dataset(sandbox, warehouse)
             dataset.load(planted=PLANTED)
             built = Built(dataset, dbt, dbt.build()["nodes"])
@@ -62,6 +69,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             dataset.load(start=MOVED)
             dbt.build(*incremental)
             built.stages["moved"] = dataset.truth(), dataset.fact()
+            built.rows = built.query(ROWS)
             yield built
     finally:
         StandingClock.sandbox = None
@@ -72,3 +80,64 @@ def test_the_fact_has_what_the_sandbox_has(built: Built, stage: str) -> None:
     truth, fact = built.stages[stage]
     assert fact == truth
     assert len(truth) > 1000
+
+
+def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
+    built.dbt.build("--full-refresh", "--select", "int_vonage__usage")
+    assert built.query(ROWS) == built.rows
+
+
+def test_every_node_succeeds_without_a_warning(built: Built) -> None:
+    assert set(built.nodes.values()) <= {"success", "pass", "no-op"}
+
+
+def test_an_invoice_with_five_errors_has_these_and_their_causes(built: Built) -> None:
+    found = built.query(
+        "select product, currency, likely_cause from vonage__invoice_reconciliation where not is_equal order by 1, 2"
+    )
+    assert found == sorted((*line, cause) for line, cause in ERRORS.items())
+    assert built.query("select count(*) > 20 from vonage__invoice_reconciliation where is_equal") == [(True,)]
+
+
+def test_a_message_that_several_products_list_is_counted_once(built: Built) -> None:
+    pairs = built.query(
+        "select usage_key, counted_in, rule from int_vonage__same_message where is_certain order by usage_key"
+    )
+    assert {key: (counted_in, rule) for key, counted_in, rule in pairs} == PAIRS
+    doubtful = built.query(
+        "select record_id, may_be_in from fct_vonage__usage where may_be_in is not null and stream = 'sms'"
+    )
+    assert sorted((int(record.replace("-", ""), 16), other) for record, other in doubtful) == [
+        (206, "MESSAGES"),
+        (207, "VERIFY"),
+        (208, "MESSAGES"),
+    ]
+    assert built.query(
+        "select sum(total_price) - sum(counted_price), sum(records) - sum(counted_records) from vonage__daily_usage"
+    ) == [(sum(price for _, price in uncounted()), len(PAIRS))]
+
+
+def uncounted() -> list[tuple[str, Decimal]]:
+    rows = [(f"{stream}:{row['id']}", row) for stream, rows in PLANTED.items() for row in rows]
+    return [(key, row["total_price"]) for key, row in rows if key in PAIRS]
+
+
+def test_rows_of_accounts_that_are_not_yours_are_a_line_of_their_own(built: Built) -> None:
+    assert built.query("select account_id from dim_vonage__account where not is_own") == [("nexmo-cs-us-west-2",)]
+    assert built.query("select distinct product from vonage__customer_billing where account_id = 'unassigned'") == [
+        ("CONVERSATION-MESSAGE",)
+    ]
+
+
+def test_a_bill_is_the_cost_and_its_markup_rounded_by_the_line(built: Built) -> None:
+    lines = built.query("select cost, amount from vonage__customer_billing")
+    assert {type(value) for line in lines for value in line} == {Decimal}
+    assert [amount for _, amount in lines] == [
+        (cost * MARKUP).quantize(Decimal("0.01"), ROUND_HALF_UP) for cost, _ in lines
+    ]
+
+
+def test_streams_and_fields_that_were_not_loaded_are_empty(built: Built) -> None:
+    assert built.query("select records from vonage__freshness where stream = 'number_insight_v2'") == [(0,)]
+    assert built.query("select count(network), count(network_name) from stg_vonage__voice_failed") != [(0, 0)]
+    assert built.query("select count(network_name) from stg_vonage__voice_failed") == [(0,)]
