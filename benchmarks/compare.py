@@ -47,7 +47,7 @@ SHOWN_BEFORE, SHOWN = 60, 160
 MAX_SHOWN = 3
 """Differences of a scenario that are shown; all are named."""
 UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-BATCH_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+BATCH_NAME = re.compile(r"\d{8}T\d{6,12}Z-[0-9a-f]{8}")
 """Time and random part in the name of a BATCH file."""
 MAX_WIDTH = 260
 """Characters of a printed line; lines of a log may have more."""

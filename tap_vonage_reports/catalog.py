@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
-from tap_vonage_reports.config.schema import EACH, INCLUDE_SUBACCOUNTS, KEEP, TOGETHER
+from tap_vonage_reports.config.schema import EACH, INCLUDE_SUBACCOUNTS, KEEP, TEXT, TOGETHER
 from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.errors import CatalogError
 from tap_vonage_reports.records.personal_data import PersonalData
+from tap_vonage_reports.records.text_forms import DECIMAL_FORMAT, JSON_MEDIA_TYPE
 from tap_vonage_reports.redaction import name_for_log
 from tap_vonage_reports.sources import SOURCES, personal_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from singer_sdk.singerlib import Schema
 
     from tap_vonage_reports.sources import Source
 
 NOTHING_SELECTED = "No stream is selected, so there is nothing to read. Select at least one stream in the catalog."
 MAX_NAMES = 10
 """Unknown streams that an error names."""
+_TEXT_SETTINGS = {"number": "decimals", "object": "objects"}
+"""The settings that make text of a kind of fields."""
 
 
 def published_schema(source: Source, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,12 +46,9 @@ def published_schema(source: Source, config: Mapping[str, Any]) -> dict[str, Any
         spec.pop("direction", None)
     for name in personal_data(source, config).dropped_columns:
         del schema["properties"][name]
-    if writes_parquet(config):
-        # Parquet files hold objects as JSON text, because their keys are not known in advance.
-        for spec in schema["properties"].values():
-            if "object" in spec["type"]:
-                spec["type"] = ["string", "null"]
-                spec["contentMediaType"] = "application/json"
+    for spec in schema["properties"].values():
+        if form := _text_form(spec["type"], config):
+            spec.update(form)
     return schema
 
 
@@ -70,6 +72,15 @@ def writes_parquet(config: Mapping[str, Any]) -> bool:
     files = config.get("batch_config")
     encoding = files.get("encoding") if isinstance(files, dict) else None
     return isinstance(encoding, dict) and encoding.get("format") == "parquet"
+
+
+def text_kinds(config: Mapping[str, Any]) -> frozenset[str]:
+    """Return the kinds of fields, ``number`` or ``object``, whose values are text in records.
+
+    Args:
+        config: The settings, which `--discover` has not validated.
+    """
+    return frozenset(kind for kind, setting in _TEXT_SETTINGS.items() if config.get(setting) == TEXT)
 
 
 def reads_subaccounts(config: Mapping[str, Any]) -> bool:
@@ -124,7 +135,30 @@ def read_catalog(content: Catalog | dict[str, Any], config: Mapping[str, Any]) -
         for column in personal_data(source, config).dropped_columns & properties.keys():
             del properties[column]
             entry.metadata.pop(("properties", column), None)
-        for spec in properties.values():
-            if writes_parquet(config) and "object" in (spec.type or ()):
-                spec.type = ["string", "null"]
+        for column, spec in properties.items():
+            _correct_form(spec, source.schema["properties"].get(column, {}).get("type", ()), config)
     return content
+
+
+def _text_form(kind: Collection[str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of a field that is written as text instead of its own type; empty for any other field.
+
+    Parquet files hold objects as JSON text, because their keys are not known in advance.
+    """
+    as_text = text_kinds(config)
+    if "number" in kind and "number" in as_text:
+        return {"type": ["string", "null"], "format": DECIMAL_FORMAT}
+    if "object" in kind and ("object" in as_text or writes_parquet(config)):
+        return {"type": ["string", "null"], "contentMediaType": JSON_MEDIA_TYPE}
+    return {}
+
+
+def _correct_form(spec: Schema, kind: Collection[str], config: Mapping[str, Any]) -> None:
+    """Give a field of a catalog from other settings the form that these settings write. Keep any other type."""
+    is_text = spec.format == DECIMAL_FORMAT or spec.contentMediaType == JSON_MEDIA_TYPE
+    if form := _text_form(kind, config):
+        if {"number", "object"} & set(spec.type or ()):
+            spec.type, spec.format = form["type"], form.get("format")
+            spec.contentMediaType = form.get("contentMediaType")
+    elif is_text and {"number", "object"} & set(kind):
+        spec.type, spec.format, spec.contentMediaType = list(kind), None, None

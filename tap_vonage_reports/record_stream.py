@@ -12,11 +12,12 @@ from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
 
-from tap_vonage_reports.catalog import personal_data, published_schema
+from tap_vonage_reports.catalog import personal_data, published_schema, text_kinds, writes_parquet
 from tap_vonage_reports.metrics import log_metrics
 from tap_vonage_reports.output.batch_files import ROWS_PER_FILE, BatchFiles
 from tap_vonage_reports.output.stream_maps import mapped, write_records
 from tap_vonage_reports.records.parser import IS_MISSING, IS_ODD, RecordParser
+from tap_vonage_reports.records.text_forms import text_transforms
 from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class RecordStream(Stream):
             self._parser,
             batch_config,
             rows_per_file=self._rows_per_file,
+            layout=self.session.settings.batch_layout,
         )
 
     @property
@@ -149,10 +151,15 @@ class RecordStream(Stream):
             self._aliases,
             partial(_warn_of_mismatch, self.logger, self.name, self._personal),
             fields=self.fields,
-            transform=self._personal.transform,
+            transform=text_transforms(self.source.schema, self._personal.transform, self._text_kinds),
             key_field=self.source.key_field,
             make_key=self._personal.content_key,
         )
+
+    @property
+    def _text_kinds(self) -> frozenset[str]:
+        # Parquet has types of its own for what is text in JSON.
+        return frozenset() if writes_parquet(self.tap.config) else text_kinds(self.tap.config)
 
 
 def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalData, field: str, reason: str) -> None:

@@ -336,7 +336,7 @@ def test_no_file_stays_of_accounts_that_could_not_be_read(sandbox: Sandbox, tmp_
     sandbox.faults.on(Fault.FORBIDDEN, endpoints=["subaccounts"])
     output = read(sandbox, batch_config={"encoding": {"format": "jsonl"}, "storage": {"root": tmp_path.as_uri()}})
     assert output.code == 0
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 # The command line

@@ -200,7 +200,7 @@ def test_nothing_remains_of_a_report_that_fails_a_check(
     # All rows are those of pages.
     ids = [row["id"] for address in files_of(output) for row in rows_of(address)]
     assert len(ids) == len(set(ids)) == 500
-    assert len(list(tmp_path.iterdir())) == len(files_of(output))
+    assert len(list((tmp_path / "amd").iterdir())) == len(files_of(output))
     assert sum(sandbox.requests.reports.values()) == 1
 
 

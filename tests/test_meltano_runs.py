@@ -385,11 +385,14 @@ FROM_ENVIRONMENT = {
     "request_timeout_seconds": ("10", 10),
     "personal_data": ("hash", "hash"),
     "personal_data_salt": ("0123456789abcdef-pepper", "0123456789abcdef-pepper"),
+    "decimals": ("text", "text"),
+    "objects": ("text", "text"),
     "stream_options": ('{"sms": {"lookback_hours": 0.5}}', {"sms": {"lookback_hours": 0.5}}),
     "batch_config": (
         '{"encoding": {"format": "jsonl"}, "storage": {"root": "out"}}',
         {"encoding": {"format": "jsonl"}, "storage": {"root": "out"}},
     ),
+    "batch_layout": ("stream/date", "stream/date"),
     "api_url": ("http://127.0.0.1:9", "http://127.0.0.1:9"),
 }
 """Of each setting a text as it stands in a variable, and the value that the tap makes of it."""

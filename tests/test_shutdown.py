@@ -171,6 +171,11 @@ def ids_in(path: Path) -> list[str]:
         return [json.loads(line)["id"] for line in file]
 
 
+def files_in(folder: Path) -> set[Path]:
+    """All files, hidden ones included."""
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(("mode", "kind", "count"), [("pages", "jsonl", 40), ("reports", "parquet", 10)])
 def test_a_signal_at_any_line_leaves_no_file_behind_that_no_message_names(
     sandbox: Sandbox, tmp_path: Path, mode: str, kind: str, count: int
@@ -178,13 +183,13 @@ def test_a_signal_at_any_line_leaves_no_file_behind_that_no_message_names(
     batches = {"encoding": {"format": kind}, "storage": {"root": str(tmp_path)}, "batch_size": 30}
     settings = settings_for(sandbox, **DATES, **MODES[mode], max_concurrent_requests=2, batch_config=batches)
     for place, times in places_to_interrupt(settings, count, OF_FILES):
-        for path in tmp_path.iterdir():
+        for path in files_in(tmp_path):
             path.unlink()
         first = run_interrupted(Interrupting(place, times), settings)
         second = run_tap(settings, ["amd"], first.state)
         messages = [*first.messages, *second.messages]
         named = {Path(address.removeprefix("file://")) for said in messages for address in said.get("manifest", ())}
-        assert set(tmp_path.iterdir()) == named, place
+        assert files_in(tmp_path) == named, place
         assert {key for path in named for key in ids_in(path)} == every_id(sandbox), place
 
 
@@ -682,7 +687,7 @@ def test_a_full_disk_leaves_no_half_of_a_batch_file(sandbox: Sandbox, tmp_path: 
     ended = run_forked(*arguments_for(settings, tmp_path), prepare=[at_most(8000)])
     assert ended.code == 1
     assert "File too large" in one_line_of(ended.log, "A BATCH file cannot be written")
-    assert list(folder.iterdir()) == []
+    assert files_in(folder) == set()
     assert "covered" not in ended.bookmark("amd")
 
 

@@ -86,7 +86,7 @@ def test_together_fills_files_with_the_rows_of_all_accounts(
     sandbox = make(*KEYS)
     batch = {"encoding": {"format": kind}, "storage": {"root": str(tmp_path)}}
     output = run(sandbox, "together", batch_config=batch)
-    assert (output.error, len(list(tmp_path.iterdir()))) == (None, 2)
+    assert (output.error, len(list((tmp_path / "sms").iterdir()))) == (None, 2)
     expected = rows(run(sandbox, "each"))
     assert f"{len(expected):,} rows in total" in output.log
 

@@ -17,7 +17,7 @@ import sys
 import duckdb
 from fsspec.core import url_to_fs
 
-# A refetched row is in a later file, and file names begin with the time at which the file was started.
+# A refetched row is in a later file, and file names contain the time at which the tap started to read.
 TOTALS = """
 with latest as (
     from read_parquet($files, filename = true, file_row_number = true, union_by_name = true)
@@ -34,14 +34,15 @@ def main(address: str, stream: str) -> None:
     """Print the totals of a stream.
 
     Args:
-        address: The files: `root` and, if set, `prefix` of the tap's setting batch_config.storage.
+        address: The folder of the files: `root` of the tap's setting batch_config.storage. Folders in it are searched,
+            so any `batch_layout` will do.
         stream: The stream; one with a column total_price.
     """
     files, _ = url_to_fs(address)
     with duckdb.connect() as connection:
         # DuckDB's own S3 support is an extension that it would download first; this needs nothing but a package.
         connection.register_filesystem(files)
-        found = connection.execute(TOTALS, {"files": f"{address.rstrip('/')}/{stream}-*.parquet"})
+        found = connection.execute(TOTALS, {"files": f"{address.rstrip('/')}/**/{stream}-*.parquet"})
         writer = csv.writer(sys.stdout)
         writer.writerow(column[0] for column in found.description)
         writer.writerows(found.fetchall())

@@ -21,6 +21,8 @@ BY_WINDOW, BY_ID = "window", "ids"
 KEEP, HASH, DROP = "keep", "hash", "drop"
 NO_SUBACCOUNTS, EACH, TOGETHER = "none", "each", "together"
 SUBACCOUNTS = (NO_SUBACCOUNTS, EACH, TOGETHER)
+NUMBER, OBJECT, TEXT = "number", "object", "text"
+FLAT, BY_STREAM, BY_STREAM_AND_DATE = "flat", "stream", "stream/date"
 
 DIRECTION = "direction"
 """The request parameter that selects inbound or outbound rows. Users set it as a filter."""
@@ -315,6 +317,26 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "decimals",
+        th.StringType(allowed_values=[NUMBER, TEXT]),
+        default=NUMBER,
+        title="Decimals",
+        description=(
+            "How to write money: as JSON numbers (number), or as text with the format x-singer.decimal (text), for "
+            "loaders that store JSON numbers as floats. Parquet files have exact decimals in either case."
+        ),
+    ),
+    th.Property(
+        "objects",
+        th.StringType(allowed_values=[OBJECT, TEXT]),
+        default=OBJECT,
+        title="Objects",
+        description=(
+            "How to write the columns _extra and request_params: as JSON objects (object), or as JSON text (text), for "
+            "loaders that cannot store objects. Parquet files have JSON text in either case."
+        ),
+    ),
+    th.Property(
         "stream_options",
         th.ObjectType(additional_properties=_STREAM_OPTIONS),
         title="Stream options",
@@ -331,6 +353,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
             "Write rows to files and BATCH messages instead of RECORD messages. Takes encoding (format parquet or "
             "jsonl; compression), storage (root: a folder or an fsspec URL; prefix; params) and batch_size (rows per "
             "file). The target has to remove the files."
+        ),
+    ),
+    th.Property(
+        "batch_layout",
+        th.StringType(allowed_values=[FLAT, BY_STREAM, BY_STREAM_AND_DATE]),
+        default=BY_STREAM,
+        title="Layout of BATCH files",
+        description=(
+            "Folders of the BATCH files: all in one (flat), one per stream, which engines read as a table (stream), or "
+            "one per stream and day on which the run read the rows, such as sms/read_date=2026-11-28 (stream/date)."
         ),
     ),
     th.Property(

@@ -76,6 +76,7 @@ class Settings:
     request_timeout_seconds: float
     personal_data: str
     personal_data_salt: str
+    batch_layout: str
     api_url: str
     stream_options: Mapping[str, StreamOptions]
 
@@ -118,6 +119,7 @@ class Settings:
             request_timeout_seconds=values["request_timeout_seconds"],
             personal_data=values["personal_data"],
             personal_data_salt=values.get("personal_data_salt", ""),
+            batch_layout=values["batch_layout"],
             api_url=values["api_url"],
             stream_options={name: _stream_options(given) for name, given in values.get("stream_options", {}).items()},
         )

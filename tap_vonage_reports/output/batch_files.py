@@ -11,9 +11,9 @@ import secrets
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
-from tap_vonage_reports.config.schema import COMPRESSIONS
+from tap_vonage_reports.config.schema import BY_STREAM, BY_STREAM_AND_DATE, COMPRESSIONS, FLAT
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.output.jsonl import JsonLines
 from tap_vonage_reports.output.storage import open_storage, storage_errors
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 ROWS_PER_FILE = 100_000
 """Default limit of rows in a file. The SDK's targets load a whole file into memory."""
+_FOLDERS: Final[Mapping[str, str]] = {
+    FLAT: "",
+    BY_STREAM: "{stream}/",
+    BY_STREAM_AND_DATE: "{stream}/read_date={now:%Y-%m-%d}/",
+}
+"""By layout, the folders between the prefix and the file. The date is the day (UTC) on which the rows were read."""
 
 
 class BatchConfig(Protocol):
@@ -98,7 +104,7 @@ class BatchFiles:
         encoding: The encoding for BATCH messages: the SDK's object, with the actual compression.
     """
 
-    def __init__(  # noqa: PLR0913 - what a file is made of
+    def __init__(  # noqa: PLR0913 - what a file is made of, and where it goes
         self,
         stream: str,
         schema: Mapping[str, Any],
@@ -107,6 +113,7 @@ class BatchFiles:
         config: BatchConfig,
         *,
         rows_per_file: int = ROWS_PER_FILE,
+        layout: str = BY_STREAM,
     ) -> None:
         """Prepare the files. Each is created with its first row.
 
@@ -117,6 +124,7 @@ class BatchFiles:
             parser: The stream's parser, for these fields.
             config: The SDK's batch configuration, already validated with the other settings.
             rows_per_file: The limit of rows in a file.
+            layout: The folders of the files, a value of the setting `batch_layout`.
 
         Raises:
             SettingsError: A necessary package is not installed, or the storage cannot be used.
@@ -128,7 +136,9 @@ class BatchFiles:
         self._storage = open_storage(config.storage)
         self.encoding = replace(config.encoding, compression=compression)
         now = datetime.now(timezone.utc)
-        self._name = f"{config.storage.prefix or ''}{stream}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        folder = _FOLDERS[layout].format(stream=stream, now=now)
+        # The time comes first and has microseconds, so that the newest file of a stream has the last name.
+        self._name = f"{config.storage.prefix or ''}{folder}{stream}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
         self._rows_per_file = rows_per_file
         self._files = 0
         self._rows = 0

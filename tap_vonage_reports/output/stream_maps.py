@@ -26,6 +26,7 @@ from singer_sdk.singerlib import Catalog
 
 from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.errors import SettingsError, StreamMapError
+from tap_vonage_reports.records.text_forms import with_digits
 from tap_vonage_reports.redaction import name_for_log
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ def guarded_mapper(
             else GuardedMap(inner, stream, partial(_failing_property, inner, stream, config))
             for inner in maps
         ]
+        for each in maps:
+            each.transformed_schema = with_digits(each.transformed_schema)
     return mapper
 
 

@@ -64,7 +64,7 @@ def it_ends_in_time(_story: Story, run: Happened) -> None:
 
 def no_temporary_file_stays(story: Story, run: Happened) -> None:
     """Not even when the process is killed, but for the hidden draft of a BATCH file."""
-    drafts = list(story.files.glob(".*"))
+    drafts = list(story.files.rglob(".*"))
     left = [path.name for path in [*story.temporary.iterdir(), *drafts]]
     killed = run.ended.code < 0 and all(name.endswith(".unfinished") for name in left)
     assert killed or not left, f"{run}: files stay: {left}"

@@ -492,15 +492,25 @@ def test_json_lines_have_the_compression_of_the_setting_and_of_the_message(
 # Places
 
 
-def test_file_names_are_readable_and_unique(tmp_path: Path) -> None:
+LAYOUTS = {"flat": "", "stream": "things/", "stream/date": r"things/read_date=(\d{4})-(\d\d)-(\d\d)/"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_file_names_are_readable_and_unique_and_sort_by_time(tmp_path: Path, layout: str) -> None:
     manifest = []
     for _ in range(2):
-        with files_for(config(tmp_path, prefix="daily/vonage-"), rows_per_file=1) as files:
+        with files_for(config(tmp_path, prefix="daily/vonage-"), rows_per_file=1, layout=layout) as files:
             files.write_records(records_of({}, {}))
             manifest += files.finish()
     names = [path_of(address).relative_to(tmp_path).as_posix() for address in manifest]
-    assert len(set(names)) == 4
-    assert all(re.fullmatch(r"daily/vonage-things-\d{8}T\d{6}Z-[0-9a-f]{8}-0000[12]\.parquet", name) for name in names)
+    assert sorted(set(names)) == names
+    pattern = rf"daily/vonage-{LAYOUTS[layout]}things-(\d{{8}})T\d{{12}}Z-[0-9a-f]{{8}}-0000[12]\.parquet"
+    for name in names:
+        found = re.fullmatch(pattern, name)
+        assert found
+        *date, day = found.groups()
+        assert not date or "".join(date) == day
+    assert {path_of(address).stat().st_mode & 0o777 for address in manifest} == {0o600} or sys.platform == "win32"
 
 
 @pytest.mark.parametrize("root", ["{}", "file://{}", "{}/"])
@@ -509,7 +519,7 @@ def test_a_folder_may_be_a_path_or_an_address(tmp_path: Path, root: str) -> None
     with files_for(config(root.format(folder))) as files:
         files.write_records(records_of({}))
         (address,) = files.finish()
-    assert path_of(address).parent == folder
+    assert path_of(address).parent == folder / "things"
     # This is how the SDK's targets, and others who use fsspec, take it.
     with fsspec.open(address) as file:
         assert pq.read_table(file).num_rows == 1
@@ -519,7 +529,7 @@ def test_a_folder_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     with files_for(config("out")) as files:
         files.write_records(records_of({}))
-        assert path_of(files.finish()[0]).parent == tmp_path / "out"
+        assert path_of(files.finish()[0]).parent == tmp_path / "out" / "things"
 
 
 @every_format
@@ -528,7 +538,9 @@ def test_files_can_go_to_any_storage_of_fsspec(kind: str, tmp_path: Path, monkey
     with files_for(config("memory://bucket/batches", kind, "none", prefix="x/"), rows_per_file=1) as files:
         files.write_records(records_of({"text": "a"}, {"text": "b"}))
         manifest = files.finish()
-    assert all(re.fullmatch(r"memory:///bucket/batches/x/things-.*-0000[12]\.\w+", address) for address in manifest)
+    assert all(
+        re.fullmatch(r"memory:///bucket/batches/x/things/things-.*-0000[12]\.\w+", address) for address in manifest
+    )
     texts = []
     for address in manifest:
         with fsspec.open(address) as file:
@@ -543,7 +555,7 @@ def test_files_can_go_to_any_storage_of_fsspec(kind: str, tmp_path: Path, monkey
 def test_drafts_and_files_are_private(tmp_path: Path) -> None:
     with files_for(config(tmp_path)) as files:
         files.write_records(records_of({}))
-        (draft,) = tmp_path.iterdir()
+        (draft,) = (tmp_path / "things").iterdir()
         assert draft.name.startswith(".")
         assert stat.S_IMODE(draft.stat().st_mode) == 0o600
         path = path_of(files.finish()[0])
