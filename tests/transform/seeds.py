@@ -72,4 +72,4 @@ def invoice(sandbox: Sandbox) -> list[list[object]]:
 
 def _append(path: Path, rows: list[list[object]]) -> None:
     with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
+        csv.writer(file, lineterminator="\n").writerows(rows)

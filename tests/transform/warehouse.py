@@ -47,7 +47,6 @@ class Files:
         self._files, self._database = folder / "files", folder / "models.duckdb"
         self._files.mkdir()
         self._state: dict[str, Any] | None = None
-        self._loads = 0
 
     @property
     def variables(self) -> dict[str, str]:
@@ -60,17 +59,15 @@ class Files:
         }
 
     def load(self, settings: Mapping[str, Any], catalog: dict[str, Any], planted: Planted) -> None:
-        """Run the tap from its last state, with files; the time in a file's name has whole seconds."""
-        self._loads += 1
-        storage = {"root": str(self._files), "prefix": f"{self._loads}/"}
-        files = {"batch_config": {"encoding": {"format": "parquet"}, "storage": storage}}
+        """Run the tap from its last state, with files."""
+        files = {"batch_config": {"encoding": {"format": "parquet"}, "storage": {"root": str(self._files)}}}
         output = run_tap({**settings, **files}, state=self._state, catalog=catalog)
         assert output.code == 0, output.log
         self._state = output.state
         for stream, rows in planted.items():
             schema = pq.read_schema(next(self._files.rglob(f"{stream}-*.parquet")))
-            name = f"{stream}-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}-00001.parquet"
-            pq.write_table(pa.Table.from_pylist(rows, schema), self._files / f"{self._loads}" / name)
+            name = f"{stream}-{datetime.now(timezone.utc):%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}-00001.parquet"
+            pq.write_table(pa.Table.from_pylist(rows, schema), self._files / stream / name)
 
     def query(self, query: str) -> list[Row]:
         """Return the rows of a query."""

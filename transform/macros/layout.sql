@@ -38,7 +38,7 @@
 {%- if vonage_reports.layout() != 'parquet' -%}{{ return(vonage_reports.loaded_table(table)) }}{%- endif -%}
 {%- set files = vonage_reports.files_of(stream) -%}
 {%- set columns = {} -%}
-{%- set sql = "read_parquet('" ~ files ~ "', union_by_name = true, filename = true, file_row_number = true)" -%}
+{%- set sql = "read_parquet('" ~ files ~ "', union_by_name = true, filename = true, file_row_number = true, hive_partitioning = false)" -%}
 {%- if run_query("select 1 from glob('" ~ files ~ "') limit 1").rows | length -%}
     {%- for row in run_query('describe select * from ' ~ sql).rows -%}
         {%- do columns.update({row[0]: row[1] | lower}) -%}
@@ -61,7 +61,9 @@
 {#- When a row was loaded, in UTC; null if nothing says it. -#}
 {%- macro loaded_at(columns) -%}
 {%- if vonage_reports.layout() == 'parquet' -%}
-    {{ return("try_strptime(regexp_extract(filename, '-([0-9]{8}T[0-9]{6})Z-[0-9a-f]+-[0-9]+[.]parquet$', 1), '%Y%m%dT%H%M%S')") }}
+    {#- Releases before 0.2 wrote whole seconds. -#}
+    {%- set in_name = "regexp_extract(filename, '-([0-9]{8}T[0-9]{6,12})Z-[0-9a-f]+-[0-9]+[.]parquet$', 1)" -%}
+    {{ return("try_strptime(" ~ in_name ~ ", ['%Y%m%dT%H%M%S%f', '%Y%m%dT%H%M%S'])") }}
 {%- endif -%}
 {%- for name in ['_sdc_batched_at', '_sdc_received_at', '_sdc_extracted_at'] if name in columns -%}
     {{ return(vonage_reports.typed(name, 'timestamp', columns[name])) }}
@@ -72,7 +74,7 @@
 {#- What makes a row newer than another one with its id, newest first; none where rows are replaced. -#}
 {%- macro newest_first(columns) -%}
 {%- if vonage_reports.layout() == 'parquet' -%}
-    {{ return(vonage_reports.loaded_at(columns) ~ ' desc nulls last, filename desc, file_row_number desc') }}
+    {{ return(vonage_reports.loaded_at(columns) ~ ' desc nulls last, parse_filename(filename) desc, file_row_number desc') }}
 {%- elif vonage_reports.layout() == 'appended' -%}
     {%- set order = ['_sdc_extracted_at', '_sdc_sequence', '_sdc_batched_at'] | select('in', columns) | list -%}
     {%- if not order -%}

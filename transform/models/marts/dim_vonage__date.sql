@@ -15,5 +15,6 @@ select
     cast(date_trunc('month', date_day) as date) as month,
     cast(date_trunc('week', date_day) as date) as week,
     cast(extract(isodow from date_day) as integer) as day_of_week,
-    extract(isodow from date_day) > 5 as is_weekend
+    extract(isodow from date_day) > 5 as is_weekend,
+    '{{ var('vonage_time_zone') }}' as time_zone
 from days
