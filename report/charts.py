@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import escape
 from itertools import count
@@ -23,6 +24,8 @@ _VARIABLES = {color: f"var(--c{number})" for number, color in enumerate(COLORS, 
     GRID: "var(--grid)",
     INK: "var(--ink)",
 }
+FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
+"""Fonts of the same widths, for the width of a text is measured before it is known where it is shown."""
 SIZES = {"wide": 720, "narrow": 340}
 """Widths in pixels, for screens and paper, and for phones."""
 BAR_STEP = 26
@@ -146,17 +149,29 @@ def parts(rows: Sequence[Row], groups: dict[str, str]) -> Callable[[str], Any]:
     return make
 
 
-def ranges(rows: Sequence[Row], unit: str) -> Callable[[str], Any]:
-    """Return a chart of ranges from a low to a high value, on a scale of powers of ten.
+def ranges(rows: Sequence[Row]) -> Callable[[str], Any]:
+    """Return a chart of ranges from a short to a long time, on a logarithmic scale.
 
     Args:
-        rows: `name`, `low`, `high` and `text`, in their order.
-        unit: The unit of the values.
+        rows: `name`, `low` and `high` in seconds, and `text`, in their order.
     """
+    least = min((row["low"] for row in rows), default=1) / 2
+    most = max((row["high"] for row in rows), default=1)
+    ticks = {
+        0.1: "0.1 s",
+        1: "1 s",
+        10: "10 s",
+        60: "1 min",
+        600: "10 min",
+        3600: "1 h",
+        36_000: "10 h",
+        360_000: "100 h",
+    }
+    shown = {seconds: text for seconds, text in ticks.items() if least <= seconds <= most}
 
     def make(size: str) -> Any:  # noqa: ANN401 - Altair's chart
-        scale = alt.Scale(type="log", nice=True)
-        axis = alt.Axis(title=unit, format="~g", tickCount=4)
+        scale = alt.Scale(type="log", nice=False, domain=[least, most])
+        axis = alt.Axis(title=None, values=list(shown), labelExpr=f"({json.dumps(shown)})[datum.value]")
         base = alt.Chart(_data(rows)).encode(y=_names(size))
         low = base.encode(x=alt.X("low:Q", scale=scale, axis=axis))
         high = base.encode(x=alt.X("high:Q", scale=scale, axis=axis))
@@ -171,7 +186,8 @@ def ranges(rows: Sequence[Row], unit: str) -> Callable[[str], Any]:
 
 
 def _names(size: str) -> alt.Y:
-    axis = alt.Axis(title=None, labelLimit=_LABELS[size] - 12, domain=False, labelColor=INK, ticks=False)
+    limit = _LABELS[size] - 12
+    axis = alt.Axis(title=None, labelLimit=limit, minExtent=limit, domain=False, labelColor=INK, ticks=False)
     return alt.Y("name:N", sort=None, axis=axis)
 
 
@@ -188,8 +204,9 @@ def _data(rows: Sequence[Row]) -> alt.Data:
 def _svg(chart: Any) -> str:  # noqa: ANN401 - Altair's chart
     """Return a chart as SVG that scales, with names of its own and the style sheet's colors."""
     styled = chart.configure(
+        aria=False,  # the page says what a chart shows, and has its numbers as a table
         background="transparent",
-        font="system-ui, sans-serif",
+        font=FONT,
         view=alt.ViewConfig(stroke=None),
         axis=alt.AxisConfig(
             labelColor=MUTED,

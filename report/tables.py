@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from report.marts import Row
 
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
-_ID = re.compile(r' id="[a-z]{10}"')
+_NAMES = re.compile(r' (?:id|headers|rowspan|colspan|data-quarto-[a-z-]+)="[^"]*"')
+"""Names of cells, which would not be unique on the page, and what says nothing."""
 
 
 def table(rows: Sequence[Row], columns: Mapping[str, str], formats: Mapping[str, str] | None = None) -> str:
@@ -26,6 +28,7 @@ def table(rows: Sequence[Row], columns: Mapping[str, str], formats: Mapping[str,
         formats: How the columns with numbers are written: `count`, `money` or `share`.
     """
     formats = formats or {}
+    warnings.filterwarnings("ignore", message="PyArrow Table support is currently experimental")
     content = {name: _values(rows, name, formats.get(name)) for name in columns}
     great = GT(pa.table(content)).cols_label(cases=dict(columns))
     numbers = {kind: [name for name in columns if formats.get(name) == kind] for kind in ("count", "money", "share")}
@@ -38,8 +41,8 @@ def table(rows: Sequence[Row], columns: Mapping[str, str], formats: Mapping[str,
     texts = [name for name in columns if name not in formats]
     great = great.cols_align("right", columns=list(formats)) if formats else great
     great = great.cols_align("left", columns=texts) if texts else great
-    html = great.sub_missing(missing_text="–").as_raw_html()
-    return f'<div class="table">{_ID.sub("", _STYLE.sub("", html))}</div>'
+    html = great.sub_missing(missing_text="-").as_raw_html()
+    return f'<div class="table">{_NAMES.sub("", _STYLE.sub("", html))}</div>'
 
 
 def _values(rows: Sequence[Row], name: str, kind: str | None) -> pa.Array:

@@ -160,7 +160,7 @@ PLANTED: Planted = {
         }
     ],
 }
-"""Rows that the API lists in several products. No partner can be told for the SMS 206 and 207; 208 has a reference of its own."""
+"""Rows that the API lists in several products. The SMS 206 and 207 have no partner; 208 has a reference of its own."""
 
 PAIRS = {
     f"sms:{_id(201)}": ("MESSAGES", "client_ref"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from report.marts import open_marts
+from report.page import SECTIONS, build
 from tap_vonage_reports.sandbox import Sandbox
 from tests.harness import StandingClock
 from tests.transform.dataset import CLOCK, MOVED, PAIRS, PLANTED, SUBACCOUNTS, VOLUMES, Dataset, Groups
@@ -140,3 +143,25 @@ def test_streams_and_fields_that_were_not_loaded_are_empty(built: Built) -> None
 def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
     built.dbt.succeed("run", "--full-refresh", "--select", "int_vonage__usage", "fct_vonage__usage")
     assert built.query(ROWS) == built.rows
+
+
+def test_the_page_has_the_marts_and_no_personal_data(built: Built) -> None:
+    with open_marts(built.dataset.warehouse.address, "analytics") as marts:
+        page = build(marts)
+    for section in SECTIONS:
+        assert f'<section id="{section.__name__}">' in page
+    assert page.count("<svg") == 2 * page.count('class="chart wide"') > 20
+    for _, currency, cost, amount in built.query(
+        "select account_id, currency, sum(cost), sum(amount) from vonage__customer_billing "
+        "where month = date '2026-11-01' and account_id <> 'unassigned' group by 1, 2"
+    ):
+        cells = (currency, f"{cost:,.2f}", f"{amount:,.2f}")
+        assert re.search(r"\s*".join(rf"<td[^>]*>{re.escape(cell)}</td>" for cell in cells), page), cells
+    for cause in ERRORS.values():
+        assert cause in page
+    addresses = set(re.findall(r"https?://[^\"\s<]+", page))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert "<script" not in page
+    assert "<link" not in page
+    for personal in ("4477009", "my-personal-reference", "customer1234", "Sub-account", "@example"):
+        assert personal not in page

@@ -32,6 +32,10 @@ class Warehouse(Protocol):
     def variables(self) -> dict[str, str]:
         """The environment variables for dbt."""
 
+    @property
+    def address(self) -> str:
+        """Where the models are."""
+
     def load(self, settings: Mapping[str, Any], catalog: dict[str, Any], planted: Planted) -> None:
         """Run the tap from its last state, and load what it gives, and more rows."""
 
@@ -57,6 +61,11 @@ class Files:
             "VONAGE_FILES": str(self._files),
             "VONAGE_DUCKDB": str(self._database),
         }
+
+    @property
+    def address(self) -> str:
+        """Where the models are."""
+        return str(self._database)
 
     def load(self, settings: Mapping[str, Any], catalog: dict[str, Any], planted: Planted) -> None:
         """Run the tap from its last state, with files."""
@@ -100,6 +109,11 @@ class Tables:
             "PGPASSWORD": unquote(address.password or ""),
             "PGDATABASE": address.path.lstrip("/") or "postgres",
         }
+
+    @property
+    def address(self) -> str:
+        """Where the models are."""
+        return self.server
 
     def load(self, settings: Mapping[str, Any], catalog: dict[str, Any], planted: Planted) -> None:
         """Run the tap from its last state, and load its records."""
