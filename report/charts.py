@@ -198,7 +198,8 @@ def _day_axis(rows: Sequence[Row], every: int) -> alt.Axis:
 
 
 def _data(rows: Sequence[Row]) -> alt.Data:
-    return alt.Data(values=[dict(row) for row in rows])
+    data: alt.Data = alt.InlineData(values=[dict(row) for row in rows])
+    return data
 
 
 def _svg(chart: Any) -> str:  # noqa: ANN401 - Altair's chart

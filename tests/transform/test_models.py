@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
 
+from docs.usage_sql import VIEW, view
 from report.marts import open_marts
 from report.page import SECTIONS, build
+from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox
 from tests.harness import StandingClock
 from tests.transform.dataset import CLOCK, MOVED, PAIRS, PLANTED, SUBACCOUNTS, VOLUMES, Dataset, Groups
+from tests.transform.pasted import BLOCKS, MARTS, QUERIES
 from tests.transform.project import Dbt
 from tests.transform.seeds import ERRORS, MARKUP, write_seeds
 from tests.transform.warehouse import Files, Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tests.transform.warehouse import Row, Warehouse
 
@@ -37,6 +45,8 @@ class Built:
         dataset: What they were made of.
         nodes: The status of each node of the first build.
         rows: All rows after the last load.
+        pasted: What the queries of the documentation gave after the first load.
+        marts: What the marts said then.
         stages: What the sandbox had, and what the fact had, after each load, by its name.
     """
 
@@ -44,10 +54,17 @@ class Built:
     dbt: Dbt
     nodes: dict[str, str]
     rows: list[Row] = field(default_factory=list)
+    pasted: dict[str, list[Row]] = field(default_factory=dict)
+    marts: dict[str, list[Row]] = field(default_factory=dict)
     stages: dict[str, tuple[Groups, Groups]] = field(default_factory=dict)
 
     def query(self, query: str) -> list[Row]:
         return self.dataset.warehouse.query(query)
+
+
+def tables(server: str, folder: Path) -> Tables:
+    """Tables of a target with the settings that the documentation gives, so that SMS are appended, too."""
+    return Tables(server, folder, {"load_method": "upsert", **json.loads(BLOCKS["json", "appending"])})
 
 
 @pytest.fixture(scope="module", params=["parquet", "postgres"])
@@ -55,7 +72,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Build the models after each of three loads."""
     folder = tmp_path_factory.mktemp(f"transform-{request.param}")
     name = request.param
-    warehouse: Warehouse = Files(folder) if name == "parquet" else Tables(request.getfixturevalue("postgres"), folder)
+    warehouse: Warehouse = Files(folder) if name == "parquet" else tables(request.getfixturevalue("postgres"), folder)
     sandbox = Sandbox(rows=VOLUMES, clock=CLOCK, subaccount_keys=SUBACCOUNTS, faults=["no-rate-limit"], polls=1)
     try:
         write_seeds(folder / "seeds", sandbox)
@@ -64,6 +81,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             dataset.load(planted=PLANTED)
             built = Built(dataset, dbt, dbt.succeed("build")["nodes"])
             built.stages["first"] = dataset.truth(), dataset.fact()
+            built.pasted = warehouse.pasted({"view": VIEW.read_text(encoding="utf-8")} | with_tables(QUERIES))
+            built.marts = {name: built.query(query) for name, query in MARTS.items()}
             incremental = ("build", "--select", "int_vonage__usage", "--vars", '{"vonage_overlap_hours": 0}')
             sandbox.clock.advance(days=1)
             dataset.load()
@@ -153,7 +172,7 @@ def test_the_page_has_the_marts_and_no_personal_data(built: Built) -> None:
     assert page.count("<svg") == 2 * page.count('class="chart wide"') > 20
     for _, currency, cost, amount in built.query(
         "select account_id, currency, sum(cost), sum(amount) from vonage__customer_billing "
-        "where month = date '2026-11-01' and account_id <> 'unassigned' group by 1, 2"
+        "where month = date '2026-11-01' and account_id <> 'unassigned' and currency is not null group by 1, 2"
     ):
         cells = (currency, f"{cost:,.2f}", f"{amount:,.2f}")
         assert re.search(r"\s*".join(rf"<td[^>]*>{re.escape(cell)}</td>" for cell in cells), page), cells
@@ -165,3 +184,56 @@ def test_the_page_has_the_marts_and_no_personal_data(built: Built) -> None:
     assert "<link" not in page
     for personal in ("4477009", "my-personal-reference", "customer1234", "Sub-account", "@example"):
         assert personal not in page
+
+
+def with_tables(queries: Mapping[str, str]) -> dict[str, str]:
+    """The queries without the one that needs a table of its own."""
+    return {name: query for name, query in queries.items() if name != "latest"}
+
+
+def test_the_view_in_the_documentation_is_current() -> None:
+    assert VIEW.read_text(encoding="utf-8") == view()
+    assert set(QUERIES) == {*MARTS, "unusual", "latest"}
+
+
+@pytest.mark.parametrize("name", MARTS)
+def test_a_pasted_query_gives_what_the_mart_has(built: Built, name: str) -> None:
+    mart = [comparable(row) for row in built.marts[name]]
+    assert sorted(comparable(row)[: len(mart[0])] for row in built.pasted[name]) == sorted(mart)
+
+
+def comparable(row: Row) -> tuple[str, ...]:
+    """A row as text; no price is a price of 0, and binary fractions may differ in their last places."""
+    return tuple(
+        f"{value:.9f}" if isinstance(value, (int, float, Decimal)) else "" if value is None else str(value)
+        for value in ((0 if value is None and number >= 3 else value) for number, value in enumerate(row))
+    )
+
+
+def test_unusual_days_are_far_from_the_median_of_the_same_weekday(built: Built) -> None:
+    counts: dict[tuple[str, date], int] = defaultdict(int)
+    truth, _ = built.stages["first"]
+    for (stream, _, _, day, _), (count, _) in truth.items():
+        counts[PRODUCTS[stream].name, day] += count
+    expected = {}
+    for (product, day), count in counts.items():
+        earlier = [counts.get((product, day - timedelta(weeks=week)), 0) for week in (1, 2, 3, 4)]
+        if all(earlier) and abs(count - median(earlier)) > 0.3 * median(earlier):
+            expected[day, product] = (count, median(earlier))
+    assert {(day, product): (count, usual) for day, product, count, usual in built.pasted["unusual"]} == expected
+    assert expected
+
+
+def test_appended_versions_have_a_latest_one(built: Built) -> None:
+    if built.dataset.warehouse.variables["VONAGE_LAYOUT"] == "parquet":
+        pytest.skip("the files have no such table")
+    found = built.dataset.warehouse.pasted(
+        {
+            "latest": QUERIES["latest"],
+            "view": "select id, status from vonage.sms_latest order by id",
+            "table": "select id, status from vonage.sms order by id",
+            "versions": "select count(*) from vonage.sms_history",
+        }
+    )
+    assert found["view"] == found["table"]
+    assert found["versions"] > [(len(found["table"]),)]

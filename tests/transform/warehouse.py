@@ -13,15 +13,22 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tap_vonage_reports.products import PRODUCTS
+from tap_vonage_reports.products import PRODUCTS, read_schema
 from tests import target_postgres
 from tests.harness import run_tap
+from tests.transform.staging import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 Row = tuple[Any, ...]
+_TABLE = """
+create table vonage.{stream} as
+select * exclude (filename, file_row_number)
+from read_parquet('{files}', union_by_name = true, filename = true, file_row_number = true)
+qualify row_number() over (partition by {key} order by parse_filename(filename) desc, file_row_number desc) = 1
+"""
 Planted = dict[str, list[dict[str, Any]]]
 
 
@@ -40,7 +47,10 @@ class Warehouse(Protocol):
         """Run the tap from its last state, and load what it gives, and more rows."""
 
     def query(self, query: str) -> list[Row]:
-        """Return the rows of a query."""
+        """Return the rows of a query of the models."""
+
+    def pasted(self, queries: Mapping[str, str]) -> dict[str, list[Row]]:
+        """Return the rows of queries of the loaded tables, in the schema vonage; nothing that they make stays."""
 
 
 class Files:
@@ -85,6 +95,16 @@ class Files:
             rows: list[Row] = database.execute(query).fetchall()
             return rows
 
+    def pasted(self, queries: Mapping[str, str]) -> dict[str, list[Row]]:
+        """Return the rows of queries of tables as the loader makes them, out of the files."""
+        with duckdb.connect() as database:
+            database.execute("set timezone = 'UTC'")
+            database.execute("create schema vonage")
+            for folder in self._files.iterdir():
+                key = key_of(read_schema(folder.name))
+                database.execute(_TABLE.format(stream=folder.name, files=folder / "*.parquet", key=key))
+            return {name: database.execute(query).fetchall() for name, query in queries.items()}
+
 
 @dataclass
 class Tables:
@@ -92,6 +112,7 @@ class Tables:
 
     server: str
     folder: Path
+    settings: Mapping[str, Any]
     state: dict[str, Any] | None = None
 
     @property
@@ -123,10 +144,18 @@ class Tables:
         lines = list(output.lines)
         for stream, rows in planted.items():
             lines += target_postgres.records(stream, rows, PRODUCTS[stream].schema)
-        target_postgres.load(self.server, self.folder, lines, default_target_schema="vonage", load_method="upsert")
+        target_postgres.load(self.server, self.folder, lines, default_target_schema="vonage", **self.settings)
 
     def query(self, query: str) -> list[Row]:
         """Return the rows of a query."""
         with psycopg.connect(self.server) as connection:
             connection.execute("set search_path to analytics")
             return connection.execute(query.encode()).fetchall()
+
+    def pasted(self, queries: Mapping[str, str]) -> dict[str, list[Row]]:
+        """Return the rows of queries of the tables."""
+        with psycopg.connect(self.server) as connection:
+            results = {name: connection.execute(query.encode()) for name, query in queries.items()}
+            rows = {name: cursor.fetchall() if cursor.description else [] for name, cursor in results.items()}
+            connection.rollback()
+            return rows
