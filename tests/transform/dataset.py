@@ -23,7 +23,7 @@ FIRST, MOVED = datetime(2026, 9, 28, tzinfo=timezone.utc), datetime(2026, 9, 21,
 CLOCK = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)
 SUBACCOUNTS = ("sub00001", "sub00002")
 NOT_LOADED = "number_insight_v2"
-LEFT_OUT = ("voice_failed", "network_name")
+LEFT_OUT = ("voice_failed", "status_description")
 """A field that is not selected."""
 STREAMS = (*(stream for stream in PRODUCTS if stream != NOT_LOADED), "accounts")
 VOLUMES = {"*": 1, "sms/outbound": 6, "messages/outbound": 4}

@@ -31,11 +31,17 @@ ERRORS = {
 """The lines with an error, by product and the currency that the invoice says, and the cause of each."""
 
 
-def write_seeds(folder: Path, sandbox: Sandbox) -> None:
-    """Write the seeds into a folder: the project's own, which are empty, with more lines."""
-    shutil.copytree(PROJECT / "seeds", folder)
-    _append(folder / "vonage_price_plans.csv", [["", "", "", "", "", 25, "", "", ""]])
-    _append(folder / "vonage_invoices.csv", invoice(sandbox))
+def copy_project(folder: Path, sandbox: Sandbox) -> Path:
+    """Copy the project, and add lines to its seeds, which are empty.
+
+    Returns:
+        Where it is.
+    """
+    project = folder / "project"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb"))
+    _append(project / "seeds" / "vonage_price_plans.csv", [["", "", "", "", "", 25, "", "", ""]])
+    _append(project / "seeds" / "vonage_invoices.csv", invoice(sandbox))
+    return project
 
 
 def invoice(sandbox: Sandbox) -> list[list[object]]:

@@ -23,7 +23,7 @@ from tests.harness import StandingClock
 from tests.transform.dataset import CLOCK, MOVED, PAIRS, PLANTED, SUBACCOUNTS, VOLUMES, Dataset, Groups
 from tests.transform.pasted import BLOCKS, MARTS, QUERIES
 from tests.transform.project import Dbt
-from tests.transform.seeds import ERRORS, MARKUP, write_seeds
+from tests.transform.seeds import ERRORS, MARKUP, copy_project
 from tests.transform.warehouse import Files, Tables
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     warehouse: Warehouse = Files(folder) if name == "parquet" else tables(request.getfixturevalue("postgres"), folder)
     sandbox = Sandbox(rows=VOLUMES, clock=CLOCK, subaccount_keys=SUBACCOUNTS, faults=["no-rate-limit"], polls=1)
     try:
-        write_seeds(folder / "seeds", sandbox)
-        with sandbox, Dbt(folder, {**warehouse.variables, "VONAGE_SEEDS": str(folder / "seeds")}) as dbt:
+        with sandbox, Dbt(folder, warehouse.variables, copy_project(folder, sandbox)) as dbt:
             dataset = Dataset(sandbox, warehouse)
             dataset.load(planted=PLANTED)
             built = Built(dataset, dbt, dbt.succeed("build")["nodes"])
@@ -155,8 +154,7 @@ def test_a_bill_is_the_cost_and_its_markup_rounded_by_the_line(built: Built) -> 
 
 def test_streams_and_fields_that_were_not_loaded_are_empty(built: Built) -> None:
     assert built.query("select records from vonage__freshness where stream = 'number_insight_v2'") == [(0,)]
-    assert built.query("select count(network), count(network_name) from stg_vonage__voice_failed") != [(0, 0)]
-    assert built.query("select count(network_name) from stg_vonage__voice_failed") == [(0,)]
+    assert built.query("select count(*) > 0, count(status_description) from stg_vonage__voice_failed") == [(True, 0)]
 
 
 def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:

@@ -30,24 +30,30 @@ traffic as (
     group by month, account_id, product, country, unit, currency
 ),
 
+typed_plans as (
+    select
+        cast(account_id as {{ vonage_reports.type_of('text') }}) as account_id,
+        cast(product as {{ vonage_reports.type_of('text') }}) as product,
+        cast(country as {{ vonage_reports.type_of('text') }}) as country,
+        cast(valid_from as date) as valid_from,
+        cast(valid_to as date) as valid_to,
+        coalesce(cast(markup_percent as numeric(10, 4)), 0) as markup_percent,
+        coalesce(cast(fee_per_unit as numeric(18, 8)), 0) as fee_per_unit,
+        coalesce(cast(free_units as bigint), 0) as free_units,
+        coalesce(cast(units as {{ vonage_reports.type_of('text') }}), 'charged') as units
+    from {{ ref(var('vonage_price_plans')) }}
+),
+
 plans as (
     select
-        account_id,
-        product,
-        country,
-        valid_from,
-        valid_to,
-        coalesce(markup_percent, 0) as markup_percent,
+        *,
         -- Not divided, because a quotient is a binary fraction in DuckDB.
-        cast(1 + coalesce(markup_percent, 0) * 0.01 as numeric(10, 6)) as factor,
-        coalesce(fee_per_unit, 0) as fee_per_unit,
-        coalesce(free_units, 0) as free_units,
-        coalesce(units, 'charged') as units,
+        cast(1 + markup_percent * 0.01 as numeric(10, 6)) as factor,
         row_number() over (order by account_id, product, country, valid_from) as plan_id,
         case when account_id is null then 0 else 4 end
         + case when product is null then 0 else 2 end
         + case when country is null then 0 else 1 end as specificity
-    from {{ ref(var('vonage_price_plans')) }}
+    from typed_plans
 ),
 
 candidates as (

@@ -4,15 +4,15 @@ usage.started_at >= invoices.starts_at and usage.started_at < invoices.ends_at
 
 with seed_lines as (
     select
-        invoice,
-        cast(date_trunc('month', month) as date) as month,
-        coalesce(time_zone, 'UTC') as time_zone,
-        issued_at,
-        coalesce(account_id, '') as account_id,
-        product,
-        coalesce(currency, '') as currency,
-        quantity,
-        amount
+        cast(invoice as {{ vonage_reports.type_of('text') }}) as invoice,
+        cast(date_trunc('month', cast(month as date)) as date) as month,
+        coalesce(cast(time_zone as {{ vonage_reports.type_of('text') }}), 'UTC') as time_zone,
+        cast(issued_at as timestamp) as issued_at,
+        coalesce(cast(account_id as {{ vonage_reports.type_of('text') }}), '') as account_id,
+        cast(product as {{ vonage_reports.type_of('text') }}) as product,
+        coalesce(cast(currency as {{ vonage_reports.type_of('text') }}), '') as currency,
+        cast(quantity as numeric(28, 4)) as quantity,
+        cast(amount as numeric(28, 10)) as amount
     from {{ ref(var('vonage_invoices')) }}
 ),
 
