@@ -10,9 +10,12 @@ from uuid import UUID
 
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import DEMO_KEY, Sandbox
+from tap_vonage_reports.sandbox.traffic import Daily
 from tests.harness import StandingClock, catalog_of, settings_for
+from tests.transform.warehouse import LEFT_OUT
 
 if TYPE_CHECKING:
+    from tap_vonage_reports.sandbox.world import Amount
     from tests.transform.warehouse import Planted, Warehouse
 
 Group = tuple[str, str | None, str | None, date, str | None]
@@ -23,10 +26,13 @@ FIRST, MOVED = datetime(2026, 9, 28, tzinfo=timezone.utc), datetime(2026, 9, 21,
 CLOCK = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)
 SUBACCOUNTS = ("sub00001", "sub00002")
 NOT_LOADED = "number_insight_v2"
-LEFT_OUT = ("voice_failed", "status_description")
-"""A field that is not selected."""
 STREAMS = (*(stream for stream in PRODUCTS if stream != NOT_LOADED), "accounts")
-VOLUMES = {"*": 1, "sms/outbound": 6, "messages/outbound": 4}
+VOLUMES: dict[str, Amount] = {
+    "*": 1,
+    "sms/outbound": 6,
+    "messages/outbound": 4,
+    "conversation_event": Daily(8, weekend=0.4, noise=90),
+}
 LATE = datetime(2026, 10, 20, 9, 30, tzinfo=timezone.utc)
 """When the messages were sent that stand in several products."""
 

@@ -16,16 +16,18 @@ import pyarrow.parquet as pq
 from tap_vonage_reports.products import PRODUCTS, read_schema
 from tests import target_postgres
 from tests.harness import run_tap
-from tests.transform.staging import key_of
+from tests.transform.staging import key_of, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 Row = tuple[Any, ...]
+LEFT_OUT = ("voice_failed", "status_description")
+"""A field that is not selected."""
 _TABLE = """
 create table vonage.{stream} as
-select * exclude (filename, file_row_number)
+select {columns}
 from read_parquet('{files}', union_by_name = true, filename = true, file_row_number = true)
 qualify row_number() over (partition by {key} order by parse_filename(filename) desc, file_row_number desc) = 1
 """
@@ -101,8 +103,14 @@ class Files:
             database.execute("set timezone = 'UTC'")
             database.execute("create schema vonage")
             for folder in self._files.iterdir():
-                key = key_of(read_schema(folder.name))
-                database.execute(_TABLE.format(stream=folder.name, files=folder / "*.parquet", key=key))
+                schema = read_schema(folder.name)
+                columns = ", ".join(
+                    f"\"{name}\" at time zone 'UTC' as {name}" if kind_of(spec) == "timestamp" else f'"{name}"'
+                    for name, spec in schema["properties"].items()
+                    if (folder.name, name) != LEFT_OUT
+                )
+                files, key = folder / "*.parquet", key_of(schema)
+                database.execute(_TABLE.format(stream=folder.name, files=files, key=key, columns=columns))
             return {name: database.execute(query).fetchall() for name, query in queries.items()}
 
 

@@ -55,3 +55,8 @@ unnest(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timest
 {%- macro utc_now() -%}
 (current_timestamp at time zone 'UTC')
 {%- endmacro -%}
+
+{#- Let PostgreSQL count the rows of a new table, which it otherwise guesses, and then joins in a slow way. -#}
+{%- macro analyze() -%}
+{{ return('analyze ' ~ this if target.type == 'postgres' else '') }}
+{%- endmacro -%}

@@ -1,3 +1,5 @@
+{{ config(post_hook = vonage_reports.analyze()) }}
+
 {%- set streams = var('vonage_streams') -%}
 {%- set sender = adapter.quote('from') -%}
 {%- set recipient = adapter.quote('to') -%}

@@ -4,6 +4,7 @@
     incremental_strategy = 'delete+insert',
     on_schema_change = 'append_new_columns',
     indexes = [{'columns': ['usage_key'], 'unique': true}] if target.type == 'postgres' else [],
+    post_hook = vonage_reports.analyze(),
 ) }}
 
 {% set since = vonage_reports.loaded_since() %}
