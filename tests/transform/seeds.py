@@ -72,7 +72,7 @@ def invoice(sandbox: Sandbox) -> list[list[object]]:
             month.units[product, currency],
             said,
         ]
-        lines += [line] * (2 if error == "line more than once" else 1)
+        lines.extend([line] * (2 if error == "line more than once" else 1))
     return lines
 
 

@@ -165,8 +165,7 @@ def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
 def test_the_page_has_the_marts_and_no_personal_data(built: Built) -> None:
     with open_marts(built.dataset.warehouse.address, "analytics") as marts:
         page = build(marts)
-    for section in SECTIONS:
-        assert f'<section id="{section.__name__}">' in page
+    assert page.count('<section id="') == len(SECTIONS)
     assert page.count("<svg") == 2 * page.count('class="chart wide"') > 20
     for _, currency, cost, amount in built.query(
         "select account_id, currency, sum(cost), sum(amount) from vonage__customer_billing "
