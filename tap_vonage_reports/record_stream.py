@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import deque
 from contextlib import contextmanager
@@ -21,7 +22,6 @@ from tap_vonage_reports.records.text_forms import text_transforms
 from tap_vonage_reports.redaction import HIDDEN_NAME, is_plain_name
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Generator, Iterator, Mapping
 
     from singer_sdk.metrics import Counter
@@ -64,7 +64,7 @@ class RecordStream(Stream):
         super().__init__(tap, schema=published_schema(source, tap.config), name=source.stream)
         self.primary_keys = (source.key_field,)
         self.replication_key = source.date_field
-        self.logger.addFilter(_is_not_sdk_chatter)
+        _underlying(self.logger).addFilter(_is_not_sdk_chatter)
 
     @property
     def session(self) -> SyncSession:
@@ -172,6 +172,11 @@ def _warn_of_mismatch(logger: logging.Logger, stream: str, personal: PersonalDat
         else _CONSEQUENCES.get(reason, "it goes into _extra")
     )
     logger.warning("%s: the field %s %s; %s", stream, name, reason, what)
+
+
+def _underlying(logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> logging.Logger:
+    """Return the logger of a stream. Since version 0.55 of the SDK, it comes in an adapter, which takes no filter."""
+    return logger.logger if isinstance(logger, logging.LoggerAdapter) else logger
 
 
 def _is_not_sdk_chatter(record: logging.LogRecord) -> bool:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from typing_extensions import LiteralString
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
 
 START, END = datetime(2026, 11, 18, tzinfo=timezone.utc), datetime(2026, 11, 20, tzinfo=timezone.utc)
@@ -67,6 +69,12 @@ class Database:
         """What stands in a table; without the columns that the target adds."""
         rows = self._query(sql.SQL("select * from {}").format(sql.Identifier(self.schema, table)))
         return [{name: value for name, value in row.items() if not name.startswith("_sdc_")} for row in rows]
+
+    def count(self, table: str, condition: LiteralString) -> int:
+        """How many rows of a table meet a condition."""
+        query = sql.SQL("select count(*) as rows from {} where ").format(sql.Identifier(self.schema, table))
+        (row,) = self._query(query + sql.SQL(condition))
+        return int(row["rows"])
 
     def columns(self, table: str) -> list[dict[str, Any]]:
         """What the server says of a table's columns."""
@@ -192,6 +200,35 @@ def test_a_table_has_what_the_records_have_in_whatever_form_they_came(loaded: Lo
     assert {row["id"]: as_recorded(row, PRODUCTS[stream].schema) for row in rows} == {
         record["id"]: record for record in loaded.records[stream]
     }
+
+
+def test_text_forms_are_exact_decimals_and_texts_that_records_and_files_can_share(
+    postgres: str, make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    database, streams = database_for(postgres, tmp_path), ("sms", "reports_usage")
+    sandbox = make_sandbox(rows=dict.fromkeys(streams, Within(20, START, END)))
+    sandbox.faults.on("nul-in-text", products=["reports_usage"])
+    settings = settings_for(sandbox, **DATES, max_concurrent_requests=1)
+    texts = {**settings, "decimals": "text", "objects": "text", "batch_layout": "stream/date"}
+    records = run_tap(settings, streams).records
+    for files in ({}, batch(tmp_path / "files", "parquet")):
+        database.load(run_tap({**texts, **files}, streams))
+        for stream in streams:
+            rows = [as_recorded(row, PRODUCTS[stream].schema) for row in database.rows(stream)]
+            assert {row["id"]: row for row in rows} == {record["id"]: record for record in records[stream]}
+            assert len(rows) == len(records[stream])
+    columns = {column["column_name"]: column for column in database.columns("sms")}
+    price = columns["total_price"]
+    assert (price["data_type"], price["numeric_precision"], price["numeric_scale"]) == ("numeric", 38, 18)
+    assert columns["_extra"]["data_type"] == "text"
+    assert {row["_extra"] for row in database.rows("sms")} == {None}
+
+
+def test_a_null_object_is_the_null_of_json(loaded: Loaded) -> None:
+    every, filled = (loaded.database.count("sms", condition) for condition in ("true", "_extra is not null"))
+    objects = "_extra is not null" if loaded.form == "parquet" else "jsonb_typeof(_extra) = 'object'"
+    assert loaded.database.count("sms", objects) == 0
+    assert filled == (0 if loaded.form == "parquet" else every), "change docs/loaders.md"
 
 
 def test_the_streams_here_have_values_of_every_kind(loaded: Loaded) -> None:

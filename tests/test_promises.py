@@ -15,6 +15,8 @@ PROMISES = (
     "It resumes. Killed at any instant, the next run goes on at the page, or the report, where the last one stopped.",
     "No report is paid for twice, also when its state was lost on the way.",
     "It is exact. The same CDR gives the same record, byte for byte, by the sync path, the async path and BATCH files.",
+    "Money is a decimal with every digit, as number or as text with x-singer.decimal.",
+    "In every loader's table the digits that the API sent.",
     "It is fast. It runs at the API's rate limit, not at its latency.",
     "It runs in flat memory.",
     "It is quiet and clear. One line of progress per window.",

@@ -159,7 +159,9 @@ def test_only_all_tests_together_have_to_reach_all_code(fake_uv: FakeUv) -> None
     assert run("coverage", "-k", "one thing", PATH=fake_uv.install()).returncode == 2
 
 
-@pytest.mark.parametrize(("versions", "resolution"), [("lowest", "lowest-direct"), ("newest", "highest")])
+@pytest.mark.parametrize(
+    ("versions", "resolution"), [("lowest", "lowest-direct"), ("newest", "highest"), ("next", "highest")]
+)
 def test_other_versions_are_in_a_fresh_environment_of_their_own(
     fake_uv: FakeUv, versions: str, resolution: str
 ) -> None:
@@ -171,6 +173,8 @@ def test_other_versions_are_in_a_fresh_environment_of_their_own(
     assert made["python"] == "3.10"
     outside = f"--project={ROOT.anchor}"  # where the pins do not hold
     assert {outside, f"--python={venv}", f"--resolution={resolution}"} < set(installed["arguments"])
+    overrides = [argument for argument in installed["arguments"] if argument.startswith("--overrides=")]
+    assert overrides == (["--overrides=.run/next.txt"] if versions == "next" else [])
     assert ran["venv"] == venv
     assert ran["arguments"] == ["run", "--quiet", "--no-sync", "pytest", "-q", "-k", "one thing"]
 
@@ -279,6 +283,19 @@ def test_the_lowest_and_the_newest_versions_are_tested() -> None:
     job = workflow_of("test")["jobs"]["versions"]
     assert {tried["versions"] for tried in job["strategy"]["matrix"]["include"]} == {"lowest", "newest"}
     assert job["steps"][-1]["run"] == "./run --versions ${{ matrix.versions }} test"
+
+
+def test_the_next_version_of_the_sdk_is_tested_and_may_fail() -> None:
+    job = workflow_of("test")["jobs"]["next"]
+    assert job["continue-on-error"] is True
+    assert job["steps"][-1]["run"] == "./run --versions next test"
+
+
+def test_what_takes_long_is_tested_every_night() -> None:
+    workflow = workflow_of("nightly")
+    (schedule,) = workflow[True]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", schedule["cron"])
+    assert workflow["jobs"]["loaders"]["steps"][-1]["run"] == "./run test -m nightly"
 
 
 def test_later_dates_are_tested() -> None:

@@ -6,6 +6,7 @@ import csv
 import shutil
 from datetime import datetime
 from decimal import Decimal
+from itertools import repeat
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -61,7 +62,7 @@ def invoice(sandbox: Sandbox) -> list[list[object]]:
             shown = "CHF"
         elif error and error.startswith("another month"):
             said = before.amounts[product, currency]
-        line = [
+        line: list[object] = [
             "I-1",
             "2026-10-01",
             ZONE,
@@ -72,7 +73,7 @@ def invoice(sandbox: Sandbox) -> list[list[object]]:
             month.units[product, currency],
             said,
         ]
-        lines.extend([line] * (2 if error == "line more than once" else 1))
+        lines.extend(repeat(line, 2 if error == "line more than once" else 1))
     return lines
 
 
