@@ -24,7 +24,7 @@ Groups = dict[Group, tuple[int, Decimal]]
 FIRST, MOVED = datetime(2026, 9, 28, tzinfo=timezone.utc), datetime(2026, 9, 21, tzinfo=timezone.utc)
 """The start of the first two runs, and of the third."""
 CLOCK = datetime(2026, 11, 3, 12, tzinfo=timezone.utc)
-SUBACCOUNTS = ("sub00001", "sub00002")
+SUBACCOUNTS = ("sub00001",)
 NOT_LOADED = "number_insight_v2"
 STREAMS = (*(stream for stream in PRODUCTS if stream != NOT_LOADED), "accounts")
 VOLUMES: dict[str, Amount] = {

@@ -33,13 +33,16 @@ ERRORS = {
 
 
 def copy_project(folder: Path, sandbox: Sandbox) -> Path:
-    """Copy the project, and add lines to its seeds, which are empty.
+    """Copy the project, add lines to its seeds, which are empty, and let its runs read only what is newly loaded.
 
     Returns:
         Where it is.
     """
     project = folder / "project"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb"))
+    settings = project / "dbt_project.yml"
+    overlap = settings.read_text(encoding="utf-8").replace("vonage_overlap_hours: 24", "vonage_overlap_hours: 0")
+    settings.write_text(overlap, encoding="utf-8")
     _append(project / "seeds" / "vonage_price_plans.csv", [["", "", "", "", "", 25, "", "", ""]])
     _append(project / "seeds" / "vonage_invoices.csv", invoice(sandbox))
     return project

@@ -82,7 +82,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             built.stages["first"] = dataset.truth(), dataset.fact()
             built.pasted = warehouse.pasted({"view": VIEW.read_text(encoding="utf-8")} | with_tables(QUERIES))
             built.marts = {name: built.query(query) for name, query in MARTS.items()}
-            incremental = ("build", "--select", "int_vonage__usage", "--vars", '{"vonage_overlap_hours": 0}')
+            incremental = ("build", "--select", "int_vonage__usage")
             sandbox.clock.advance(days=1)
             dataset.load()
             dbt.succeed(*incremental)

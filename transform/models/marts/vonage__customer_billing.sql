@@ -115,6 +115,6 @@ select
     round(
         cost * factor
         + cast(fee_per_unit as numeric(18, 8)) * cast(greatest(units - free_units, 0) as numeric(18, 0)),
-        {{ var('vonage_billing_digits') | int }}
+        {{ var('vonage_billing_digits') }}
     ) as amount
 from lines
