@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument(
         "database",
         nargs="?",
-        default=os.environ.get("VONAGE_DUCKDB", "transform/vonage.duckdb"),
+        default=os.environ.get("VONAGE_DUCKDB", "transform/warehouse.duckdb"),
         help="path of a DuckDB file, or URL of a PostgreSQL database; default: VONAGE_DUCKDB, or %(default)s",
     )
     parser.add_argument(

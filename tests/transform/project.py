@@ -56,7 +56,8 @@ class Dbt:
         """Run a command.
 
         Returns:
-            Whether it succeeded, its error, the status of each node, and the messages of those that failed.
+            Whether it succeeded, its error, what it listed, the status of each node, and the messages of those that
+            failed.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from tests.transform.dataset import CLOCK, MOVED, PAIRS, PLANTED, SUBACCOUNTS, V
 from tests.transform.pasted import BLOCKS, MARTS, QUERIES
 from tests.transform.project import Dbt
 from tests.transform.seeds import ERRORS, MARKUP, copy_project
+from tests.transform.staging import PROJECT
 from tests.transform.warehouse import Files, Tables
 
 if TYPE_CHECKING:
@@ -234,3 +236,23 @@ def test_appended_versions_have_a_latest_one(built: Built) -> None:
     )
     assert found["view"] == found["table"]
     assert found["versions"] > [(len(found["table"]),)]
+
+
+def test_the_project_is_a_package_that_takes_seeds_of_other_names(built: Built, tmp_path: Path) -> None:
+    (tmp_path / "seeds").mkdir()
+    shutil.copy(PROJECT / "seeds" / "vonage_price_plans.csv", tmp_path / "seeds" / "my_plans.csv")
+    project = {
+        "name": "mine",
+        "version": "1.0.0",
+        "profile": "vonage_reports",
+        "vars": {"vonage_reports": {"vonage_price_plans": "my_plans", "vonage_streams": ["sms", "reports_usage"]}},
+    }
+    (tmp_path / "dbt_project.yml").write_text(json.dumps(project), encoding="utf-8")
+    (tmp_path / "packages.yml").write_text(json.dumps({"packages": [{"local": str(PROJECT)}]}), encoding="utf-8")
+    own = ("--project-dir", str(tmp_path), "--target-path", str(tmp_path / "target"))
+    built.dbt.succeed("deps", "--project-dir", str(tmp_path))
+    listed = built.dbt.succeed("ls", *own, "--resource-type", "model", "--output", "name")["listed"]
+    assert {"fct_vonage__usage", "stg_vonage__sms"} <= set(listed)
+    assert "stg_vonage__messages" not in listed
+    found = built.dbt.succeed("ls", *own, "--select", "my_plans+", "--resource-type", "model", "--output", "name")
+    assert found["listed"] == ["vonage__customer_billing"]

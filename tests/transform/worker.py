@@ -39,6 +39,7 @@ def report(done: Any) -> dict[str, Any]:
     return {
         "success": done.success,
         "error": str(done.exception) if done.exception else "",
+        "listed": done.result if isinstance(done.result, list) else [],
         "nodes": {result.node.name: str(result.status) for result in results},
         "failures": {result.node.name: result.message for result in results if str(result.status) in {"error", "fail"}},
     }
