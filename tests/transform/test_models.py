@@ -239,6 +239,8 @@ def test_appended_versions_have_a_latest_one(built: Built) -> None:
 
 
 def test_the_project_is_a_package_that_takes_seeds_of_other_names(built: Built, tmp_path: Path) -> None:
+    if built.dataset.warehouse.variables["VONAGE_LAYOUT"] != "parquet":
+        pytest.skip("the same for every database")
     (tmp_path / "seeds").mkdir()
     shutil.copy(PROJECT / "seeds" / "vonage_price_plans.csv", tmp_path / "seeds" / "my_plans.csv")
     project = {
