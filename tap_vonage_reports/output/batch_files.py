@@ -6,6 +6,7 @@ has read them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 from contextlib import closing, contextmanager, suppress
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 ROWS_PER_FILE = 100_000
 """Default limit of rows in a file. The SDK's targets load a whole file into memory."""
+RUN = secrets.token_hex(4)
+"""What the names of all files of this process share: a loader finds by it what an interrupted run has left."""
+_NUMBERS = itertools.count(1)
+"""The numbers of the files of this process."""
 
 
 class BatchConfig(Protocol):
@@ -128,9 +133,8 @@ class BatchFiles:
         self._storage = open_storage(config.storage)
         self.encoding = replace(config.encoding, compression=compression)
         now = datetime.now(timezone.utc)
-        self._name = f"{config.storage.prefix or ''}{stream}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self._name = f"{config.storage.prefix or ''}{stream}-{now:%Y%m%dT%H%M%SZ}-{RUN}"
         self._rows_per_file = rows_per_file
-        self._files = 0
         self._rows = 0
         self._draft: _Draft | None = None
         self._published: dict[str, str] = {}
@@ -235,8 +239,7 @@ class BatchFiles:
                     self._publish()
 
     def _begin(self) -> _Draft:
-        self._files += 1
-        name = f"{self._name}-{self._files:05}{self._format.suffix}"
+        name = f"{self._name}-{next(_NUMBERS):05}{self._format.suffix}"
         path = self._storage.draft(name)
         # Register the draft before creating its file, so that cleanup always finds it.
         draft = self._draft = _Draft(name, path)
