@@ -138,6 +138,7 @@ class BatchFiles:
         self._rows = 0
         self._draft: _Draft | None = None
         self._published: dict[str, str] = {}
+        self._finished: dict[str, str] = {}
 
     @property
     def rows(self) -> int:
@@ -198,9 +199,14 @@ class BatchFiles:
         """
         with self._all_or_nothing():
             self._publish()
-        manifest = list(self._published.values())
-        self._published, self._rows = {}, 0
-        return manifest
+        self._finished, self._published, self._rows = self._published, {}, 0
+        return list(self._finished.values())
+
+    def take_back(self) -> None:
+        """Remove the files of the last `finish`: the target has closed the pipe, so their message was not written."""
+        for name in self._finished:
+            self._storage.remove(name)
+        self._finished = {}
 
     def discard(self) -> None:
         """Remove all files since the last `finish`."""
