@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import signal
 import sys
 import tempfile
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NoReturn
@@ -73,8 +73,10 @@ def load(settings: Settings, lines: IO[bytes], write_state: Callable[[bytes], ob
         raise SettingsError([_NOT_INSTALLED]) from None
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with contextlib.closing(engine(folder)) as connection:
-            destination = _destination(settings, connection)
+        with (
+            closing(engine(folder)) as connection,
+            closing(_destination(settings, connection)) as destination,
+        ):
             tools = Tools(destination, Ledger(destination), FileStore(settings.storage_params, folder), connection)
             loader = Loader(
                 tools, write_state, metadata=settings.add_record_metadata, leftovers=settings.load_leftovers

@@ -83,7 +83,7 @@ class Table:
 class Destination(Protocol):
     """A database into which rows are loaded.
 
-    Every method but `transaction` is called inside a transaction, and raises a `LoadError` if it fails.
+    Every method but `transaction` and `close` is called inside a transaction, and raises a `LoadError` if it fails.
     """
 
     types: ColumnTypes
@@ -112,6 +112,9 @@ class Destination(Protocol):
             metadata: Values of the columns in `METADATA`; none if the table does not have them.
             replace: True if a row replaces the one with the same key, False if that stays.
         """
+
+    def close(self) -> None:
+        """Close the connection."""
 
 
 def prepare_table(destination: Destination, schema: StreamSchema, *, metadata: bool) -> Table:

@@ -143,6 +143,10 @@ class DuckDBFile:
             f"when not matched then insert ({', '.join(inserted)}) values ({', '.join(sources)})"
         )
 
+    def close(self) -> None:
+        """Close the file; the connection to DuckDB stays."""
+        self._connection.execute(f"detach {_FILE}")
+
     @staticmethod
     def _cell(table: Table, rows: ParquetRows, column: str) -> str:
         """Return a column's value as the table's type."""

@@ -76,7 +76,9 @@ class ParquetRows:
         self._schema = schema
         # A path may hold characters that stand for others in a pattern.
         names = ", ".join(literal(glob.escape(path)) for path in paths)
-        self._files = f"read_parquet([{names}], union_by_name = true, filename = true, file_row_number = true)"
+        # A folder such as read_date=2026-11-28 is no column.
+        options = "union_by_name = true, hive_partitioning = false, filename = true, file_row_number = true"
+        self._files = f"read_parquet([{names}], {options})"
         with duckdb_errors(self._damaged()):
             found = connection.execute(f"describe select * exclude (filename, file_row_number) from {self._files}")
             self._types = {name: str(kind) for name, kind, *_ in found.fetchall()}

@@ -97,15 +97,13 @@ class Postgres:
         self._address, self._parameters = address, parameters
         self._schema = schema
         self._connection = self._connect()
-        with self.transaction():
-            # Not `if not exists`: that needs the right to create schemas even if this one exists.
-            if not self.execute("select 1 from pg_namespace where nspname = ?", [schema]):
-                self.execute(f"create schema {quoted(schema)}")
+        self._create_schema()
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
         """Run a `with` block in a transaction."""
         if not self._is_alive():
+            self.close()
             self._connection = self._connect()
         with _errors(), self._connection.transaction():
             yield
@@ -145,6 +143,10 @@ class Postgres:
             self._upsert(table, rows, metadata, replace=replace)
         else:
             self._fill(table, rows, metadata)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
     def _fill(self, table: Table, rows: ParquetRows, metadata: Mapping[str, Any]) -> None:
         """Fill a new table: straight by COPY, and the index afterwards, which takes a third of the time."""
@@ -195,6 +197,12 @@ class Postgres:
         with _errors(), self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             for chunk in rows.csv(in_order=in_order):
                 copy.write(chunk)
+
+    def _create_schema(self) -> None:
+        with self.transaction():
+            # Not `if not exists`: that needs the right to create schemas even if this one exists.
+            if not self.execute("select 1 from pg_namespace where nspname = ?", [self._schema]):
+                self.execute(f"create schema {quoted(self._schema)}")
 
     def _is_alive(self) -> bool:
         try:
