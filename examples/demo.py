@@ -23,6 +23,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from demo_answers import Answers
 from demo_loaders import LOADERS
 
 from tap_vonage_reports.metrics import money
@@ -80,6 +81,7 @@ def main() -> None:
     start = midnight - timedelta(days=DAYS)
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
+    answers = Answers(HOME)
     install_meltano()
     with (
         Sandbox(scale=SCALE, clock=midnight + timedelta(minutes=1)) as sandbox,
@@ -108,8 +110,10 @@ def main() -> None:
         changed = sum(before != after for before, after in pairs)
         say(f"  {new:,} rows are new, {changed:,} earlier ones have changed, and no id is there twice")
         compare(second, loader, sandbox, start, midnight + timedelta(days=1))
+        page = show(answers, loader, sandbox, midnight + timedelta(days=1))
     say(
         "",
+        *page,
         *loader.result,
         f"Log    {LOG}",
         "",
@@ -120,6 +124,15 @@ def main() -> None:
         "  With Meltano:  docs/guide.md, First run with Meltano",
         "  The docs:      ./run docs",
     )
+
+
+def show(answers: Answers, loader: Loader, sandbox: Sandbox, end: datetime) -> list[str]:
+    """Build the models and the page, if dbt can read what was loaded. Return where the page is."""
+    if not loader.models:
+        return []
+    say("", "$ dbt build", "$ ./run report")
+    say(f"  {answers.build(loader.models, loader.database, sandbox, end)}")
+    return [f"Page   {answers.page}: cost, bills, an invoice with errors, delivery"]
 
 
 def install_meltano() -> None:

@@ -8,6 +8,7 @@ import json
 import warnings
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,8 @@ class Loader:
         place: What it loads into, in words.
         environment: Its settings, as environment variables.
         result: Lines on where the result is.
+        models: Where dbt finds the rows and puts the models, as environment variables; empty if it cannot.
+        database: Where the models are, as `./run report` takes it.
     """
 
     pipeline: ClassVar[tuple[str, str]]
@@ -41,6 +44,8 @@ class Loader:
         self.home = home
         self.environment: dict[str, str] = {}
         self.result: tuple[str, ...] = ()
+        self.models: dict[str, str] = {}
+        self.database = ""
 
     def rows(self, stream: str) -> dict[str, Row]:
         """Return the rows of a stream, by id."""
@@ -63,12 +68,19 @@ class VonageFiles(Loader):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self._file = home / "vonage.duckdb"
+        self._file = home / "warehouse.duckdb"
         files = {"encoding": {"format": "parquet", "compression": "snappy"}, "storage": {"root": str(home / "files")}}
         self.environment = {
             "TAP_VONAGE_FILES_BATCH_CONFIG": json.dumps(files),
             "TARGET_VONAGE_FILES_DUCKDB_PATH": str(self._file),
             "TARGET_VONAGE_FILES_DEFAULT_TARGET_SCHEMA": SCHEMA,
+        }
+        self.database = str(self._file)
+        self.models = {
+            "VONAGE_TARGET": "duckdb",
+            "VONAGE_LAYOUT": "upserted",
+            "VONAGE_DUCKDB": self.database,
+            "VONAGE_SCHEMA": SCHEMA,
         }
         self.result = (f"DuckDB {self._file}: one row per id, in tables such as {self._file.stem}.{SCHEMA}.sms",)
 
@@ -118,6 +130,17 @@ class Postgres(Loader):
         self.environment = {
             "TARGET_POSTGRES_SQLALCHEMY_URL": self._url.replace("postgresql:", "postgresql+psycopg:", 1),
             "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": SCHEMA,
+        }
+        address = urlsplit(self._url)
+        self.database = self._url
+        self.models = {
+            "VONAGE_TARGET": "postgres",
+            "VONAGE_LAYOUT": "upserted",
+            "VONAGE_SCHEMA": SCHEMA,
+            "PGHOST": parse_qs(address.query).get("host", [address.hostname or ""])[0],
+            "PGPORT": str(address.port or 5432),
+            "PGUSER": address.username or "postgres",
+            "PGDATABASE": address.path.strip("/") or "postgres",
         }
         self.result = (f"Data   {self.home / 'postgres'}: the server has stopped",)
         return self

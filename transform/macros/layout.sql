@@ -35,7 +35,12 @@
 {%- endmacro -%}
 
 {%- macro duckdb__loaded(stream, table) -%}
-{%- if vonage_reports.layout() != 'parquet' -%}{{ return(vonage_reports.loaded_table(table)) }}{%- endif -%}
+{%- if vonage_reports.layout() != 'parquet' -%}
+    {%- if table.database == table.schema -%}
+        {{ exceptions.raise_compiler_error("The DuckDB file and its schema are both called '" ~ table.schema ~ "', which DuckDB cannot tell apart in a view. Rename the file.") }}
+    {%- endif -%}
+    {{ return(vonage_reports.loaded_table(table)) }}
+{%- endif -%}
 {%- set files = vonage_reports.files_of(stream) -%}
 {%- set columns = {} -%}
 {%- set sql = "read_parquet('" ~ files ~ "', union_by_name = true, filename = true, file_row_number = true, hive_partitioning = false)" -%}
