@@ -26,9 +26,9 @@ DBT = ("dbt-core~=1.11.0", "dbt-duckdb~=1.11.0", "dbt-postgres~=1.11.0")
 DBT_HOME = ROOT / ".run" / f"dbt-python{sys.version_info.major}.{sys.version_info.minor}"
 BIN = "Scripts" if os.name == "nt" else "bin"
 MARKUP_PERCENT = 20
-INVOICE = "DEMO-1 (made up, with three errors)"
+INVOICE = "DEMO-1 (made up, with errors)"
 ERRORS = {"VIDEO-API": "missing", "VERIFY-V2": "twice", "AMD": "currency"}
-"""What is wrong on the demo's invoice, by product."""
+"""What is wrong on the demo's invoice, by product. It also has a product that the demo does not load."""
 
 
 class Answers:
@@ -96,7 +96,7 @@ class Answers:
 
 
 def seeds(sandbox: Sandbox, last: datetime) -> Iterator[tuple[str, list[list[object]]]]:
-    """Yield lines for the project's seeds: a name, a price plan, and an invoice with three errors."""
+    """Yield lines for the project's seeds: a name, a price plan, and an invoice with errors."""
     accounts = [account.key for account in sandbox.accounts]
     yield "vonage_account_names", [[key, f"Customer {number}"] for number, key in enumerate(accounts, 1)]
     yield "vonage_price_plans", [["", "", "", "", "", MARKUP_PERCENT, "", "", ""]]

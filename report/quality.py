@@ -80,7 +80,7 @@ def latency(marts: Marts, window: Window) -> Section:
         section.body.append(empty("No messages were delivered in this month."))
         return section
     for row in rows:
-        row["name"] = f"{row['country']} {row['channel'] or row['product']}"
+        row["name"] = f"{row['country']} {row['product']} {row['channel']}".replace("MESSAGES", "Messages").strip()
         row["text"] = f"{seconds(row['p50'])} / {seconds(row['p95'])}"
     points = [
         {"name": row["name"], "text": row["text"], "low": max(row["p50"], 0.01), "high": max(row["p95"], 0.01)}

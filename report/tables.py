@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from report.marts import Row
 
+MISSING = "-"
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 _NAMES = re.compile(r' (?:id|headers|rowspan|colspan|data-quarto-[a-z-]+)="[^"]*"')
 """Names of cells, which would not be unique on the page, and what says nothing."""
@@ -41,12 +42,13 @@ def table(rows: Sequence[Row], columns: Mapping[str, str], formats: Mapping[str,
     texts = [name for name in columns if name not in formats]
     great = great.cols_align("right", columns=list(formats)) if formats else great
     great = great.cols_align("left", columns=texts) if texts else great
-    html = great.sub_missing(missing_text="-").as_raw_html()
+    great = great.sub_missing(columns=list(formats), missing_text=MISSING) if formats else great
+    html = great.as_raw_html()
     return f'<div class="table">{_NAMES.sub("", _STYLE.sub("", html))}</div>'
 
 
 def _values(rows: Sequence[Row], name: str, kind: str | None) -> pa.Array:
     values = [row.get(name) for row in rows]
     if kind is None:
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
+        return pa.array([MISSING if value is None else str(value) for value in values], pa.string())
     return pa.array([None if value is None else float(value) for value in values], pa.float64())
