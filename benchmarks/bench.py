@@ -82,6 +82,10 @@ class Bench:
         """A size, or the small one that stands in for it."""
         return quick if self.quick else full
 
+    def takes(self, word: str) -> bool:
+        """Whether subjects with this in their name are measured at all."""
+        return not self._only or any(only in word or word in only for only in self._only)
+
     def measure(self, subjects: Iterable[Subject]) -> dict[str, Outcome]:
         """Run the subjects by turns, and say what came of them, by name.
 

@@ -1,15 +1,16 @@
-"""The demo of `./run demo`: load 30 days of traffic from the sandbox through Meltano into files, then one more day.
+"""The demo of `./run demo`: load 30 days of traffic from the sandbox through Meltano, then one more day.
 
-The sandbox's clock starts at one minute past midnight, so that the 30 days are complete, and Meltano runs the tap as
-configured in meltano.yml. The demo compares the files with the sandbox's own totals. Everything that it creates is in
-the folder .run; the state of a project in .meltano is not touched.
+By default into a DuckDB file, by `target-vonage-files`; `./run demo target-jsonl` and `./run demo target-postgres` use
+these loaders. The sandbox's clock starts at one minute past midnight, so that the 30 days are complete, and Meltano
+runs the tap as configured in meltano.yml. The demo compares the result with the sandbox's own totals. Everything that
+it creates is in the folder .run; the state of a project in .meltano is not touched.
 """
 
 # ruff: noqa: INP001 - a program, not a package
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import shutil
 import signal
@@ -20,7 +21,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from demo_answers import Answers
+from demo_loaders import LOADERS
 
 from tap_vonage_reports.metrics import money
 from tap_vonage_reports.products import PRODUCTS
@@ -29,9 +33,10 @@ from tap_vonage_reports.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from demo_loaders import Loader, Row
+
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".run" / "demo"
-FILES = HOME / "output"
 LOG = HOME / "meltano.log"
 DATABASE = HOME / "meltano.db"
 MELTANO = "meltano==4.4.1"
@@ -42,11 +47,9 @@ BIN = "Scripts" if os.name == "nt" else "bin"
 DAYS = 30
 STREAMS = tuple(product.stream for product in PRODUCTS.values() if product.selected)
 SCALE = 0.03
-PIPELINE = ("tap-vonage-reports", "target-jsonl")
-PREFIXES = ("MELTANO_", "TAP_VONAGE_REPORTS_", "TARGET_JSONL_")
+PREFIXES = ("MELTANO_", "TAP_VONAGE_", "TARGET_")
 LOG_LINES_SHOWN = 15
 
-Row = dict[str, Any]
 Prices = dict[str, Decimal]
 
 
@@ -63,47 +66,55 @@ class Total:
     prices: Prices = field(default_factory=lambda: defaultdict(Decimal))
 
     def __str__(self) -> str:
-        """Return the prices in the form of the summary."""
-        return money(self.prices)
+        """Return the prices in the form of the summary, without zeros at their ends."""
+        return money({currency: Decimal(f"{price.normalize():f}") for currency, price in self.prices.items()})
 
 
 def main() -> None:
-    """Run the demo. Exit with an error if the files differ from the sandbox's data."""
+    """Run the demo. Exit with an error if the result differs from the sandbox's data."""
+    parser = argparse.ArgumentParser(prog="./run demo", description="Load traffic from the sandbox through Meltano.")
+    parser.add_argument("loader", nargs="?", choices=LOADERS, default=next(iter(LOADERS)))
+    chosen = parser.parse_args().loader
     # The second run is a day later, and the tap never reads time that is in the future on this machine's clock.
     today = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     midnight = today - timedelta(days=2)
     start = midnight - timedelta(days=DAYS)
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
+    answers = Answers(HOME)
     install_meltano()
-    with Sandbox(scale=SCALE, clock=midnight + timedelta(minutes=1)) as sandbox:
+    with (
+        Sandbox(scale=SCALE, clock=midnight + timedelta(minutes=1)) as sandbox,
+        LOADERS[chosen](HOME) as loader,
+    ):
         say(f"The sandbox plays the Reports API at {sandbox.url}, with {DAYS} days of a customer's traffic.")
-        environment = environment_of(sandbox, start)
+        environment = environment_of(sandbox, start) | loader.environment
         say("", "$ tap-vonage-reports --plan", *plan(environment))
-        say("", f"$ meltano run {' '.join(PIPELINE)}")
-        meltano_run(sandbox, environment, "--install")
-        before = {stream: rows_of(stream) for stream in STREAMS}
-        first = {stream: latest(rows) for stream, rows in before.items()}
+        say("", f"$ meltano run {' '.join(loader.pipeline)}")
+        meltano_run(sandbox, environment, loader, "--install")
+        first = {stream: loader.rows(stream) for stream in STREAMS}
         say("", *table(first), "")
-        compare(first, sandbox, start, midnight)
+        compare(first, loader, sandbox, start, midnight)
 
         sandbox.clock.advance(days=1)
         say("", "A day later, the same command again")
-        meltano_run(sandbox, environment, "--no-install")
-        after = {stream: rows_of(stream) for stream in STREAMS}
-        second = {stream: latest(rows) for stream, rows in after.items()}
-        new = sum(len(second[stream]) - len(first[stream]) for stream in STREAMS)
-        changed = [
-            row != first[stream][row["id"]]
+        meltano_run(sandbox, environment, loader, "--no-install")
+        second = {stream: loader.rows(stream) for stream in STREAMS}
+        pairs = [
+            (first[stream][key], row)
             for stream in STREAMS
-            for row in after[stream][len(before[stream]) :]
-            if row["id"] in first[stream]
+            for key, row in second[stream].items()
+            if key in first[stream]
         ]
-        say(f"  {new:,} of them new, {len(changed):,} refetched; {sum(changed):,} of the refetched rows had changed")
-        compare(second, sandbox, start, midnight + timedelta(days=1))
+        new = sum(map(len, second.values())) - len(pairs)
+        changed = sum(before != after for before, after in pairs)
+        say(f"  {new:,} rows are new, {changed:,} earlier ones have changed, and no id is there twice")
+        compare(second, loader, sandbox, start, midnight + timedelta(days=1))
+        page = show(answers, loader, sandbox, midnight + timedelta(days=1))
     say(
         "",
-        f"Files  {FILES}: one line per fetched row; the last line with an id is the current row",
+        *page,
+        *loader.result,
         f"Log    {LOG}",
         "",
         "Next",
@@ -113,6 +124,15 @@ def main() -> None:
         "  With Meltano:  docs/guide.md, First run with Meltano",
         "  The docs:      ./run docs",
     )
+
+
+def show(answers: Answers, loader: Loader, sandbox: Sandbox, end: datetime) -> list[str]:
+    """Build the models and the page, if dbt can read what was loaded. Return where the page is."""
+    if not loader.models:
+        return []
+    say("", "$ dbt build", "$ ./run report")
+    say(f"  {answers.build(loader.models, loader.database, sandbox, end)}")
+    return [f"Page   {answers.page}: cost, bills, an invoice with errors, delivery"]
 
 
 def install_meltano() -> None:
@@ -133,7 +153,6 @@ def environment_of(sandbox: Sandbox, start: datetime) -> dict[str, str]:
         | sandbox.environment
         | {
             "TAP_VONAGE_REPORTS_START_DATE": start.isoformat(),
-            "TARGET_JSONL_DESTINATION_PATH": str(FILES),
             "MELTANO_ENVIRONMENT": "sandbox",
             "MELTANO_SYS_DIR_ROOT": str(MELTANO_HOME / "project"),
             "MELTANO_DATABASE_URI": f"sqlite:///{DATABASE.as_posix()}",
@@ -154,7 +173,7 @@ def plan(environment: dict[str, str]) -> list[str]:
     return [f"  {line}" for line in totals.splitlines()]
 
 
-def meltano_run(sandbox: Sandbox, environment: dict[str, str], *options: str) -> None:
+def meltano_run(sandbox: Sandbox, environment: dict[str, str], loader: Loader, *options: str) -> None:
     """Run the pipeline and show its requests to the API. The output of Meltano and the tap goes to the log."""
     requests = sandbox.requests
     requests.reset()
@@ -164,7 +183,7 @@ def meltano_run(sandbox: Sandbox, environment: dict[str, str], *options: str) ->
         return f"  {requests.total:,} requests, {reports:,} of them to create a report; {requests.rows:,} rows fetched"
 
     # Ignore the project's .env, which may have credentials for the real API.
-    command = [str(MELTANO_HOME / BIN / "meltano"), "--env-file", os.devnull, "run", *options, *PIPELINE]
+    command = [str(MELTANO_HOME / BIN / "meltano"), "--env-file", os.devnull, "run", *options, *loader.pipeline]
     execute(command, environment, progress)
     say(progress())
 
@@ -201,18 +220,6 @@ def ended(process: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def rows_of(stream: str) -> list[Row]:
-    """Return the rows in a stream's file, in the order in which they were written."""
-    file = FILES / f"{stream}.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [json.loads(line, parse_float=Decimal) for line in lines]
-
-
-def latest(rows: list[Row]) -> dict[str, Row]:
-    """Return the rows by id. The last row with an id counts."""
-    return {row["id"]: row for row in rows}
-
-
 def total_of(rows: dict[str, Row]) -> Total:
     """Count the rows of a stream, and add up their prices to the last digit."""
     total = Total(len(rows))
@@ -238,7 +245,7 @@ def table(arrived: dict[str, dict[str, Row]]) -> list[str]:
     """Return the loaded rows as lines of a table."""
     lines = [("stream", "rows", "first", "last", "total price")]
     for stream, rows in arrived.items():
-        dates = sorted(row[PRODUCTS[stream].date_field] for row in rows.values()) or ["-"]
+        dates = sorted(str(row[PRODUCTS[stream].date_field]) for row in rows.values()) or ["-"]
         first, last = (date[:16].replace("T", " ") for date in (dates[0], dates[-1]))
         lines.append((stream, f"{len(rows):,}", first, last, str(total_of(rows))))
     return [
@@ -246,19 +253,21 @@ def table(arrived: dict[str, dict[str, Row]]) -> list[str]:
     ]
 
 
-def compare(arrived: dict[str, dict[str, Row]], sandbox: Sandbox, start: datetime, end: datetime) -> None:
-    """Compare the files with the sandbox's data. Exit with an error if they differ."""
+def compare(
+    arrived: dict[str, dict[str, Row]], loader: Loader, sandbox: Sandbox, start: datetime, end: datetime
+) -> None:
+    """Compare the loaded rows with the sandbox's data. Exit with an error if they differ."""
     totals = sandbox_totals(sandbox, start, end)
     found = {stream: total_of(rows) for stream, rows in arrived.items()}
     wrong = [
-        f"{stream}: {here.rows:,} rows ({here}) in the files, {there.rows:,} ({there}) in the sandbox"
+        f"{stream}: {here.rows:,} rows ({here}) in {loader.place}, {there.rows:,} ({there}) in the sandbox"
         for stream, here in found.items()
         if (here.rows, str(here)) != ((there := totals[stream]).rows, str(there))
     ]
     if wrong:
-        sys.exit("\n".join(["The files differ from the sandbox's data:", *wrong, f"The log: {LOG}"]))
+        sys.exit("\n".join([f"What is in {loader.place} differs from the sandbox's data:", *wrong, f"The log: {LOG}"]))
     rows = sum(total.rows for total in found.values())
-    say(f"  {rows:,} rows in the files: the rows and prices of every stream equal the sandbox's own totals")
+    say(f"  {rows:,} rows in {loader.place}: the rows and prices of every stream equal the sandbox's own totals")
 
 
 def say(*lines: str) -> None:

@@ -73,7 +73,11 @@ class AccountStream(RecordStream):
             files.write_records(self._parser.parse_rows(rows))
             with self.tap.output.defer_signals():  # else a file may stay behind that no message names
                 if manifest := files.finish():
-                    yield files.encoding, manifest
+                    try:
+                        yield files.encoding, manifest
+                    except GeneratorExit:
+                        files.take_back()
+                        raise
             result.rows += len(rows)
 
     def new_result(self) -> PartitionResult:

@@ -397,3 +397,14 @@ class StreamMapError(ApiError):
             f"The setting {setting} cannot be applied to a row of {stream}{where} ({reason}). Correct it: every column "
             "but the key may be null, and prices are decimals. The next run reads the row again."
         )
+
+
+# Of target-vonage-files
+
+
+class LoadError(TapError):
+    """The loader cannot go on.
+
+    `target-vonage-files` loads all files up to a STATE message in one transaction. What was committed before the error
+    stays, and the state does not pass what was not, so the next run repeats it.
+    """

@@ -125,7 +125,11 @@ class ReportStream(RecordStream):
                         continue
                 with self.tap.output.defer_signals():  # else a file may stay behind that no message names
                     if manifest := files.finish():
-                        yield files.encoding, manifest
+                        try:
+                            yield files.encoding, manifest
+                        except GeneratorExit:
+                            files.take_back()
+                            raise
                 done, written = written, []
                 sync.result.rows += sum(map(len, done))
                 self.session.commit(done, due=True)

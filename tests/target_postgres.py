@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 TARGET = Path(sys.executable).with_name("target-postgres")
 
@@ -36,3 +37,14 @@ def load(server: str, folder: Path, lines: Iterable[bytes], **settings: Any) -> 
         timeout=600,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
+
+
+def records(stream: str, rows: Iterable[Mapping[str, Any]], schema: Mapping[str, Any]) -> list[bytes]:
+    """The messages of a stream with these rows."""
+    head = {"type": "SCHEMA", "stream": stream, "schema": dict(schema), "key_properties": schema["required"]}
+    messages = [head, *({"type": "RECORD", "stream": stream, "record": dict(row)} for row in rows)]
+    return [json.dumps(message, default=_plain).encode() for message in messages]
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +15,9 @@ import yaml
 from tap_vonage_reports.config.schema import CONFIG_JSONSCHEMA
 from tap_vonage_reports.sources import SOURCES
 from tap_vonage_reports.tap import TapVonageReports
+from tests.transform.project import REQUIREMENTS
+from tests.transform.staging import PROJECT as TRANSFORM
+from tests.transform.staging import ROOT
 
 PROJECT = yaml.safe_load((Path(__file__).parent.parent / "meltano.yml").read_text(encoding="utf-8"))
 PLUGINS = {plugin["name"]: plugin for plugins in PROJECT["plugins"].values() for plugin in plugins}
@@ -112,6 +116,17 @@ def test_the_loaders_are_json_lines_by_default_and_postgres() -> None:
 def test_postgres_keeps_one_row_for_each_id() -> None:
     (method,) = (setting for setting in PLUGINS["target-postgres"]["settings"] if setting["name"] == "load_method")
     assert method["value"] == "upsert"
+
+
+def test_dbt_builds_the_project_that_reads_these_settings() -> None:
+    dbt = PLUGINS["dbt"]
+    assert dbt["pip_url"].split() == list(REQUIREMENTS)
+    for command in dbt["commands"].values():
+        folders = re.findall(r"--(?:project|profiles)-dir \$MELTANO_PROJECT_ROOT/(\S+)", command["args"])
+        assert [ROOT / folder for folder in folders] == [TRANSFORM, TRANSFORM]
+    texts = [path.read_text("utf-8") for path in (TRANSFORM / "profiles.yml", *(TRANSFORM / "macros").iterdir())]
+    read = set(re.findall(r"env_var\('(VONAGE_\w+)'", "".join(texts)))
+    assert {setting["env"] for setting in dbt["settings"]} <= read
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)

@@ -21,7 +21,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 RUN = ROOT / "run"
-COMMANDS = ("demo", "test", "coverage", "chaos", "mutants", "check", "audit", "bench", "docs", "sandbox")
+COMMANDS = ("demo", "test", "coverage", "chaos", "mutants", "check", "audit", "bench", "docs", "report", "sandbox")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 REGISTRIES = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.org")
 

@@ -6,6 +6,7 @@ has read them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 from contextlib import closing, contextmanager, suppress
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 ROWS_PER_FILE = 100_000
 """Default limit of rows in a file. The SDK's targets load a whole file into memory."""
+RUN = secrets.token_hex(4)
+"""What the names of all files of this process share: a loader finds by it what an interrupted run has left."""
+_NUMBERS = itertools.count(1)
+"""The numbers of the files of this process."""
 _FOLDERS: Final[Mapping[str, str]] = {
     FLAT: "",
     BY_STREAM: "{stream}/",
@@ -138,12 +143,12 @@ class BatchFiles:
         now = datetime.now(timezone.utc)
         folder = _FOLDERS[layout].format(stream=stream, now=now)
         # The time comes first and has microseconds, so that the newest file of a stream has the last name.
-        self._name = f"{config.storage.prefix or ''}{folder}{stream}-{now:%Y%m%dT%H%M%S%fZ}-{secrets.token_hex(4)}"
+        self._name = f"{config.storage.prefix or ''}{folder}{stream}-{now:%Y%m%dT%H%M%S%fZ}-{RUN}"
         self._rows_per_file = rows_per_file
-        self._files = 0
         self._rows = 0
         self._draft: _Draft | None = None
         self._published: dict[str, str] = {}
+        self._finished: dict[str, str] = {}
 
     @property
     def rows(self) -> int:
@@ -204,9 +209,14 @@ class BatchFiles:
         """
         with self._all_or_nothing():
             self._publish()
-        manifest = list(self._published.values())
-        self._published, self._rows = {}, 0
-        return manifest
+        self._finished, self._published, self._rows = self._published, {}, 0
+        return list(self._finished.values())
+
+    def take_back(self) -> None:
+        """Remove the files of the last `finish`: the target has closed the pipe, so their message was not written."""
+        for name in self._finished:
+            self._storage.remove(name)
+        self._finished = {}
 
     def discard(self) -> None:
         """Remove all files since the last `finish`."""
@@ -245,8 +255,7 @@ class BatchFiles:
                     self._publish()
 
     def _begin(self) -> _Draft:
-        self._files += 1
-        name = f"{self._name}-{self._files:05}{self._format.suffix}"
+        name = f"{self._name}-{next(_NUMBERS):05}{self._format.suffix}"
         path = self._storage.draft(name)
         # Register the draft before creating its file, so that cleanup always finds it.
         draft = self._draft = _Draft(name, path)

@@ -1,0 +1,137 @@
+"""The end of the demo: the models of transform/ over what was loaded, and the page of charts from them."""
+
+# ruff: noqa: INP001 - part of a program, not of a package
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tap_vonage_reports.sandbox import Sandbox
+
+ROOT = Path(__file__).resolve().parent.parent
+DBT = ("dbt-core~=1.11.0", "dbt-duckdb~=1.11.0", "dbt-postgres~=1.11.0")
+# An environment works only with the Python that created it.
+DBT_HOME = ROOT / ".run" / f"dbt-python{sys.version_info.major}.{sys.version_info.minor}"
+BIN = "Scripts" if os.name == "nt" else "bin"
+MARKUP_PERCENT = 20
+INVOICE = "DEMO-1 (made up, with errors)"
+ERRORS = {"VIDEO-API": "missing", "VERIFY-V2": "twice", "AMD": "currency"}
+"""What is wrong on the demo's invoice, by product. It also has a product that the demo does not load."""
+
+
+class Answers:
+    """The models and the page. dbt is installed in the background, while something else runs.
+
+    Attributes:
+        page: Where the page is.
+    """
+
+    def __init__(self, home: Path) -> None:
+        """Begin to install dbt.
+
+        Args:
+            home: The demo's folder.
+        """
+        self._home = home
+        self.page = home / "report.html"
+        self._log = home / "dbt.log"
+        self._installing = subprocess.Popen(  # noqa: S603 - this file
+            [sys.executable, __file__], stdout=subprocess.DEVNULL, stderr=self._log.open("ab")
+        )
+
+    def build(self, variables: Mapping[str, str], database: str, sandbox: Sandbox, last: datetime) -> str:
+        """Build the models and the page.
+
+        Args:
+            variables: Where the rows are, as the dbt project reads it from the environment.
+            database: Where the models are, as `./run report` takes it.
+            sandbox: What the made-up invoice is made of.
+            last: The end of what was loaded.
+
+        Returns:
+            What dbt says at its end.
+        """
+        if self._installing.wait():
+            self._fail("dbt could not be installed")
+        project = self._home / "transform"
+        shutil.copytree(ROOT / "transform", project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb"))
+        for seed, rows in seeds(sandbox, last):
+            with (project / "seeds" / f"{seed}.csv").open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(rows)
+        folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
+        program = DBT_HOME / BIN / "dbt"
+        with self._log.open("ab") as log:
+            done = subprocess.run(  # noqa: S603 - from above
+                [program, "build"], env={**os.environ, **folders, **variables}, stdout=log, stderr=log, check=False
+            )
+            if done.returncode:
+                self._fail("dbt failed")
+            page = subprocess.run(  # noqa: S603 - this project
+                [sys.executable, "-m", "report", database, "--output", self.page],
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                check=False,
+            )
+            if page.returncode:
+                self._fail("The page could not be made")
+        *_, last_line = self._log.read_text(encoding="utf-8").partition("Done. ")[2].splitlines()[:1] or [""]
+        return last_line
+
+    def _fail(self, what: str) -> None:
+        """Exit with an error."""
+        sys.exit(f"{what}. The log: {self._log}")
+
+
+def seeds(sandbox: Sandbox, last: datetime) -> Iterator[tuple[str, list[list[object]]]]:
+    """Yield lines for the project's seeds: a name, a price plan, and an invoice with errors."""
+    accounts = [account.key for account in sandbox.accounts]
+    yield "vonage_account_names", [[key, f"Customer {number}"] for number, key in enumerate(accounts, 1)]
+    yield "vonage_price_plans", [["", "", "", "", "", MARKUP_PERCENT, "", "", ""]]
+    yield "vonage_invoices", invoice(sandbox, last)
+
+
+def invoice(sandbox: Sandbox, last: datetime) -> list[list[object]]:
+    """Return the lines of an invoice of the newest month, as far as it was loaded."""
+    month = (last - timedelta(days=1)).replace(day=1)
+    amounts: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for total in sandbox.summary(month, last):
+        for currency, price in total["total_price"].items():
+            amounts[total["product"], currency] += Decimal(price)
+    lines: list[list[object]] = []
+    for (product, currency), amount in amounts.items():
+        error = ERRORS.get(product)
+        shown = "CHF" if error == "currency" else currency
+        line: list[object] = [INVOICE, f"{month:%Y-%m-%d}", "UTC", "", "", product, shown, "", amount]
+        if amount and error != "missing":
+            lines.extend([line, line] if error == "twice" else [line])
+    return lines
+
+
+def install() -> None:
+    """Install dbt into an environment of its own."""
+    uv = os.environ.get("UV", "uv")
+    python = DBT_HOME / BIN / "python"
+    own = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(DBT_HOME)}
+    if not python.exists():
+        command = [uv, "venv", "--quiet", "--python", sys.executable, str(DBT_HOME)]
+        subprocess.run(command, env=own, check=True)  # noqa: S603 - from above
+    # Without the project's pins, which are for its own environment.
+    command = [uv, "pip", "install", "--quiet", f"--project={ROOT.anchor}", "--python", str(python), *DBT]
+    subprocess.run(command, env=own, check=True)  # noqa: S603 - from above
+
+
+if __name__ == "__main__":
+    install()

@@ -1,0 +1,40 @@
+"""Make the page: `./run report`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from report.marts import open_marts
+from report.page import build
+
+
+def main() -> None:
+    """Write the page, and say where it is."""
+    parser = argparse.ArgumentParser(
+        prog="./run report", description="Make one HTML page from the models of transform/."
+    )
+    parser.add_argument(
+        "database",
+        nargs="?",
+        default=os.environ.get("VONAGE_DUCKDB", "transform/warehouse.duckdb"),
+        help="path of a DuckDB file, or URL of a PostgreSQL database; default: VONAGE_DUCKDB, or %(default)s",
+    )
+    parser.add_argument(
+        "--schema", default=os.environ.get("VONAGE_MODELS_SCHEMA", "analytics"), help="schema of the models"
+    )
+    parser.add_argument("--output", type=Path, default=Path(".run/report.html"), help="the page; default: %(default)s")
+    options = parser.parse_args()
+    if "://" not in options.database and not Path(options.database).exists():
+        sys.exit(f"There is no file {options.database}. Build the models first: docs/answers.md.")
+    with open_marts(options.database, options.schema) as marts:
+        page = build(marts)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(page, encoding="utf-8")
+    sys.stdout.write(f"{options.output.resolve()}\n")
+
+
+if __name__ == "__main__":
+    main()

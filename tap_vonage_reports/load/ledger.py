@@ -1,0 +1,87 @@
+"""The ledger: which files were loaded, and which runs have not ended, in the database into which the rows go.
+
+A file is entered in the transaction that loads it, so that it can be shown at any later time whether it was loaded:
+
+* A file that is announced again and is gone was loaded, if it is in the ledger. If it is not, rows are missing.
+* A file that is in the ledger and still there was loaded just before the process was killed, and only has to go.
+* A run is entered when its first file is announced, and removed when it ends. Files of a run that never ended are found
+  in its folder by their names. The tap reads their rows again, because no STATE has passed them; so they are loaded
+  without replacing any row, and removed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+from tap_vonage_reports.load.destination import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from tap_vonage_reports.load.destination import Destination
+
+from tap_vonage_reports.load.columns import Kind, StreamSchema
+
+LEDGER = "_vonage_files"
+"""The name of its table."""
+KEPT_FOR = timedelta(days=90)
+"""How long a loaded file stays in the ledger: the time in which its messages can be loaded again."""
+_SCHEMA = StreamSchema(LEDGER, ("name",), {"name": Kind.TEXT, "folder": Kind.TEXT, "loaded_at": Kind.TIME})
+
+
+class Ledger:
+    """The ledger of a database. Every method is called inside a transaction.
+
+    A row has the name of a loaded file, or of a run that has not ended and its folder.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._name = destination.name(LEDGER)
+
+    def open(self) -> list[tuple[str, str]]:
+        """Create the ledger if it does not exist, and forget what is old.
+
+        Returns:
+            The runs that have not ended, with their folders.
+        """
+        if not self._destination.columns(LEDGER):
+            self._destination.create(Table(_SCHEMA))
+        self._destination.execute(f"delete from {self._name} where loaded_at < ?", [_now() - KEPT_FOR])
+        return [
+            (str(run), str(folder))
+            for run, folder in self._destination.execute(
+                f"select name, folder from {self._name} where loaded_at is null order by name"
+            )
+        ]
+
+    def begin(self, run: str, folder: str) -> None:
+        """Enter a run."""
+        self.end(run)
+        self._destination.execute(f"insert into {self._name} (name, folder) values (?, ?)", [run, folder])
+
+    def end(self, run: str) -> None:
+        """Remove a run."""
+        self._destination.execute(f"delete from {self._name} where name = ?", [run])
+
+    def loaded(self, names: Collection[str]) -> set[str]:
+        """Return those of some files that were loaded."""
+        if not names:
+            return set()
+        marks = ", ".join("?" for _ in names)
+        rows = self._destination.execute(
+            f"select name from {self._name} where name in ({marks}) and loaded_at is not null",
+            list(names),
+        )
+        return {str(name) for (name,) in rows}
+
+    def add(self, names: Collection[str]) -> None:
+        """Enter files that this transaction loads."""
+        now = _now()
+        for name in names:
+            self._destination.execute(f"insert into {self._name} (name, loaded_at) values (?, ?)", [name, now])
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc).replace(tzinfo=None)

@@ -1,0 +1,284 @@
+"""The loader: messages in, rows into the database, files removed, STATE out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tap_vonage_reports.errors import LoadError
+from tap_vonage_reports.load.columns import StreamSchema, stream_schema
+from tap_vonage_reports.load.destination import prepare_table
+from tap_vonage_reports.load.parquet_rows import ParquetRows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tap_vonage_reports.load.destination import Destination
+    from tap_vonage_reports.load.files import BatchFile, FileStore
+    from tap_vonage_reports.load.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+PARQUET = "parquet"
+_FILES_WANTED = (
+    'This loader loads the tap\'s Parquet files. Set batch_config of the tap to {"encoding": {"format": "parquet", '
+    '"compression": "snappy"}, "storage": {"root": "<folder>"}}, or use another loader, such as target-postgres.'
+)
+
+
+class Message(msgspec.Struct):
+    """A Singer message. Which fields it has depends on its type."""
+
+    type: str
+    stream: str = ""
+    schema: dict[str, Any] = {}
+    key_properties: list[str] = []
+    encoding: dict[str, Any] = {}
+    manifest: list[str] = []
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a loader works with.
+
+    Attributes:
+        destination: The database.
+        ledger: Its ledger.
+        store: Access to the files.
+        engine: The connection to DuckDB that reads them.
+    """
+
+    destination: Destination
+    ledger: Ledger
+    store: FileStore
+    engine: Any
+
+
+class Loader:
+    """A run of the loader.
+
+    Attributes:
+        rows: The number of loaded rows.
+        files: The number of loaded files.
+    """
+
+    def __init__(
+        self, tools: Tools, write_state: Callable[[bytes], object], *, metadata: bool = True, leftovers: bool = True
+    ) -> None:
+        """Set up a run.
+
+        Args:
+            tools: What it works with.
+            write_state: Called with the value of a STATE message when everything before it is committed.
+            metadata: True if the tables are to have the columns that Singer targets add.
+            leftovers: True if files are to be loaded and removed that an interrupted run of this loader left.
+        """
+        self._tools = tools
+        self._write_state = write_state
+        self._metadata = metadata
+        self._started = _milliseconds()
+        self._received: dict[str, datetime] = {}
+        self._schemas: dict[str, StreamSchema] = {}
+        self._announced: defaultdict[str, dict[str, BatchFile]] = defaultdict(dict)
+        self._runs: set[str] = set()
+        self._leftovers = self._find_leftovers() if leftovers else []
+        self.rows = self.files = 0
+
+    def run(self, lines: Iterable[bytes]) -> None:
+        """Load what the messages announce.
+
+        Args:
+            lines: The messages, one in a line.
+
+        Raises:
+            LoadError: Something could not be loaded. What was committed before remains.
+        """
+        decoder = msgspec.json.Decoder(Message)
+        handlers: Mapping[str, Callable[[Message], object]] = {
+            "SCHEMA": self._on_schema,
+            "BATCH": self._on_batch,
+            "STATE": lambda message: self._commit(bytes(message.value)),
+            "RECORD": _refuse_record,
+            "ACTIVATE_VERSION": lambda _: None,
+        }
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                message = decoder.decode(line)
+                handler = handlers[message.type]
+            except (msgspec.DecodeError, UnicodeError, KeyError):
+                msg = f"Line {number} of the input is not a Singer message. Pipe the tap's output into the loader."
+                raise LoadError(msg) from None
+            handler(message)
+        self._commit(None)
+        self._finish()
+
+    def _on_schema(self, message: Message) -> None:
+        schema = stream_schema(message.stream, message.schema, message.key_properties)
+        if self._announced.get(message.stream) and schema != self._schemas[message.stream]:
+            self._commit(None)
+        self._schemas[message.stream] = schema
+
+    def _on_batch(self, message: Message) -> None:
+        if message.encoding.get("format") != PARQUET:
+            msg = f"The tap writes other BATCH files than Parquet. {_FILES_WANTED}"
+            raise LoadError(msg)
+        if message.stream not in self._schemas:
+            msg = "A BATCH message came before the SCHEMA message of its stream. Pipe all messages into the loader."
+            raise LoadError(msg)
+        files = [self._tools.store.at(address) for address in message.manifest]
+        new_runs = {file.run: file for file in files if file.run and file.run not in self._runs}
+        if new_runs:
+            with self._tools.destination.transaction():
+                for run, file in new_runs.items():
+                    self._tools.ledger.begin(run, file.folder(message.stream))
+                    self._runs.add(run)
+        self._received.setdefault(message.stream, _now())
+        self._announced[message.stream].update({file.key: file for file in files})
+
+    def _commit(self, state: bytes | None) -> None:
+        """Load what was announced, remove it, and then pass on the state."""
+        for stream in self._announced:
+            self._load_leftovers(stream)
+        if self._announced:
+            with self._tools.destination.transaction():
+                for stream, files in self._announced.items():
+                    self._load(stream, files)
+            self._remove([file for files in self._announced.values() for file in files.values()])
+            self._announced.clear()
+            self._received.clear()
+        if state is not None:
+            self._write_state(state)
+
+    def _load(self, stream: str, files: Mapping[str, BatchFile]) -> None:
+        loaded = self._tools.ledger.loaded(files)
+        new = {key: file for key, file in files.items() if key not in loaded}
+        for file in new.values():
+            if not self._tools.store.exists(file):
+                msg = (
+                    f"A BATCH file of {stream} is missing, and was not loaded before. Check that the loader sees the "
+                    "folder or bucket into which the tap writes, and that nothing else removes files there. The state "
+                    "has not passed the file, so the next run of the tap reads its rows again."
+                )
+                raise LoadError(msg)
+        if new:
+            self._put(stream, list(new.values()), self._received[stream], replace=True)
+            self._tools.ledger.add(new)
+
+    def _put(self, stream: str, files: Sequence[BatchFile], received: datetime, *, replace: bool) -> None:
+        """Put the rows of files into the table of their stream."""
+        started = time.monotonic()
+        tools, schema = self._tools, self._schemas[stream]
+        table = prepare_table(tools.destination, schema, metadata=self._metadata)
+        values: dict[str, object] = {}
+        if self._metadata:
+            values = {
+                "_sdc_extracted_at": max(map(tools.store.modified, files)).astimezone(timezone.utc),
+                "_sdc_received_at": received,
+                "_sdc_batched_at": _now(),
+                "_sdc_sequence": _milliseconds(),
+                "_sdc_sync_started_at": self._started,
+            }
+        try:
+            rows = ParquetRows(tools.engine, schema, list(map(tools.store.local, files)))
+            tools.destination.load(table, rows, values, replace=replace)
+        finally:
+            for file in files:
+                tools.store.release(file)
+        self.rows += rows.count
+        self.files += len(files)
+        logger.info(
+            "%s: loaded %s of %s in %.1f s",
+            stream,
+            _counted(rows.count, "row"),
+            _counted(len(files), "file"),
+            time.monotonic() - started,
+        )
+
+    def _find_leftovers(self) -> list[BatchFile]:
+        """Return the files of runs that never ended. Those that were loaded are removed."""
+        tools = self._tools
+        with tools.destination.transaction():
+            found = {file.key: file for run, folder in tools.ledger.open() for file in self._files_of(run, folder)}
+            loaded = tools.ledger.loaded(found)
+        self._remove([found[key] for key in loaded])
+        return [file for key, file in found.items() if key not in loaded]
+
+    def _files_of(self, run: str, folder: str) -> list[BatchFile]:
+        self._runs.add(run)
+        try:
+            return self._tools.store.find(folder, run)
+        except LoadError as error:
+            logger.warning("The files of a run that was interrupted cannot be found: %s", error)
+            return []
+
+    def _load_leftovers(self, stream: str) -> None:
+        """Load what an interrupted run has announced of a stream. No row of them replaces another one."""
+        files = [file for file in self._leftovers if file.belongs_to(stream)]
+        for file in files:
+            self._leftovers.remove(file)
+            try:
+                with self._tools.destination.transaction():
+                    self._put(stream, [file], _now(), replace=False)
+                    self._tools.ledger.add([file.key])
+            except LoadError as error:
+                logger.warning(
+                    "%s: a file that an interrupted run left is kept, and not loaded: %s The tap reads its rows again. "
+                    "Remove the file.",
+                    stream,
+                    error,
+                )
+            else:
+                self._remove([file])
+
+    def _remove(self, files: Sequence[BatchFile]) -> None:
+        """Remove files that were loaded."""
+        failed: LoadError | None = None
+        for file in files:
+            try:
+                if self._tools.store.exists(file):
+                    self._tools.store.remove(file)
+            except LoadError as error:
+                failed = error
+        if failed:
+            logger.warning("Loaded files are still there, and they hold personal data: %s", failed)
+
+    def _finish(self) -> None:
+        """Create the tables of streams without rows, and note that this run has ended."""
+        for stream in self._schemas:
+            self._load_leftovers(stream)
+        tools = self._tools
+        with tools.destination.transaction():
+            for schema in self._schemas.values():
+                table = prepare_table(tools.destination, schema, metadata=self._metadata)
+                if not table.columns:
+                    tools.destination.create(table)
+            if not self._leftovers:
+                for run in sorted(self._runs):
+                    tools.ledger.end(run)
+        logger.info("%s of %s loaded", _counted(self.rows, "row"), _counted(self.files, "file"))
+
+
+def _refuse_record(_: Message) -> None:
+    msg = f"The tap writes RECORD messages. {_FILES_WANTED}"
+    raise LoadError(msg)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _milliseconds() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,246 @@
+"""PostgreSQL: rows go into a temporary table by COPY, and from there into the stream's table."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import errors as sqlstate
+from psycopg.conninfo import make_conninfo
+
+from tap_vonage_reports.errors import LoadError
+from tap_vonage_reports.load.columns import Kind
+from tap_vonage_reports.load.destination import ColumnTypes, column_definitions, key_list, value_of
+from tap_vonage_reports.load.parquet_rows import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from tap_vonage_reports.load.destination import Table
+    from tap_vonage_reports.load.parquet_rows import ParquetRows
+
+_WIDE_NUMERIC = r"numeric(\((3[89]|[4-9]\d|\d{3,4}),(1[89]|[2-9]\d)\))?"
+"""Those with at least the 38 digits, 18 of them decimals, of the files."""
+
+TYPES = ColumnTypes(
+    created={
+        Kind.TEXT: "text",
+        Kind.TIME: "timestamp without time zone",
+        Kind.INTEGER: "bigint",
+        Kind.NUMBER: "numeric",
+        Kind.BOOLEAN: "boolean",
+        Kind.JSON: "jsonb",
+    },
+    holding={
+        Kind.TEXT: "character varying",
+        Kind.TIME: "timestamp(\\(6\\))? with(out)? time zone",
+        Kind.INTEGER: _WIDE_NUMERIC,
+        Kind.NUMBER: _WIDE_NUMERIC,
+        Kind.JSON: "json|text",
+    },
+    widened={
+        Kind.TEXT: r"character( varying)?\(\d+\)",
+        Kind.TIME: r"timestamp\([0-5]\) without time zone",
+        Kind.INTEGER: r"smallint|integer",
+        Kind.NUMBER: r"smallint|integer|bigint|numeric\(.*\)",
+    },
+)
+"""As target-postgres makes them."""
+
+_STAGING = "_vonage_rows"
+_ADVICE: Sequence[tuple[type[psycopg.Error], str]] = (
+    (sqlstate.InvalidPassword, "Check the settings user and password."),
+    (sqlstate.InsufficientPrivilege, "Give the user the right to create and change tables in the schema."),
+    (sqlstate.DependentObjectsStillExist, "Drop what depends on the column, run again, and create it again."),
+    (
+        sqlstate.FeatureNotSupported,
+        "If a view uses a column that has to be widened, drop it, run again, create it again.",
+    ),
+    (sqlstate.InvalidColumnReference, "Give the table a primary key on the key of the stream."),
+    (sqlstate.DiskFull, "Make room on the disk of the database server."),
+    (psycopg.OperationalError, "Check that the server runs and can be reached, then run again."),
+)
+_CONNECTION_ADVICE: Sequence[tuple[str, str]] = (
+    ("password", "it refused user or password. Check the settings user and password"),
+    ("no pg_hba.conf entry", "it allows no connection from here. Check its pg_hba.conf, and ssl_mode"),
+    ("SSL", "they could not agree on SSL. Check the settings ssl_mode and ssl_certificate_authority"),
+    ("certificate", "its certificate was not accepted. Check ssl_mode and ssl_certificate_authority"),
+    ("does not exist", "it has no such user or database. Check the settings user and database"),
+    ("refused", "nothing listens there. Check the settings host and port, and that the server runs"),
+    ("resolve", "its name is not known. Check the setting host"),
+    ("translate host name", "its name is not known. Check the setting host"),
+    ("timeout", "it does not answer. Check the settings host and port, and the network"),
+)
+
+
+class Postgres:
+    """A schema in a PostgreSQL database. A connection that was lost between two transactions is opened again.
+
+    Attributes:
+        types: The column types.
+    """
+
+    types = TYPES
+
+    def __init__(self, address: str, parameters: Mapping[str, Any], schema: str) -> None:
+        """Connect to the database.
+
+        Args:
+            address: Its URL for libpq; may be empty.
+            parameters: Parameters of libpq.
+            schema: The schema for the tables. It is created if it does not exist.
+
+        Raises:
+            LoadError: That failed.
+        """
+        self._address, self._parameters = address, parameters
+        self._schema = schema
+        self._connection = self._connect()
+        self._create_schema()
+
+    @contextmanager
+    def transaction(self) -> Generator[None, None, None]:
+        """Run a `with` block in a transaction."""
+        if not self._is_alive():
+            self.close()
+            self._connection = self._connect()
+        with _errors(), self._connection.transaction():
+            yield
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement."""
+        query = statement.replace("?", "%s").encode() if parameters else statement.encode()
+        with _errors():
+            cursor = self._connection.execute(query, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def name(self, table: str) -> str:
+        """Return the name of a table with its schema, quoted."""
+        return f"{quoted(self._schema)}.{quoted(table)}"
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the columns of a table with their types."""
+        rows = self.execute(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute "
+            "join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace "
+            "where nspname = ? and relname = ? and attnum > 0 and not attisdropped order by attnum",
+            [self._schema, table],
+        )
+        return dict(rows)
+
+    def create(self, table: Table, *, with_key: bool = True) -> None:
+        """Create a table."""
+        parts = column_definitions(self, table.schema)
+        if with_key:
+            parts.append(f"primary key ({key_list(table.schema)})")
+        self.execute(f"create table {self.name(table.schema.stream)} ({', '.join(parts)})")
+        table.columns = {name: TYPES.created[kind] for name, kind in table.schema.kinds.items()}
+
+    def load(self, table: Table, rows: ParquetRows, metadata: Mapping[str, Any], *, replace: bool) -> None:
+        """Put rows into a table."""
+        if table.columns:
+            self._upsert(table, rows, metadata, replace=replace)
+        else:
+            self._fill(table, rows, metadata)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _fill(self, table: Table, rows: ParquetRows, metadata: Mapping[str, Any]) -> None:
+        """Fill a new table: straight by COPY, and the index afterwards, which takes a third of the time."""
+        name = self.name(table.schema.stream)
+        self.create(table, with_key=False)
+        defaults = ", ".join(
+            f"alter column {quoted(column)} set default {value_of(value)}" for column, value in metadata.items()
+        )
+        if defaults:
+            self.execute(f"alter table {name} {defaults}")
+        self._copy(name, rows, in_order=False, options="freeze")
+        dropped = ", ".join(f"alter column {quoted(column)} drop default" for column in metadata)
+        self.execute(
+            f"alter table {name} {dropped + ', ' if dropped else ''}add primary key ({key_list(table.schema)})"
+        )
+
+    def _upsert(self, table: Table, rows: ParquetRows, metadata: Mapping[str, Any], *, replace: bool) -> None:
+        name, columns = self.name(table.schema.stream), ", ".join(map(quoted, rows.columns))
+        self.execute(f"create temporary table {_STAGING} on commit drop as select {columns} from {name} with no data")
+        self._copy(_STAGING, rows, in_order=True)
+        given = {quoted(column): value_of(value) for column, value in metadata.items()}
+        action = self._on_conflict(table, rows, given) if replace else "do nothing"
+        self.execute(
+            f"insert into {name} as loaded ({', '.join([columns, *given])}) "
+            f"select {', '.join([columns, *given.values()])} from {_STAGING} "
+            f"on conflict ({key_list(table.schema)}) {action}"
+        )
+        self.execute(f"drop table {_STAGING}")
+
+    @staticmethod
+    def _on_conflict(table: Table, rows: ParquetRows, given: Mapping[str, str]) -> str:
+        """Return what happens to a row whose key exists: it is replaced, unless it has not changed.
+
+        Most refetched rows have not changed, and PostgreSQL would write each of them anew.
+        """
+        values = [quoted(column) for column in rows.columns if column not in table.schema.keys]
+        assignments = ", ".join(f"{column} = excluded.{column}" for column in [*values, *given])
+        if not assignments:
+            return "do nothing"
+        # PostgreSQL cannot compare json.
+        compared = [f"{column}::text" if table.columns[column[1:-1]] == "json" else column for column in values]
+        old, new = (", ".join(f"{row}.{column}" for column in compared) for row in ("loaded", "excluded"))
+        return f"do update set {assignments}" + (f" where ({old}) is distinct from ({new})" if compared else "")
+
+    def _copy(self, name: str, rows: ParquetRows, *, in_order: bool, options: str = "") -> None:
+        columns = ", ".join(map(quoted, rows.columns))
+        statement = f"copy {name} ({columns}) from stdin (format csv{', ' + options if options else ''})"
+        with _errors(), self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            for chunk in rows.csv(in_order=in_order):
+                copy.write(chunk)
+
+    def _create_schema(self) -> None:
+        with self.transaction():
+            # Not `if not exists`: that needs the right to create schemas even if this one exists.
+            if not self.execute("select 1 from pg_namespace where nspname = ?", [self._schema]):
+                self.execute(f"create schema {quoted(self._schema)}")
+
+    def _is_alive(self) -> bool:
+        try:
+            self._connection.execute("select 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        try:
+            ours = {"client_encoding": "utf8", "application_name": "target-vonage-files"}
+            # Connection pools cannot keep prepared statements.
+            connection = psycopg.connect(
+                make_conninfo(self._address, **self._parameters, **ours), autocommit=True, prepare_threshold=None
+            )
+            # Texts without a zone are in UTC.
+            connection.execute("set timezone = 'UTC'; set datestyle = 'ISO'")
+        except (psycopg.Error, UnicodeError) as error:
+            said = str(error)
+            why = next((why for words, why in _CONNECTION_ADVICE if words in said), "check the settings of the server")
+            msg = f"The PostgreSQL server cannot be used: {why}."
+            raise LoadError(msg) from None
+        return connection
+
+
+@contextmanager
+def _errors() -> Generator[None, None, None]:
+    """Raise an error of the server as a `LoadError`, without its text, which may hold values."""
+    try:
+        yield
+    except psycopg.Error as error:
+        advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
+        table = error.diag.table_name or ""
+        column = error.diag.column_name or ""
+        place = f" (table {table}{', column ' + column if column else ''})" if table else ""
+        code = f"{type(error).__name__}, {error.sqlstate}" if error.sqlstate else type(error).__name__
+        msg = (
+            f"PostgreSQL refused to load the rows: {code}{place}. "
+            f"{advice or 'Its log says more.'} Nothing of this transaction remains, and its files are still there."
+        )
+        raise LoadError(msg) from None

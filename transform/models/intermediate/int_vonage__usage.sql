@@ -1,0 +1,38 @@
+{{ config(
+    materialized = 'incremental',
+    unique_key = 'usage_key',
+    incremental_strategy = 'delete+insert',
+    on_schema_change = 'append_new_columns',
+    indexes = [{'columns': ['usage_key'], 'unique': true}] if target.type == 'postgres' else [],
+    post_hook = vonage_reports.analyze(),
+) }}
+
+{% set since = vonage_reports.loaded_since() %}
+{% set columns = vonage_reports.usage_columns() %}
+
+with usage as (
+    {%- for product in vonage_reports.loaded_products() %}
+    select
+        '{{ product.stream }}' as stream,
+        '{{ product.product }}' as product,
+        id as record_id,
+        account_id,
+        {{ product.at }} as started_at,
+        {%- for column, kind in columns.items() %}
+        cast({{ product.get(column, 'null') }} as {{ vonage_reports.type_of(kind) }}) as {{ column }},
+        {%- endfor %}
+        cast({{ product.get('quantity', '1') }} as {{ vonage_reports.type_of('integer') }}) as quantity,
+        '{{ product.unit }}' as unit,
+        loaded_at
+    from {{ ref('stg_vonage__' ~ product.stream) }}
+    {%- if product.stream in since %}
+    where loaded_at is null or loaded_at >= timestamp '{{ since[product.stream] }}'
+    {%- endif %}
+    {{ 'union all' if not loop.last }}
+    {%- endfor %}
+)
+
+select
+    stream || ':' || record_id as usage_key,
+    *
+from usage

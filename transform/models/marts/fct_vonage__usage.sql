@@ -1,0 +1,57 @@
+{{ config(materialized = 'view') }}
+
+with usage as (
+    select * from {{ ref('int_vonage__usage') }}
+),
+
+status_classes as (
+    select * from {{ ref(var('vonage_status_classes')) }}
+),
+
+same_message as (
+    select * from {{ ref('int_vonage__same_message') }}
+)
+
+select
+    usage.usage_key,
+    usage.record_id,
+    usage.stream,
+    usage.product,
+    usage.account_id,
+    usage.direction,
+    usage.started_at,
+    usage.finalized_at,
+    {{ vonage_reports.local_day('usage.started_at') }} as usage_date,
+    usage.status,
+    case
+        when status_classes.status_class is not null then status_classes.status_class
+        when usage.status is null and usage.direction = 'inbound' then 'received'
+        else 'unknown'
+    end as status_class,
+    usage.country,
+    usage.network,
+    usage.network_name,
+    usage.channel,
+    usage.client_ref,
+    usage.account_ref,
+    usage.error_code,
+    usage.latency_ms,
+    usage.quantity,
+    usage.unit,
+    usage.unit_price,
+    usage.total_price,
+    coalesce(usage.currency, nullif('{{ var('vonage_default_currency') }}', '')) as currency,
+    case when same_message.is_certain then same_message.counted_in end as counted_in,
+    case when not same_message.is_certain then same_message.counted_in end as may_be_in,
+    {% if var('vonage_count_once') -%}
+    coalesce(not same_message.is_certain, true)
+    {%- else -%}
+    true
+    {%- endif %} as is_counted,
+    usage.loaded_at
+from usage
+left join status_classes
+    on usage.stream = status_classes.stream
+    and lower(usage.status) = status_classes.status
+left join same_message
+    on usage.usage_key = same_message.usage_key
