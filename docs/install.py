@@ -30,5 +30,5 @@ def install_lines() -> Iterator[str]:
     source = "tap-vonage-reports" if RELEASED else "."
     yield "```sh"
     yield f"uv tool install {source}      # or: pipx install {source}"
-    yield f"uv tool install '{source}[parquet,s3,sandbox]'"
+    yield f"uv tool install '{source}[parquet,load,s3,sandbox]'"
     yield "```"

@@ -11,6 +11,7 @@ The first sentence of a type's docstring is its heading in the documentation.
      +-- CatalogError
      +-- OutputError
      +-- BatchFileError
+     +-- LoadError                        of target-vonage-files
      +-- BrokenPipeToTargetError
      +-- SyncFailedError                  ends a run in which a partition failed
      |
@@ -56,9 +57,6 @@ if TYPE_CHECKING:
 
 class TapError(Exception):
     """An error that the user can act on. Its message needs no traceback."""
-
-
-# On this side
 
 
 class SettingsError(TapError):
@@ -114,7 +112,8 @@ class BatchFileError(TapError):
     """A BATCH file cannot be written."""
 
 
-# Fatal: ends the run
+class LoadError(TapError):
+    """target-vonage-files cannot go on. What was committed before stays; the state has not passed the rest."""
 
 
 class FatalApiError(TapError):
@@ -397,14 +396,3 @@ class StreamMapError(ApiError):
             f"The setting {setting} cannot be applied to a row of {stream}{where} ({reason}). Correct it: every column "
             "but the key may be null, and prices are decimals. The next run reads the row again."
         )
-
-
-# Of target-vonage-files
-
-
-class LoadError(TapError):
-    """The loader cannot go on.
-
-    `target-vonage-files` loads all files up to a STATE message in one transaction. What was committed before the error
-    stays, and the state does not pass what was not, so the next run repeats it.
-    """

@@ -393,7 +393,7 @@ def test_rows_that_reports_read_are_refetched_though_the_others_are_tracked_by_i
     make: Callable[..., Sandbox],
 ) -> None:
     sandbox = make(*KEYS[:3], rows={SAMPLE: 60})
-    settings = {**BY_ID, "fetch_mode": "async", "report_window_days": 1}
+    settings: dict[str, Any] = {**BY_ID, "fetch_mode": "async", "report_window_days": 1}
     outputs = [run(sandbox, "together", **settings)]
     sandbox.accounts.add(replace(sandbox.accounts.subaccounts[0], key=KEYS[3]))
     sandbox.faults.on(Fault.WINDOW_FAILED, "2026-11-13T02:00:00Z", accounts=[KEYS[3]])

@@ -20,7 +20,8 @@ from tests.transform.staging import PROJECT as TRANSFORM
 from tests.transform.staging import ROOT
 
 PROJECT = yaml.safe_load((Path(__file__).parent.parent / "meltano.yml").read_text(encoding="utf-8"))
-PLUGINS = {plugin["name"]: plugin for plugins in PROJECT["plugins"].values() for plugin in plugins}
+ALL_PLUGINS = {plugin["name"]: plugin for plugins in PROJECT["plugins"].values() for plugin in plugins}
+PLUGINS = {name: plugin for name, plugin in ALL_PLUGINS.items() if "inherit_from" not in plugin}
 ENVIRONMENTS = {environment["name"]: environment for environment in PROJECT["environments"]}
 TAP = PLUGINS["tap-vonage-reports"]
 OFFERED = {setting["name"]: setting for setting in TAP["settings"]}
@@ -109,8 +110,16 @@ def test_no_plugin_needs_to_be_looked_up_in_the_hub(plugin: str) -> None:
     assert {"namespace", "pip_url", "executable"} <= set(PLUGINS[plugin])
 
 
-def test_the_loaders_are_json_lines_by_default_and_postgres() -> None:
-    assert [loader["name"] for loader in PROJECT["plugins"]["loaders"]] == ["target-jsonl", "target-postgres"]
+def test_the_loaders_are_json_lines_by_default_and_databases() -> None:
+    loaders = [loader["name"] for loader in PROJECT["plugins"]["loaders"]]
+    assert loaders == ["target-jsonl", "target-postgres", "target-vonage-files"]
+
+
+def test_the_tap_that_writes_files_is_the_tap_with_files_that_its_loader_takes() -> None:
+    plugin = ALL_PLUGINS["tap-vonage-files"]
+    assert plugin["inherit_from"] == TAP["name"]
+    assert list(plugin["config"]) == ["batch_config"]
+    assert plugin["config"]["batch_config"]["encoding"]["format"] == "parquet"
 
 
 def test_postgres_keeps_one_row_for_each_id() -> None:
@@ -149,7 +158,7 @@ def test_the_production_environment_reaches_the_real_api() -> None:
 def test_a_job_of_plugins_that_are_there_runs_daily() -> None:
     jobs = {job["name"]: job["tasks"] for job in PROJECT["jobs"]}
     for tasks in jobs.values():
-        assert {plugin for task in tasks for plugin in task.split()} <= set(PLUGINS)
+        assert {plugin for task in tasks for plugin in task.split()} <= set(ALL_PLUGINS)
     (schedule,) = PROJECT["schedules"]
     assert schedule["job"] in jobs
     assert schedule["interval"] == "@daily"

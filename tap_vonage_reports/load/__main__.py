@@ -67,7 +67,8 @@ def load(settings: Settings, lines: IO[bytes], write_state: Callable[[bytes], ob
     try:
         from tap_vonage_reports.load.files import FileStore  # noqa: PLC0415 - an extra may be missing
         from tap_vonage_reports.load.ledger import Ledger  # noqa: PLC0415 - likewise
-        from tap_vonage_reports.load.loader import Loader, Tools  # noqa: PLC0415 - likewise
+        from tap_vonage_reports.load.leftovers import Tools  # noqa: PLC0415 - likewise
+        from tap_vonage_reports.load.loader import Loader  # noqa: PLC0415 - likewise
         from tap_vonage_reports.load.parquet_rows import engine  # noqa: PLC0415 - likewise
     except ImportError:
         raise SettingsError([_NOT_INSTALLED]) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,14 @@ import msgspec
 from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.columns import StreamSchema, stream_schema
 from tap_vonage_reports.load.destination import prepare_table
+from tap_vonage_reports.load.leftovers import Leftovers, remove
 from tap_vonage_reports.load.parquet_rows import ParquetRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from tap_vonage_reports.load.destination import Destination
-    from tap_vonage_reports.load.files import BatchFile, FileStore
-    from tap_vonage_reports.load.ledger import Ledger
+    from tap_vonage_reports.load.files import BatchFile
+    from tap_vonage_reports.load.leftovers import Tools
 
 logger = logging.getLogger(__name__)
 
@@ -42,23 +41,6 @@ class Message(msgspec.Struct):
     encoding: dict[str, Any] = {}
     manifest: list[str] = []
     value: msgspec.Raw = msgspec.Raw(b"null")
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a loader works with.
-
-    Attributes:
-        destination: The database.
-        ledger: Its ledger.
-        store: Access to the files.
-        engine: The connection to DuckDB that reads them.
-    """
-
-    destination: Destination
-    ledger: Ledger
-    store: FileStore
-    engine: Any
 
 
 class Loader:
@@ -88,7 +70,7 @@ class Loader:
         self._schemas: dict[str, StreamSchema] = {}
         self._announced: defaultdict[str, dict[str, BatchFile]] = defaultdict(dict)
         self._runs: set[str] = set()
-        self._leftovers = self._find_leftovers() if leftovers else []
+        self._leftovers = Leftovers(tools, search=leftovers)
         self.rows = self.files = 0
 
     def run(self, lines: Iterable[bytes]) -> None:
@@ -152,7 +134,7 @@ class Loader:
             with self._tools.destination.transaction():
                 for stream, files in self._announced.items():
                     self._load(stream, files)
-            self._remove([file for files in self._announced.values() for file in files.values()])
+            remove(self._tools.store, [file for files in self._announced.values() for file in files.values()])
             self._announced.clear()
             self._received.clear()
         if state is not None:
@@ -203,53 +185,8 @@ class Loader:
             time.monotonic() - started,
         )
 
-    def _find_leftovers(self) -> list[BatchFile]:
-        """Return the files of runs that never ended. Those that were loaded are removed."""
-        tools = self._tools
-        with tools.destination.transaction():
-            found = {file.key: file for run, folder in tools.ledger.open() for file in self._files_of(run, folder)}
-            loaded = tools.ledger.loaded(found)
-        self._remove([found[key] for key in loaded])
-        return [file for key, file in found.items() if key not in loaded]
-
-    def _files_of(self, run: str, folder: str) -> list[BatchFile]:
-        self._runs.add(run)
-        try:
-            return self._tools.store.find(folder, run)
-        except LoadError as error:
-            logger.warning("The files of a run that was interrupted cannot be found: %s", error)
-            return []
-
     def _load_leftovers(self, stream: str) -> None:
-        """Load what an interrupted run has announced of a stream. No row of them replaces another one."""
-        files = [file for file in self._leftovers if file.belongs_to(stream)]
-        for file in files:
-            self._leftovers.remove(file)
-            try:
-                with self._tools.destination.transaction():
-                    self._put(stream, [file], _now(), replace=False)
-                    self._tools.ledger.add([file.key])
-            except LoadError as error:
-                logger.warning(
-                    "%s: a file that an interrupted run left is kept, and not loaded: %s The tap reads its rows again. "
-                    "Remove the file.",
-                    stream,
-                    error,
-                )
-            else:
-                self._remove([file])
-
-    def _remove(self, files: Sequence[BatchFile]) -> None:
-        """Remove files that were loaded."""
-        failed: LoadError | None = None
-        for file in files:
-            try:
-                if self._tools.store.exists(file):
-                    self._tools.store.remove(file)
-            except LoadError as error:
-                failed = error
-        if failed:
-            logger.warning("Loaded files are still there, and they hold personal data: %s", failed)
+        self._leftovers.load(stream, lambda file: self._put(stream, [file], _now(), replace=False))
 
     def _finish(self) -> None:
         """Create the tables of streams without rows, and note that this run has ended."""
@@ -261,9 +198,9 @@ class Loader:
                 table = prepare_table(tools.destination, schema, metadata=self._metadata)
                 if not table.columns:
                     tools.destination.create(table)
-            if not self._leftovers:
-                for run in sorted(self._runs):
-                    tools.ledger.end(run)
+            # Files of a stream that this run does not have wait for one that has.
+            for run in sorted(self._runs | (set() if self._leftovers.files else self._leftovers.runs)):
+                tools.ledger.end(run)
         logger.info("%s of %s loaded", _counted(self.rows, "row"), _counted(self.files, "file"))
 
 

@@ -1,0 +1,103 @@
+"""Files that an interrupted run of the loader left: loaded and removed by the next run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tap_vonage_reports.errors import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tap_vonage_reports.load.destination import Destination
+    from tap_vonage_reports.load.files import BatchFile, FileStore
+    from tap_vonage_reports.load.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a loader works with.
+
+    Attributes:
+        destination: The database.
+        ledger: Its ledger.
+        store: Access to the files.
+        engine: The connection to DuckDB that reads them.
+    """
+
+    destination: Destination
+    ledger: Ledger
+    store: FileStore
+    engine: Any
+
+
+class Leftovers:
+    """The files of runs that never ended.
+
+    Attributes:
+        runs: These runs.
+        files: Those of their files that are still there and were not loaded.
+    """
+
+    def __init__(self, tools: Tools, *, search: bool) -> None:
+        """Open the ledger, and find the files. Those that were loaded before the process was killed are removed.
+
+        Args:
+            tools: What to work with.
+            search: False to leave the files where they are, and their runs in the ledger.
+        """
+        self._tools = tools
+        with tools.destination.transaction():
+            entered = tools.ledger.open() if search else tools.ledger.open()[:0]
+            found = {file.key: file for run, folder in entered for file in self._find(run, folder)}
+            loaded = tools.ledger.loaded(found)
+        remove(tools.store, [found[key] for key in loaded])
+        self.runs = {run for run, _ in entered}
+        self.files = [file for key, file in found.items() if key not in loaded]
+
+    def load(self, stream: str, put: Callable[[BatchFile], object]) -> None:
+        """Load the files of a stream, each in a transaction, and remove them.
+
+        Args:
+            stream: The stream.
+            put: Puts the rows of a file into the stream's table. No row of them may replace another one.
+        """
+        for file in [file for file in self.files if file.belongs_to(stream)]:
+            self.files.remove(file)
+            try:
+                with self._tools.destination.transaction():
+                    put(file)
+                    self._tools.ledger.add([file.key])
+            except LoadError as error:
+                logger.warning(
+                    "%s: a file that an interrupted run left is kept, and not loaded: %s The tap reads its rows again. "
+                    "Remove the file.",
+                    stream,
+                    error,
+                )
+            else:
+                remove(self._tools.store, [file])
+
+    def _find(self, run: str, folder: str) -> list[BatchFile]:
+        try:
+            return self._tools.store.find(folder, run)
+        except LoadError as error:
+            logger.warning("The files of a run that was interrupted cannot be found: %s", error)
+            return []
+
+
+def remove(store: FileStore, files: Sequence[BatchFile]) -> None:
+    """Remove files that were loaded. If that fails, the run goes on, with a warning."""
+    failed: LoadError | None = None
+    for file in files:
+        try:
+            if store.exists(file):
+                store.remove(file)
+        except LoadError as error:
+            failed = error
+    if failed:
+        logger.warning("Loaded files are still there, and they hold personal data: %s", failed)

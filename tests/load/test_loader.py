@@ -1,0 +1,292 @@
+"""What the loader takes and refuses: messages, files, columns, settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import psycopg
+import pyarrow as pa
+import pytest
+
+from tap_vonage_reports.errors import LoadError, SettingsError
+from tap_vonage_reports.load import __main__ as program
+from tap_vonage_reports.load.settings import SETTINGS, about, read_settings
+from tests.load.canned import NOON, SCHEMA, TYPES, batch_message, message, rows_of, run_loader, schema_message, write
+from tests.test_meltano import PLUGINS
+from tests.test_postgres import database_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROW = {"id": "a", "date_received": NOON, "total_price": Decimal("0.10"), "status": "new", "_extra": '{"x":"1"}'}
+RUN = "20261120T120000000001Z-0123abcd"
+
+
+def load(folder: Path, *rows: dict[str, Any], number: int = 1, name: str = "x.duckdb") -> Path:
+    """Load rows in one file, and return the DuckDB file."""
+    path = write(folder / f"sms-{RUN}-{number:05}.parquet", rows)
+    run_loader(schema_message() + batch_message(path) + message("STATE", value=1), duckdb_path=str(folder / name))
+    return folder / name
+
+
+def test_of_several_rows_with_an_id_the_last_one_of_the_last_file_counts(tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / name, [{**ROW, "status": f"{name} {number}"} for number in range(2)])
+        for name in ("z.parquet", "a.parquet")
+    ]
+    run_loader(schema_message() + batch_message(*files), duckdb_path=str(tmp_path / "x.duckdb"))
+    (row,) = rows_of(tmp_path / "x.duckdb")
+    assert row["status"] == "a.parquet 1"
+
+
+def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
+    path = write(tmp_path / "day=1 [x]*'%20" / "a'b?.parquet", [ROW])
+    run_loader(schema_message() + batch_message(path), duckdb_path=str(tmp_path / "x.duckdb"))
+    assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
+    assert not path.exists()
+
+
+def test_every_digit_and_null_arrives(tmp_path: Path) -> None:
+    prices = ["12345678901234567890.123456789012345678", "-0.000000000000000001", "100", "0", None]
+    rows = [{"id": str(number), "total_price": price and Decimal(price)} for number, price in enumerate(prices)]
+    found = rows_of(load(tmp_path, *rows))
+    assert [row["total_price"] for row in found] == [price and Decimal(price) for price in prices]
+    assert {row["_extra"] for row in found} == {None}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+def test_every_digit_text_and_null_arrives_in_postgres(tmp_path: Path, postgres: str) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    prices = ["12345678901234567890.123456789012345678", "-0.000000000000000001", "100", "0", "0.10", None]
+    texts = ["", 'a "quoted", text\nof two lines\r\n', "\\.", "NULL", "\N{WHITE SMILING FACE}", None]
+    rows = [
+        {"id": str(number), "total_price": price and Decimal(price), "status": text}
+        for number, (price, text) in enumerate(zip(prices, texts, strict=True))
+    ]
+    for number in (1, 2):  # straight into a new table, and by upsert
+        path = write(
+            tmp_path / f"sms-{RUN}-{number:05}.parquet", [{**row, "id": f"{number}{row['id']}"} for row in rows]
+        )
+        run_loader(schema_message() + batch_message(path), url=postgres, default_target_schema=schema)
+    with psycopg.connect(postgres) as connection:
+        query = f"select total_price::text, status, _extra from {schema}.sms order by id"  # noqa: S608 - a test's schema
+        found = connection.execute(query.encode()).fetchall()
+    expected = ["12345678901234567890.123456789012345678", "-0.000000000000000001", "100", "0", "0.1", None]
+    assert found == [(price, text, None) for price, text in zip(expected, texts, strict=True)] * 2
+
+
+def test_a_new_column_is_added_and_a_missing_one_keeps_its_values(tmp_path: Path) -> None:
+    database = load(tmp_path, ROW)
+    columns = {name: SCHEMA[name] for name in ("id", "status")} | {"network": {"type": ["string", "null"]}}
+    types = {name: pa.string() for name in columns}
+    path = write(tmp_path / "new.parquet", [{"id": "a", "status": "delivered", "network": "26201"}], types)
+    run_loader(schema_message(columns=columns) + batch_message(path), duckdb_path=str(database))
+    (row,) = rows_of(database)
+    assert (row["status"], row["network"], row["total_price"]) == ("delivered", "26201", Decimal("0.1"))
+
+
+NARROW = {
+    "smallint": ("latency", 1),
+    "numeric(10,2)": ("total_price", Decimal("0.25")),
+    "character varying(9)": ("status", "new"),
+    "timestamp(0) without time zone": ("date_received", NOON.replace(tzinfo=None)),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+def test_narrow_columns_are_widened_and_inexact_ones_refused(tmp_path: Path, postgres: str) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    settings = {"url": postgres, "default_target_schema": schema}
+    columns = ", ".join(f"{name} {kind}" for kind, (name, _) in NARROW.items())
+    exact = Decimal("0.123456789012345678")
+    row = {**ROW, "latency": 3_000_000_000, "total_price": exact, "status": "a longer text"}
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(
+            f"create schema {schema}; create table {schema}.sms (id text primary key, {columns})".encode()
+        )
+        connection.execute(
+            f"insert into {schema}.sms ({', '.join(name for name, _ in NARROW.values())}, id) "  # noqa: S608
+            "values (%s, %s, %s, %s, 'old')".encode(),
+            [value for _, value in NARROW.values()],
+        )
+        run_loader(schema_message() + batch_message(write(tmp_path / "1.parquet", [row])), **settings)
+        query = f"select id, total_price, status from {schema}.sms order by id"  # noqa: S608 - a test's schema
+        found = connection.execute(query.encode()).fetchall()
+        assert found == [("a", exact, "a longer text"), ("old", Decimal("0.25"), "new")]
+        connection.execute(f"alter table {schema}.sms alter total_price type double precision".encode())
+        path = write(tmp_path / "2.parquet", [row])
+        with pytest.raises(LoadError, match=r"total_price .* double precision, which cannot hold decimals"):
+            run_loader(schema_message() + batch_message(path), **settings)
+    assert path.exists()
+
+
+def test_a_file_that_is_missing_and_was_not_loaded_is_an_error(tmp_path: Path) -> None:
+    states: list[Any] = []
+    lines = schema_message() + batch_message(tmp_path / f"sms-{RUN}-00001.parquet") + message("STATE", value=1)
+    with pytest.raises(LoadError, match="is missing, and was not loaded before"):
+        states = run_loader(lines, duckdb_path=str(tmp_path / "x.duckdb"))
+    assert states == []
+
+
+def test_a_damaged_file_blocks_no_later_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damaged = tmp_path / f"sms-{RUN}-00001.parquet"
+    damaged.write_bytes(b"PAR1 and no more")
+    with pytest.raises(LoadError, match="cannot be read"):
+        run_loader(schema_message() + batch_message(damaged), duckdb_path=str(tmp_path / "x.duckdb"))
+    good = write(tmp_path / "sms-20261120T130000000001Z-0123abce-00001.parquet", [ROW])
+    with caplog.at_level(logging.WARNING):
+        run_loader(schema_message() + batch_message(good), duckdb_path=str(tmp_path / "x.duckdb"))
+    assert "an interrupted run left is kept, and not loaded" in caplog.text
+    assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
+    caplog.clear()
+    run_loader(schema_message(), duckdb_path=str(tmp_path / "x.duckdb"))
+    assert "WARNING" not in caplog.text
+
+
+def test_an_older_row_that_an_interrupted_run_left_replaces_no_newer_one(tmp_path: Path) -> None:
+    left = write(tmp_path / f"sms-{RUN}-00001.parquet", [{**ROW, "status": "left"}, {**ROW, "id": "b"}])
+    other = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [ROW])
+    database = load(tmp_path, {**ROW, "status": "newer"}, number=2)
+    with duckdb.connect(str(database)) as connection:
+        run = "insert into vonage._vonage_files (name, folder) values ('0123abcd', ?)"
+        connection.execute(run, [f"file://{tmp_path}"])
+    run_loader(schema_message(), duckdb_path=str(database), load_leftovers=False)
+    assert left.exists()
+    run_loader(schema_message(), duckdb_path=str(database))
+    assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "newer", "b": "new"}
+    assert not left.exists()
+    assert other.exists(), "a file of another pipeline is gone"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (message("RECORD", stream="sms", record={"id": "a"}), "writes RECORD messages.*batch_config"),
+        (message("BATCH", stream="sms", encoding={"format": "jsonl"}, manifest=[]), "other BATCH files than Parquet"),
+        (message("BATCH", stream="amd", encoding={"format": "parquet"}, manifest=[]), "before the SCHEMA message"),
+        (message("SCHEMA", stream="amd", schema=SCHEMA, key_properties=[]), "has no key"),
+        (b'{"type": "STATE", \n', "Line 2 of the input is not a Singer message"),
+        (b'{"type": "STRANGE"}\n', "Line 2 of the input is not a Singer message"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused_with_advice(tmp_path: Path, line: bytes, words: str) -> None:
+    with pytest.raises(LoadError, match=words):
+        run_loader(schema_message() + line, duckdb_path=str(tmp_path / "x.duckdb"))
+
+
+def test_a_stream_without_rows_has_an_empty_table(tmp_path: Path) -> None:
+    lines = schema_message() + message("ACTIVATE_VERSION", stream="sms", version=1) + message("STATE", value={"a": 1})
+    assert run_loader(lines, duckdb_path=str(tmp_path / "x.duckdb")) == [{"a": 1}]
+    assert rows_of(tmp_path / "x.duckdb") == []
+
+
+def test_a_file_with_other_columns_than_its_schema_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", [{**ROW, "total_price": 0.1}], {**TYPES, "total_price": pa.float64()})
+    with pytest.raises(LoadError, match="does not have the columns"):
+        run_loader(schema_message() + batch_message(path), duckdb_path=str(tmp_path / "x.duckdb"))
+    assert path.exists()
+
+
+def test_an_older_duckdb_can_read_the_file(tmp_path: Path) -> None:
+    database = load(tmp_path, ROW)
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{database}' as other (read_only)")
+        tags = connection.execute("select tags from duckdb_databases() where database_name = 'other'").fetchone()
+    assert tags
+    assert str(tags[0]["storage_version"]).startswith("v1.0.0")
+
+
+# Settings
+
+
+def test_meltano_offers_every_setting_as_the_loader_describes_it() -> None:
+    offered = {setting["name"]: setting for setting in PLUGINS["target-vonage-files"]["settings"]}
+    described = about()["properties"]
+    assert list(offered) == list(SETTINGS) == list(described)
+    for name, spec in described.items():
+        assert offered[name]["label"] == spec["title"]
+        assert offered[name]["description"] == spec["description"]
+        assert offered[name].get("sensitive", False) == spec.get("secret", False)
+        assert offered[name].get("value") == (spec["default"] or None)
+
+
+def test_settings_come_from_files_and_from_the_environment(tmp_path: Path) -> None:
+    files = [tmp_path / "1.json", tmp_path / "2.json"]
+    files[0].write_text(json.dumps({"host": "a", "port": 1, "password": None, "storage_params": {"a": 1}}))
+    files[1].write_text(json.dumps({"port": "5433", "add_record_metadata": "false"}))
+    environment = {"TARGET_VONAGE_FILES_USER": "me", "TARGET_VONAGE_FILES_LOGLEVEL": "debug", "OTHER": "x"}
+    settings = read_settings([*map(str, files), "ENV"], environment)
+    assert settings.server == ("", {"host": "a", "port": 5433, "user": "me"})
+    assert not settings.add_record_metadata
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "No destination is set"),
+        ({"duckdb_path": "x", "host": "y"}, "Both duckdb_path and host are set"),
+        ({"duckdb_path": "x", "databse": "y"}, "There is no setting databse"),
+        ({"host": "x", "port": "http"}, "The setting port has the wrong type"),
+        ({"url": "mysql://me:hidden-word@x"}, "begins with postgresql://"),
+    ],
+)
+def test_wrong_settings_are_named_and_never_shown(tmp_path: Path, values: dict[str, Any], words: str) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(values))
+    with pytest.raises(SettingsError, match=words) as error:
+        read_settings([str(file)], {})
+    assert "hidden-word" not in str(error.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+def test_a_server_that_cannot_be_used_is_explained_without_the_password(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"host": "127.0.0.1", "port": 1, "user": "me", "password": "hidden-word"}))
+    assert program.run(["--config", str(config), "--input", os.devnull]) == 1
+    assert "nothing listens there. Check the settings host and port" in caplog.text
+    assert "hidden-word" not in caplog.text + capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--about"], ["--about", "--format", "json"], ["--help"]])
+def test_the_command_tells_about_itself(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert program.run(words) == 0
+    assert "vonage-files" in capsys.readouterr().out
+
+
+def test_an_odd_argument_is_an_error_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    assert program.run(["--confg", "x"]) == 1
+    assert "--confg" in caplog.text
+
+
+def test_files_of_any_storage_are_loaded_and_removed(tmp_path: Path, memory: Callable[[Path], str]) -> None:
+    address = memory(write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW]))
+    batch = message("BATCH", stream="sms", encoding={"format": "parquet"}, manifest=[address])
+    run_loader(schema_message() + batch, duckdb_path=str(tmp_path / "x.duckdb"))
+    assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
+    with pytest.raises(FileNotFoundError):
+        memory(Path(address))
+
+
+@pytest.fixture
+def memory() -> Callable[[Path], str]:
+    """Put a file into fsspec's storage in memory, and return its address; or look whether an address is there."""
+    import fsspec  # noqa: PLC0415 - needed here alone
+
+    storage = fsspec.filesystem("memory")
+
+    def put(path: Path) -> str:
+        if not path.exists():
+            storage.info(f"/batches/{path.name}")
+        storage.pipe_file(f"/batches/{path.name}", path.read_bytes())
+        return f"memory://batches/{path.name}"
+
+    return put
