@@ -426,6 +426,18 @@ def test_all_reports_that_lost_requests_have_made_count_and_the_newest_is_read()
     assert finder.find_lost(job) is None
 
 
+def test_the_report_of_the_first_of_two_lost_requests_is_found() -> None:
+    job = planned()
+    api = Listing(echo_of(job))
+    finder = finder_of(api)
+    finder.note_lost(job, 2)
+    api.clock = SimpleNamespace(now=lambda: at(101))
+    finder.note_lost(job, 2)
+    found = finder.find_lost(job)
+    assert found is not None
+    assert found.requested_at == at(100)
+
+
 def test_a_list_that_fails_again_and_again_is_not_requested_any_more() -> None:
     job, api = planned(), Listing(error=TIMED_OUT)
     finder = finder_of(api)
