@@ -99,6 +99,12 @@ def texts(source: str) -> set[str]:
         ("if TYPE_CHECKING:\n    x = 1", set()),
         ("logger.info('x', 1)", set()),
         ("x = f'{1:>2}'", set()),
+        ("CHUNK_BYTES = 1 << 17", set()),
+        ("CHUNKS = 7", {"CHUNKS = (8)", "CHUNKS = (6)"}),
+        ("def f():\n    return False", {"def f():\n    return True"}),
+        ("def f():\n    return ''", set()),
+        ("def f():\n    return {}", set()),
+        ("def f():\n    return [a]", {"def f():\n    return None"}),
         ("x = zip(a, strict=True)", set()),
         ("x = zip(a, strict=False)", {"x = zip(a, strict=True)"}),
         ("x = reader(a, strict=True)", {"x = reader(a, strict=False)"}),
@@ -195,7 +201,7 @@ def test_a_mutant_meets_the_tests_that_execute_its_line_the_quickest_first(text:
     lines: dict[str, int] = {text.strip(): number for number, text in enumerate(SOURCE.splitlines(), start=1)}
     executed = {"return value": "quick slow", "return total": "count", "return value < LIMIT": "within"}
     measured = CoverageMap(
-        seconds={"slow": 3, "count": 2, "quick": 1, "within": 0.5, "process": 4},
+        costs={"slow": 3, "count": 2, "quick": 1, "within": 0.5, "process": 4},
         lines={"x.py": {lines[text]: set(tests.split()) for text, tests in executed.items()}},
         spawning={"process"},
     )
@@ -212,7 +218,7 @@ def test_modules_of_tests_share_the_budget() -> None:
     seconds = {f"one.py::test_{number}": BUDGET_SECONDS / 8 for number in range(9)}
     seconds |= {"long.py::test": BUDGET_SECONDS * 2, "slow.py::test": BUDGET_SECONDS / 2}
     seconds |= {f"quick.py::test_{number}": 0.0 for number in range(99)}
-    measured = CoverageMap(seconds, {"x.py": {1: {*seconds}}})
+    measured = CoverageMap(costs=seconds, lines={"x.py": {1: {*seconds}}})
     chosen = measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), "x = f(1)", "tests")
     assert [test for test in chosen if "quick" not in test] == [
         *(f"one.py::test_{number}" for number in range(4)),
@@ -224,5 +230,5 @@ def test_modules_of_tests_share_the_budget() -> None:
 def test_a_mutant_meets_no_more_tests_than_the_budget_has_room_for() -> None:
     names = [f"test {number}" for number in range(9)]
     for seconds, count in ((BUDGET_SECONDS / 4, 4), (BUDGET_SECONDS * 2, 1)):
-        measured = CoverageMap(dict.fromkeys(names, seconds), {"x.py": {1: {*names}}})
+        measured = CoverageMap(costs=dict.fromkeys(names, seconds), lines={"x.py": {1: {*names}}})
         assert len(measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), "x = f(1)", "tests")) == count

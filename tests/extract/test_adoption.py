@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import logging
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -424,6 +425,48 @@ def test_all_reports_that_lost_requests_have_made_count_and_the_newest_is_read()
     assert found.request_id == "lost-2"
     assert (metrics.reports, metrics.unconfirmed_reports) == (2, 1)
     assert finder.find_lost(job) is None
+
+
+def test_the_report_of_the_first_of_two_lost_requests_is_found() -> None:
+    job = planned()
+    api = Listing(echo_of(job))
+    finder = finder_of(api)
+    finder.note_lost(job, 2)
+    api.clock = SimpleNamespace(now=lambda: at(101))
+    finder.note_lost(job, 2)
+    found = finder.find_lost(job)
+    assert found is not None
+    assert found.requested_at == at(100)
+
+
+def test_a_report_that_is_received_within_a_minute_before_the_request_is_the_lost_one() -> None:
+    """The clocks differ by up to a minute."""
+    for seconds, is_found in ((60, True), (61, False)):
+        job = planned()
+        received = at(100) - timedelta(seconds=2 + seconds)
+        finder = finder_of(Listing(echo_of(job, receive_time=received.isoformat())))
+        finder.note_lost(job, 2)
+        assert (finder.find_lost(job) is not None) is is_found
+
+
+def test_the_list_is_verified_with_one_of_the_first_three_reports_or_not_at_all() -> None:
+    api = Listing()
+    finder = ReportFinder(cast("ReportsClient", api), enabled=True, needs_list=lambda: True)
+    for lists in (1, 2, 3, 3):
+        finder.verify_list(planned())
+        assert api.lists == lists
+    assert not finder.will_find(planned())
+
+
+def test_only_a_run_says_that_it_adopts(caplog: pytest.LogCaptureFixture) -> None:
+    for is_dry in (True, False):
+        opened = opened_at(100)
+        echo = {**opened.sync.query.report_body(hours(0, 48)), "request_id": "x", "request_status": "SUCCESS"}
+        api = Listing({**echo, "receive_time": at(60).isoformat()})
+        with caplog.at_level(logging.INFO):
+            plans, added = finder_of(api).plan([opened.sync], opened.session.planner, is_dry=is_dry)
+        assert (len(plans), added, [report.request_id for report in plans[0].resumed]) == (1, True, ["x"])
+        assert ("adopting 1 report" in caplog.text) is not is_dry
 
 
 def test_a_list_that_fails_again_and_again_is_not_requested_any_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import threading
@@ -99,6 +100,92 @@ def test_twenty_pages_are_read_ahead_for_each_worker_but_the_first(make: Callabl
     ahead = make(2)
     ahead.add("group", [first, ahead_of_it])
     assert list(ahead.consume("group", nothing)) == list(range(21))
+
+
+def test_a_worker_that_waits_for_room_goes_on_once_its_task_is_the_next(make: Callable[[int], Prefetcher[Any]]) -> None:
+    """The room is full of what comes after its task, so nothing is taken out until it goes on."""
+    full, blocked, over = threading.Event(), threading.Event(), threading.Event()
+    calls = 0
+
+    def first(_context: RequestContext) -> Iterator[str]:
+        assert over.wait(PATIENCE)
+        yield from ()
+
+    def second(_context: RequestContext) -> Iterator[int]:
+        assert full.wait(PATIENCE)
+        blocked.set()
+        yield 0
+
+    def third(_context: RequestContext) -> Iterator[int]:
+        yield from range(1, 2 * prefetch.ITEMS_PER_WORKER + 1)
+        full.set()
+        yield 2 * prefetch.ITEMS_PER_WORKER + 1
+
+    def release() -> None:
+        nonlocal calls
+        calls += blocked.is_set()
+        if calls > 1:
+            over.set()
+
+    ahead = make(3)
+    ahead.add("group", [first, second, third])
+    assert consumed(ahead, release) == list(range(2 * prefetch.ITEMS_PER_WORKER + 2))
+
+
+def consumed(
+    ahead: Prefetcher[Any], meanwhile: Callable[[], None] = nothing, group: str = "group"
+) -> list[object] | None:
+    """What a consumer takes; None if it waits for ever."""
+    items: list[object] = []
+    consumer = threading.Thread(target=lambda: items.extend(ahead.consume(group, meanwhile)), daemon=True)
+    consumer.start()
+    consumer.join(PATIENCE_AT_CLOSE)
+    return None if consumer.is_alive() else items
+
+
+@pytest.mark.parametrize("items", [0, 2])
+def test_the_consumer_wakes_at_each_item_and_at_the_end_of_a_task(
+    make: Callable[[int], Prefetcher[Any]], monkeypatch: pytest.MonkeyPatch, items: int
+) -> None:
+    monkeypatch.setattr(prefetch, "POLL_SECONDS", 2 * PATIENCE)
+    waits = threading.Semaphore(0)
+
+    def task(_context: RequestContext) -> Iterator[int]:
+        for _ in range(items):
+            assert waits.acquire(timeout=PATIENCE)
+            yield 0
+        assert waits.acquire(timeout=PATIENCE)
+
+    ahead = make(1)
+    ahead.add("group", [task] * 50)
+    assert consumed(ahead, waits.release) == [0] * 50 * items
+
+
+def test_idle_workers_take_up_a_later_group(make: Callable[[int], Prefetcher[Any]]) -> None:
+    ahead = make(1)
+    for group in ("first", "second"):
+        ahead.add(group, [work(group)])
+        assert consumed(ahead, group=group) == [group]
+
+
+def test_workers_that_wait_for_room_are_free_once_their_group_is_dropped(
+    make: Callable[[int], Prefetcher[Any]],
+) -> None:
+    full = threading.Barrier(3)
+
+    def fill(_context: RequestContext) -> Iterator[int]:
+        yield 0
+        full.wait(PATIENCE)
+        yield from itertools.count(1)
+
+    ahead = make(2)
+    ahead.add("dropped", [work("first"), fill, fill])
+    items = ahead.consume("dropped", nothing)
+    assert next(items) == "first"
+    full.wait(PATIENCE)
+    items.close()
+    ahead.add("group", [work("a"), work("b")])
+    assert consumed(ahead) == ["a", "b"]
 
 
 def test_the_tasks_of_the_next_group_run_while_the_first_is_consumed(make: Callable[[int], Prefetcher[Any]]) -> None:

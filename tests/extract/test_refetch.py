@@ -42,6 +42,7 @@ def refetched(stale: TimeSet, later: TimeSet, *, gaps: int = 0, pending: int = 0
     planner: Any = SimpleNamespace(stale=lambda *_arguments: stale, reports_of=lambda *_arguments: None)
     reports: Any = SimpleNamespace(read_next=read_next)
     for chunk in ReportRefetcher(planner, reports).read(sync):
+        assert chunk.checkpoint_due  # the report's rows are not refetched once more if the run is killed now
         chunk.commit()
     return done
 

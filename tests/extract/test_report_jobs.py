@@ -702,6 +702,17 @@ def test_reports_grow_again_after_some_that_were_well_below_the_limit() -> None:
     assert sync.bookmark.report_limit is None
 
 
+def test_a_limit_is_forgotten_once_reports_are_as_long_as_they_may_be() -> None:
+    sync = open_partition()
+    sync.max_report_window = timedelta(hours=6)
+    sync.bookmark.limit_reports(ReportLimit(timedelta(hours=3), rows=100))
+    reports = scheduler_of(Api(), budget=1)
+    reports.add(sync, ReportPlan([hours(at, at + 3) for at in range(0, 9, 3)], [], [], []))
+    reports.poll()
+    lengths(reports, sync, rows=1)
+    assert sync.bookmark.report_limit is None
+
+
 @pytest.mark.parametrize(("rows", "after"), [(24, 6), (25, 3)])
 def test_reports_stay_short_where_longer_ones_could_be_truncated(rows: int, after: float) -> None:
     sync = open_partition()
@@ -757,6 +768,21 @@ def test_reports_of_earlier_runs_are_resumed_requested_again_or_cancelled() -> N
     reports.poll()
     assert api.polled == ["report-1"]
     assert [body["date_start"] for body in api.bodies] == ["2026-10-02T00:00:00Z"]
+
+
+def test_after_a_lost_report_is_found_the_next_one_is_requested_immediately() -> None:
+    sync, api = open_partition(), Api(OVERLOADED)
+    lost = {**sync.query.report_body(WINDOW), "request_id": "lost", "request_status": "PENDING"}
+    client: Any = api
+    client.list_reports = lambda _account, _statuses: [{**lost, "receive_time": at(99).isoformat()}]
+    finder = ReportFinder(client, enabled=True)
+    creator = ReportCreator(
+        client, finder, budget=5, timeout=TIMEOUT, checkpoint=lambda: None, defer_signals=nullcontext
+    )
+    job = planned(sync)
+    assert creator.create(job, 0) is False
+    assert creator.create(job, 0) is True
+    assert (job.request_id, api.bodies) == ("lost", [])
 
 
 def test_a_report_that_is_known_is_not_taken_for_what_a_failed_request_for_the_same_window_has_made() -> None:

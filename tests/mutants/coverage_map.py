@@ -6,6 +6,7 @@ A test is named by its node ID. Coverage sees the threads of a test, but not the
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
     from tests.mutants.operators import Mutant
 
-BUDGET_SECONDS = 40.0
-"""How long the tests of one mutant may take, as measured, which is twice as long as without the measurement: a survivor
-of a line that hundreds of tests execute meets some of each module."""
+BUDGET_SECONDS = 30.0
+"""Processor time that the tests of one mutant may take, as measured, which is twice as much as without the measurement:
+a survivor of a line that hundreds of tests execute meets some of each module."""
 OUTSIDE = ""
 """Stands for a test where a line is executed outside of tests: a module is imported."""
 
@@ -37,6 +38,8 @@ class CoverageMap:
 
     Attributes:
         seconds: The duration of each test.
+        costs: Its processor time, which does not depend on what else the machine does; its duration if it starts
+            processes.
         lines: By module and line, the tests that execute it.
         spawning: Tests that start processes; what these execute is not in `lines`.
     """
@@ -44,10 +47,12 @@ class CoverageMap:
     seconds: dict[str, float] = field(default_factory=dict)
     lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     spawning: set[str] = field(default_factory=set)
+    costs: dict[str, float] = field(default_factory=dict)
 
     def update(self, other: CoverageMap) -> None:
         """Add what was measured of other tests."""
         self.seconds |= other.seconds
+        self.costs |= other.costs
         self.spawning |= other.spawning
         for path, lines in other.lines.items():
             known = self.lines.setdefault(path, {})
@@ -82,17 +87,17 @@ class CoverageMap:
         return set().union(*(by_line.get(line, ()) for line in lines))
 
     def _quickest(self, tests: set[str]) -> list[str]:
-        quickest = sorted(tests, key=lambda test: (self.seconds[test], test))
+        quickest = sorted(tests, key=lambda test: (self.costs[test], test))
         spent: defaultdict[str, float] = defaultdict(float)
         turns: list[tuple[float, str]] = []
         for test in quickest:
             module = test.partition("::")[0]
-            spent[module] += self.seconds[test]
+            spent[module] += self.costs[test]
             turns.append((spent[module], test))
         chosen, left = set(quickest[:1]), BUDGET_SECONDS
         for _, test in sorted(turns):
-            if self.seconds[test] <= left:
-                left -= self.seconds[test]
+            if self.costs[test] <= left:
+                left -= self.costs[test]
                 chosen.add(test)
         return [test for test in quickest if test in chosen]
 
@@ -129,6 +134,11 @@ def _statements(source: str) -> list[ast.stmt]:
     return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)]
 
 
+def _processor_seconds() -> float:
+    """Return the processor time of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
+
+
 class Recorder:
     """A plugin for pytest that measures the tests of a run.
 
@@ -153,6 +163,7 @@ class Recorder:
     def finish(self) -> CoverageMap:
         """End the measurement and return it."""
         self._coverage.stop()
+        self.found.costs |= {test: self.found.seconds[test] for test in self.found.spawning}
         data = self._coverage.get_data()
         for file in data.measured_files():
             lines: dict[int, set[str]] = defaultdict(set)
@@ -166,7 +177,9 @@ class Recorder:
         """Count what is executed as this test's, its fixtures included."""
         self._test = item.nodeid
         self._coverage.switch_context(item.nodeid)
+        before = _processor_seconds()
         result = yield
+        self.found.costs[item.nodeid] = _processor_seconds() - before
         self._coverage.switch_context(OUTSIDE)
         self._test = OUTSIDE
         return result

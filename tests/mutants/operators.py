@@ -36,6 +36,10 @@ QUIET = ("logger",)
 """Calls of these objects stay: a log line that is missing breaks nothing."""
 ASSERTION = ("zip", "strict=True")
 """A function, and an argument of its calls that stays: no input violates it unless other code is wrong."""
+BUFFERS = ("BLOCK_", "BLOCKS_", "CHUNK_", "IN_MEMORY_", "SEGMENT_")
+"""How constants begin that stay: they say how much is handled or kept in memory at a time, not with what result."""
+EMPTY = ("False", "''", "{}", "[]", "()", "0", "None")
+"""Results that stay, because None would be taken for the same."""
 
 
 @dataclass(frozen=True, order=True)
@@ -100,12 +104,14 @@ def _compiles(source: str) -> bool:
 
 
 def _nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes whose change can matter: no annotations, decorators, f-strings, assertions, or type-checking."""
+    """Yield the nodes whose change can matter: no annotations, decorators, f-strings, assertions, buffers."""
     if isinstance(node, (ast.JoinedStr, ast.AnnAssign)):
         if isinstance(node, ast.AnnAssign) and node.value:
             yield from _nodes(node.value)
         return
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith(BUFFERS):
         return
     if isinstance(node, ast.Expr) and ast.unparse(node.value).startswith(tuple(f"{name}." for name in QUIET)):
         return
@@ -160,7 +166,7 @@ def _other_statements(node: ast.stmt) -> Iterator[tuple[str, str]]:
     match node:
         case ast.Expr(value=ast.Call()):
             yield "removed call", "pass"
-        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) not in EMPTY:
             yield "return value", "return None"
         case ast.Break():
             yield "loop", "continue"

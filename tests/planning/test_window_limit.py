@@ -53,3 +53,12 @@ def test_halving_a_window_resets_the_count() -> None:
     limit.halve(hours(0, 4))
     limit.count_read(hours(0, 2))
     assert limit.length == timedelta(hours=2)
+
+
+def test_a_window_of_half_the_limit_counts_and_a_shorter_one_does_not() -> None:
+    limit = WindowLimit(timedelta(hours=4))
+    for length in [*[1.99] * 12, *[2] * 11]:
+        limit.count_read(hours(0, length))
+    assert limit.length == timedelta(hours=4)
+    limit.count_read(hours(0, 2))
+    assert limit.length == timedelta(hours=8)

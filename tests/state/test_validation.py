@@ -1,4 +1,4 @@
-"""A bookmark of the stream itself is carried over where it can only belong to one partition, and else dropped."""
+"""A state of this tap is accepted, any other is an error; the bookmark of a stream goes to its only partition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tap_vonage_reports.state.validation import adopt_stream_bookmark
+from tap_vonage_reports.errors import StateError
+from tap_vonage_reports.state.validation import adopt_stream_bookmark, check_state, foreign_keys, unwrap
 
 TIME = "2026-11-18T00:00:00Z"
 FIRST, SECOND = {"account_id": "abcd1234"}, {"account_id": "sub00001"}
@@ -42,3 +43,45 @@ def test_a_carried_over_bookmark_shares_nothing_with_the_partition() -> None:
     adopt_stream_bookmark(state, [context])
     state["partitions"][0]["context"]["account_id"] = "other"
     assert context == FIRST
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"bookmarks": {}},
+        {"bookmarks": {"sms": {}}},
+        {"bookmarks": {"sms": {}, "of_another_tap": {"partitions": []}}, "other": 1},
+        {"bookmarks": {"sms": {"partitions": [{"context": FIRST}, {"context": SECOND}]}}},
+    ],
+)
+def test_a_state_that_names_a_stream_of_the_tap_is_accepted(state: dict[str, Any]) -> None:
+    check_state(state, {"sms": None})
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ([], "not a JSON object"),
+        ({"other": 1}, "no object 'bookmarks'"),
+        ({"bookmarks": []}, "no object 'bookmarks'"),
+        ({"bookmarks": {"of_another_tap": {}}}, "names no stream of this tap"),
+        ({"bookmarks": {"sms": {"x": 1 << 70, "y": "\ud83d"}}}, "JSON cannot represent"),
+        ({"bookmarks": {"sms": {"partitions": [{"context": FIRST}, {"context": FIRST}]}}}, "names a partition twice"),
+        ({"bookmarks": {"sms": {"replication_key_value": "last tuesday"}}}, "sms"),
+        ({"bookmarks": {"sms": [], "other": {}}}, "sms"),
+        ({"bookmarks": {"sms": {}, "other": []}}, "other"),
+    ],
+)
+def test_a_state_that_this_tap_cannot_have_written_is_an_error_that_says_why(state: object, said: str) -> None:
+    with pytest.raises(StateError, match=said):
+        check_state(state, {"sms": None})
+
+
+def test_the_wrapper_of_meltano_is_taken_off() -> None:
+    inner: dict[str, Any] = {"bookmarks": {"sms": {}}}
+    assert unwrap({"singer_state": inner}) is inner
+    both = {"singer_state": {}, **inner}
+    assert unwrap(both) is both
+    assert unwrap({"singer_state": "x"}) == {"singer_state": "x"}
+    assert foreign_keys({**inner, "other": 1}) == {"other": 1}
