@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+
+if sys.platform == "linux":
+    import fcntl
 
 from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.columns import Kind
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.load.columns import StreamSchema
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 20
+"""How much CSV is read at a time, and how much the pipe between reading and sending holds where its size can be set."""
 _FITTING: dict[Kind, tuple[str, ...]] = {
     Kind.TEXT: ("VARCHAR",),
     Kind.TIME: ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
@@ -184,6 +189,9 @@ def _streamed(connection: Any, query: str) -> Iterator[bytes]:  # noqa: ANN401 -
                     yield chunk
         return
     receiver, sender = os.pipe()
+    if sys.platform == "linux":
+        with suppress(OSError):  # the system may allow less
+            fcntl.fcntl(sender, fcntl.F_SETPIPE_SZ, CHUNK_BYTES)
     failures: list[BaseException] = []
 
     def write() -> None:
