@@ -164,7 +164,10 @@ class DuckDB:
         from benchmarks.database import Loaded  # noqa: PLC0415 - its package is needed here alone
 
         with duckdb.connect(str(self.path), read_only=True) as connection:
-            rows, total = connection.execute("select count(*), sum(total_price) from vonage.sms").fetchone() or (0, Decimal())
+            rows, total = connection.execute("select count(*), sum(total_price) from vonage.sms").fetchone() or (
+                0,
+                Decimal(),
+            )
         return Loaded(rows, total)
 
 

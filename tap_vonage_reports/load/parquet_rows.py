@@ -37,13 +37,15 @@ _FITTING: dict[Kind, tuple[str, ...]] = {
 """The types in a file that hold each kind exactly."""
 
 
-def engine(folder: Path) -> Any:  # noqa: ANN401 - DuckDB ships no types
+def engine(folder: Path, *, memory: str = "") -> Any:  # noqa: ANN401 - DuckDB ships no types
     """Return a connection to DuckDB that keeps nothing but what does not fit into memory.
 
     Args:
         folder: A private temporary folder.
+        memory: The most memory that it takes, such as ``1GB``; empty for DuckDB's default, most of the machine's.
     """
-    connection = duckdb.connect(config={"temp_directory": str(folder)})
+    limit = {"memory_limit": memory} if memory else {}
+    connection = duckdb.connect(config={"temp_directory": str(folder), **limit})
     connection.execute("set preserve_insertion_order = false")
     return connection
 
