@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap_vonage_reports.load")
 
+MEMORY = "1GB"
+"""The most memory for rows on their way to PostgreSQL, which are sorted: the rest goes to the temporary folder."""
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMAT = "%(asctime)s | %(levelname)-8s | %(name)-28s | %(message)s"
 
@@ -75,7 +77,7 @@ def load(settings: Settings, lines: IO[bytes], write_state: Callable[[bytes], ob
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with (
-            closing(engine(folder)) as connection,
+            closing(engine(folder, memory="" if settings.duckdb_path else MEMORY)) as connection,
             closing(_destination(settings, connection)) as destination,
         ):
             tools = Tools(destination, Ledger(destination), FileStore(settings.storage_params, folder), connection)

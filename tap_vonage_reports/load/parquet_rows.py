@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+
+if sys.platform == "linux":
+    import fcntl
 
 from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.columns import Kind
@@ -20,7 +24,8 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.load.columns import StreamSchema
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 20
+"""How much CSV is read at a time, and how much the pipe between reading and sending holds where its size can be set."""
 _FITTING: dict[Kind, tuple[str, ...]] = {
     Kind.TEXT: ("VARCHAR",),
     Kind.TIME: ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
@@ -32,13 +37,15 @@ _FITTING: dict[Kind, tuple[str, ...]] = {
 """The types in a file that hold each kind exactly."""
 
 
-def engine(folder: Path) -> Any:  # noqa: ANN401 - DuckDB ships no types
+def engine(folder: Path, *, memory: str = "") -> Any:  # noqa: ANN401 - DuckDB ships no types
     """Return a connection to DuckDB that keeps nothing but what does not fit into memory.
 
     Args:
         folder: A private temporary folder.
+        memory: The most memory that it takes, such as ``1GB``; empty for DuckDB's default, most of the machine's.
     """
-    connection = duckdb.connect(config={"temp_directory": str(folder)})
+    limit = {"memory_limit": memory} if memory else {}
+    connection = duckdb.connect(config={"temp_directory": str(folder), **limit})
     connection.execute("set preserve_insertion_order = false")
     return connection
 
@@ -184,6 +191,9 @@ def _streamed(connection: Any, query: str) -> Iterator[bytes]:  # noqa: ANN401 -
                     yield chunk
         return
     receiver, sender = os.pipe()
+    if sys.platform == "linux":
+        with suppress(OSError):  # the system may allow less
+            fcntl.fcntl(sender, fcntl.F_SETPIPE_SZ, CHUNK_BYTES)
     failures: list[BaseException] = []
 
     def write() -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tap_vonage_reports.load import duckdb_file, files, loader
 from tests.load.canned import STREAMS, WINDOWS, CannedTap, rows_of, run_loader
@@ -11,8 +16,6 @@ from tests.load.canned import STREAMS, WINDOWS, CannedTap, rows_of, run_loader
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
 ALL = len(STREAMS) * WINDOWS
 
@@ -115,8 +118,8 @@ def test_killed_at_any_step_the_next_run_completes_the_table_and_leaves_no_file(
     run_killed(monkeypatch, counter, tap.run(0), tmp_path / "counted.duckdb")
     assert counter.steps > 10 * ALL, "the steps are not counted"
     kills = [
-        *((step, False) for step in range(1, counter.steps, 2)),
-        *((step, True) for step in range(2, counter.steps, 6)),
+        *((step, False) for step in range(1, counter.steps, 3)),
+        *((step, True) for step in range(2, counter.steps, 9)),
     ]
     for step, after in kills:
         path = tmp_path / f"{step}.duckdb"
@@ -132,6 +135,31 @@ def test_a_run_killed_twice_in_a_row_leaves_nothing_either(tmp_path: Path, monke
     path, tap, state = tmp_path / "x.duckdb", CannedTap(tmp_path / "files"), 0
     for step in (25, 30, 18, 41):
         state = max(state, run_killed(monkeypatch, Killer(step), tap.run(state), path))
+    assert run_loader(tap.run(state), duckdb_path=str(path))[-1] == ALL
+    assert_complete(tap, path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no SIGKILL")
+def test_a_process_that_is_killed_leaves_nothing_that_the_next_run_does_not_put_right(tmp_path: Path) -> None:
+    path, tap = tmp_path / "x.duckdb", CannedTap(tmp_path / "files")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"duckdb_path": str(path)}))
+    state = 0
+    for passed in (1, 2):
+        with subprocess.Popen(  # noqa: S603 - the loader
+            [sys.executable, "-m", "tap_vonage_reports.load", "--config", str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(tap.run(state))  # and not closed: the tap goes on
+            process.stdin.flush()
+            while state < passed:
+                state = int(process.stdout.readline())
+            process.kill()
+    assert tap.files(), "it was killed too late"
     assert run_loader(tap.run(state), duckdb_path=str(path))[-1] == ALL
     assert_complete(tap, path)
 
