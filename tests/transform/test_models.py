@@ -13,6 +13,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from statistics import median
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from docs.usage_sql import VIEW, view
@@ -258,3 +259,16 @@ def test_the_project_is_a_package_that_takes_seeds_of_other_names(built: Built, 
     assert "stg_vonage__messages" not in listed
     found = built.dbt.succeed("ls", *own, "--select", "my_plans+", "--resource-type", "model", "--output", "name")
     assert found["listed"] == ["vonage__customer_billing"]
+
+
+def test_appended_rows_are_staged_as_they_are_now(built: Built) -> None:
+    warehouse = built.dataset.warehouse
+    if not isinstance(warehouse, Tables):
+        pytest.skip("the files have no such table")
+    with psycopg.connect(warehouse.server) as connection:
+        connection.execute("create schema appended")
+        connection.execute("create view appended.sms as select * from vonage.sms_history")
+    layout = json.dumps({"vonage_layout": "appended", "vonage_schema": "appended"})
+    built.dbt.succeed("run", "--select", "stg_vonage__sms", "--vars", layout)
+    found = built.query("select id, status, total_price from stg_vonage__sms order by id")
+    assert found == built.query("select id, status, total_price from vonage.sms order by id")
