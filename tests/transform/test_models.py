@@ -272,3 +272,10 @@ def test_appended_rows_are_staged_as_they_are_now(built: Built) -> None:
     built.dbt.succeed("run", "--select", "stg_vonage__sms", "--vars", layout)
     found = built.query("select id, status, total_price from stg_vonage__sms order by id")
     assert found == built.query("select id, status, total_price from vonage.sms order by id")
+
+
+def test_a_place_without_anything_is_an_error_that_names_it(built: Built, tmp_path: Path) -> None:
+    nowhere = json.dumps({"vonage_files": str(tmp_path), "vonage_schema": tmp_path.name})
+    done = built.dbt.run("run", "--select", "stg_vonage__sms", "--vars", nowhere)
+    assert not done["success"]
+    assert tmp_path.name in done["error"] + str(done["failures"])

@@ -131,3 +131,21 @@ select
     {%- endfor %}
 where 1 = 0
 {%- endmacro -%}
+
+{#- Stop if nothing at all was loaded: a wrong folder or schema would give models without rows, and say nothing. -#}
+{%- macro check_rows_are_found() -%}
+{%- if execute and flags.WHICH in ('build', 'run') -%}
+    {%- if vonage_reports.layout() == 'parquet' -%}
+        {%- set folder = var('vonage_files', none) or env_var('VONAGE_FILES', '') -%}
+        {%- set where = "the folder '" ~ folder ~ "'. Check vonage_files" -%}
+        {%- set found = "select 1 from glob('" ~ folder | replace("'", "''") ~ "/**/*.parquet') limit 1" -%}
+    {%- else -%}
+        {%- set schema = var('vonage_schema', none) or env_var('VONAGE_SCHEMA', 'vonage') -%}
+        {%- set where = "the schema '" ~ schema ~ "'. Check vonage_schema" -%}
+        {%- set found = "select 1 from information_schema.tables where table_schema = '" ~ schema | replace("'", "''") ~ "' limit 1" -%}
+    {%- endif -%}
+    {%- if not (run_query(found).rows | length) -%}
+        {{ exceptions.raise_compiler_error("Nothing was loaded into " ~ where ~ " and vonage_layout (VONAGE_LAYOUT), or load rows first.") }}
+    {%- endif -%}
+{%- endif -%}
+{%- endmacro -%}
