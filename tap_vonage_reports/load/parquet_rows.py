@@ -98,11 +98,11 @@ class ParquetRows:
                 f"file_row_number, row_number() over (partition by {keys} order by {order}) as age "
                 f"from {self._files}) where age > 1"
             )
-            rows, outdated = connection.execute(
-                f"select (select count(*) from {self._files}), (select count(*) from ({self._outdated}))"
+            rows, distinct = connection.execute(
+                f"select count(*), count(distinct ({keys})) from {self._files}"
             ).fetchone()
-        self.count: int = rows - outdated
-        self._has_outdated = outdated > 0
+        self.count: int = distinct
+        self._has_outdated = distinct < rows
 
     def value(self, name: str) -> str:
         """Return the expression for a column's value. A time is in UTC and has no zone."""

@@ -168,28 +168,33 @@ class Postgres:
         self.execute(f"create temporary table {_STAGING} on commit drop as select {columns} from {name} with no data")
         self._copy(_STAGING, rows, in_order=True)
         given = {quoted(column): value_of(value) for column, value in metadata.items()}
-        action = self._on_conflict(table, rows, given) if replace else "do nothing"
+        values = [quoted(column) for column in rows.columns if column not in table.schema.keys]
+        select = f"select {', '.join([*(f'new.{quoted(column)}' for column in rows.columns), *given.values()])}"
+        source, action = f"{_STAGING} as new", "do nothing"
+        if replace and values:
+            source += self._changed(table, values)
+            assignments = ", ".join(f"{column} = excluded.{column}" for column in [*values, *given])
+            action = f"do update set {assignments}"
         self.execute(
-            f"insert into {name} as loaded ({', '.join([columns, *given])}) "
-            f"select {', '.join([columns, *given.values()])} from {_STAGING} "
+            f"insert into {name} ({', '.join([columns, *given])}) {select} from {source} "
             f"on conflict ({key_list(table.schema)}) {action}"
         )
         self.execute(f"drop table {_STAGING}")
 
-    @staticmethod
-    def _on_conflict(table: Table, rows: ParquetRows, given: Mapping[str, str]) -> str:
-        """Return what happens to a row whose key exists: it is replaced, unless it has not changed.
+    def _changed(self, table: Table, values: Sequence[str]) -> str:
+        """Return the part of a query that leaves out the rows that the table has as they are.
 
-        Most refetched rows have not changed, and PostgreSQL would write each of them anew.
+        Most refetched rows have not changed. To write or lock each of them costs the server three times as much.
         """
-        values = [quoted(column) for column in rows.columns if column not in table.schema.keys]
-        assignments = ", ".join(f"{column} = excluded.{column}" for column in [*values, *given])
-        if not assignments:
-            return "do nothing"
+        self.execute(f"analyze {_STAGING}")
+        match = " and ".join(f"old.{quoted(key)} = new.{quoted(key)}" for key in table.schema.keys)
         # PostgreSQL cannot compare json.
         compared = [f"{column}::text" if table.columns[column[1:-1]] == "json" else column for column in values]
-        old, new = (", ".join(f"{row}.{column}" for column in compared) for row in ("loaded", "excluded"))
-        return f"do update set {assignments}" + (f" where ({old}) is distinct from ({new})" if compared else "")
+        old, new = (", ".join(f"{row}.{column}" for column in compared) for row in ("old", "new"))
+        return (
+            f" left join {self.name(table.schema.stream)} as old on {match} "
+            f"where old.{quoted(table.schema.keys[0])} is null or ({old}) is distinct from ({new})"
+        )
 
     def _copy(self, name: str, rows: ParquetRows, *, in_order: bool, options: str = "") -> None:
         columns = ", ".join(map(quoted, rows.columns))
