@@ -17,8 +17,6 @@ import psycopg
 import pytest
 
 from docs.usage_sql import VIEW, view
-from report.marts import open_marts
-from report.page import SECTIONS, build
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox
 from tests.harness import StandingClock
@@ -28,6 +26,8 @@ from tests.transform.project import Dbt
 from tests.transform.seeds import ERRORS, MARKUP, copy_project
 from tests.transform.staging import PROJECT
 from tests.transform.warehouse import Files, Tables
+from transform.page.marts import open_marts
+from transform.page.page import SECTIONS, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

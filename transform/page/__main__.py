@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from report.marts import open_marts
-from report.page import build
+from transform.page.marts import open_marts
+from transform.page.page import build
 
 
 def main() -> None:

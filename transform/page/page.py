@@ -6,14 +6,14 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from report.costs import bill, cost_by_day, invoice, losses, reading, spend
-from report.quality import anomalies, delivery, latency, limits
-from report.section import NO_CURRENCY, Section, Window, money, window_of
+from transform.page.costs import bill, cost_by_day, invoice, losses, reading, spend
+from transform.page.quality import anomalies, delivery, latency, limits
+from transform.page.section import NO_CURRENCY, Section, Window, money, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from report.marts import Marts
+    from transform.page.marts import Marts
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -14,7 +14,7 @@ import vl_convert
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from report.marts import Row
+    from transform.page.marts import Row
 
 COLORS = [f"#00fa0{number}" for number in range(1, 10)]
 """Stand-ins, which become ``var(--c1)`` to ``var(--c9)``; the last one is for others."""

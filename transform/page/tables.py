@@ -12,7 +12,7 @@ from great_tables import GT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from report.marts import Row
+    from transform.page.marts import Row
 
 MISSING = "-"
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)

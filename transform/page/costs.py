@@ -6,16 +6,27 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from report import charts
-from report.charts import OTHERS, render
-from report.section import DAYS, NO_CURRENCY, Section, by_currency, empty, heading, largest_of, money, numbers, unit
-from report.tables import table
+from transform.page import charts
+from transform.page.charts import OTHERS, render
+from transform.page.section import (
+    DAYS,
+    NO_CURRENCY,
+    Section,
+    by_currency,
+    empty,
+    heading,
+    largest_of,
+    money,
+    numbers,
+    unit,
+)
+from transform.page.tables import table
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from report.marts import Marts, Row
-    from report.section import Window
+    from transform.page.marts import Marts, Row
+    from transform.page.section import Window
 
 MAX_GROUPS = 8
 MAX_BARS = 12

@@ -8,12 +8,12 @@ from datetime import date, timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from report.tables import table
+from transform.page.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from report.marts import Marts, Row
+    from transform.page.marts import Marts, Row
 
 DAYS = 30
 """The days of the charts."""

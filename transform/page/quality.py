@@ -5,14 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from report import charts
-from report.charts import COLORS, render
-from report.section import NO_CURRENCY, Section, empty, numbers, seconds
-from report.tables import table
+from transform.page import charts
+from transform.page.charts import COLORS, render
+from transform.page.section import NO_CURRENCY, Section, empty, numbers, seconds
+from transform.page.tables import table
 
 if TYPE_CHECKING:
-    from report.marts import Marts
-    from report.section import Window
+    from transform.page.marts import Marts
+    from transform.page.section import Window
 
 MAX_BARS = 12
 MAX_ANOMALIES = 20
