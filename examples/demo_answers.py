@@ -79,7 +79,7 @@ class Answers:
             if done.returncode:
                 self._fail("dbt failed")
             page = subprocess.run(  # noqa: S603 - this project
-                [sys.executable, "-m", "report", database, "--output", self.page],
+                [sys.executable, "-m", "transform.page", database, "--output", self.page],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,

@@ -55,7 +55,7 @@ TITLE = "Vonage usage and cost"
 
 def build(marts: Marts) -> str:
     """Return the page as HTML."""
-    style = (files("report") / "page.css").read_text(encoding="utf-8")
+    style = (files("transform.page") / "page.css").read_text(encoding="utf-8")
     window = window_of(marts)
     if window is None:
         empty = "The models have no rows. Load records, run <code>dbt build</code>, and make this page again."
