@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -26,8 +27,6 @@ from tests.transform.project import Dbt
 from tests.transform.seeds import ERRORS, MARKUP, copy_project
 from tests.transform.staging import PROJECT
 from tests.transform.warehouse import Files, Tables
-from transform.page.marts import open_marts
-from transform.page.page import SECTIONS, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -165,10 +164,12 @@ def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
     assert built.query(ROWS) == built.rows
 
 
-def test_the_page_has_the_marts_and_no_personal_data(built: Built) -> None:
-    with open_marts(built.dataset.warehouse.address, "analytics") as marts:
-        page = build(marts)
-    assert page.count('<section id="') == len(SECTIONS)
+def test_the_page_has_the_marts_and_no_personal_data(built: Built, tmp_path: Path) -> None:
+    # In a process of its own: the charts are drawn by V8, whose threads stay and have crashed later tests.
+    command = [sys.executable, "-m", "transform.page", built.dataset.warehouse.address, "--output", tmp_path / "p.html"]
+    subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - this project
+    page = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert page.count('<section id="') == 10
     assert page.count("<svg") == 2 * page.count('class="chart wide"') > 20
     for _, currency, cost, amount in built.query(
         "select account_id, currency, sum(cost), sum(amount) from vonage__customer_billing "
