@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 from datetime import datetime, timezone
@@ -12,12 +13,12 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from tap_vonage_reports.errors import SettingsError, SyncFailedError
+from tap_vonage_reports.errors import BrokenPipeToTargetError, SettingsError, SyncFailedError
 from tap_vonage_reports.products import PRODUCTS, Product
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.timestamps import parse_time
 from tests.extract.test_reports import BROKEN_FILES
-from tests.harness import Output, catalog_of, run_tap, settings_for
+from tests.harness import Collector, Output, catalog_of, run_tap, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,3 +213,25 @@ def test_the_schema_describes_the_files_whatever_the_catalog_says(
         output = run_tap(settings_for(sandbox, **DATES, **batch(tmp_path, kind)), ["sms"])
         schema = next(message["schema"] for message in output.messages if message["type"] == "SCHEMA")
         assert said in schema["properties"]["_extra"]["type"]
+
+
+@pytest.mark.parametrize("stream", ["sms", "accounts"])
+def test_a_file_whose_message_could_not_be_written_is_taken_back(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    """The target has closed the pipe, so nobody would ever load the file, or remove it."""
+    sandbox = make_sandbox(rows={"sms": 20})
+    send = Collector.send
+
+    def closed(self: Collector, lines: bytes) -> None:
+        if b'"BATCH"' in lines:
+            msg = "the target is gone"
+            raise BrokenPipeToTargetError(msg)
+        send(self, lines)
+
+    monkeypatch.setattr(Collector, "send", closed)
+    output = run_tap(settings_for(sandbox, start_date="2026-11-19", **batch(tmp_path / "files")), [stream])
+    assert isinstance(output.error, BrokenPipeToTargetError)
+    del output.error
+    gc.collect()
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []

@@ -225,7 +225,8 @@ def test_reports_of_a_run_whose_state_meltano_lost_are_requested_once(sandbox: S
 def test_the_guides_loaders_are_those_of_the_projects_own_file() -> None:
     loaders = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))["plugins"]["loaders"]
     ours = {loader["name"]: loader for loader in loaders}
-    assert guides_loaders().keys() == ours.keys()
+    # docs/loaders.md has the third one, which takes files alone.
+    assert guides_loaders().keys() == ours.keys() - {"target-vonage-files"}
     for name, loader in guides_loaders().items():
         offered = {setting["name"]: setting for setting in ours[name]["settings"]}
         assert {key: ours[name][key] for key in ("namespace", "pip_url", "executable")}.items() <= loader.items()

@@ -122,6 +122,20 @@ def test_the_tap_that_writes_files_is_the_tap_with_files_that_its_loader_takes()
     assert plugin["config"]["batch_config"]["encoding"]["format"] == "parquet"
 
 
+def test_the_plugins_that_the_documentation_gives_are_those_of_the_projects_own_file() -> None:
+    docs = (Path(__file__).parent.parent / "docs" / "loaders.md").read_text(encoding="utf-8")
+    given = yaml.safe_load(docs.partition("<!-- vonage-files -->\n```yaml\n")[2].partition("```")[0])["plugins"]
+    assert given["extractors"] == [ALL_PLUGINS["tap-vonage-files"]]
+    (loader,) = given["loaders"]
+    ours = PLUGINS[loader["name"]]
+    assert {key: ours[key] for key in ("namespace", "executable")}.items() <= loader.items()
+    assert loader["pip_url"].endswith("[load]")
+    assert ours["pip_url"].endswith("[load]")
+    offered = {setting["name"]: setting for setting in ours["settings"]}
+    for setting in loader["settings"]:
+        assert setting.items() <= offered[setting["name"]].items()
+
+
 def test_postgres_keeps_one_row_for_each_id() -> None:
     (method,) = (setting for setting in PLUGINS["target-postgres"]["settings"] if setting["name"] == "load_method")
     assert method["value"] == "upsert"

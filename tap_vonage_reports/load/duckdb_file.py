@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -60,7 +60,7 @@ class DuckDBFile:
 
         Args:
             connection: The connection to DuckDB that reads the Parquet files.
-            path: The file. It is created if it does not exist.
+            path: The file. It is created with its folder if it does not exist.
             schema: The schema for the tables. It is created if it does not exist.
 
         Raises:
@@ -69,9 +69,11 @@ class DuckDBFile:
         self._connection = connection
         self._schema = schema
         problem = (
-            "The DuckDB file cannot be opened. Check that its folder exists and is writable, that no other process "
+            "The DuckDB file cannot be opened. Check that its folder is writable, that no other process "
             "has it open, and that it was made by this version of DuckDB or an earlier one"
         )
+        with suppress(OSError):  # DuckDB says it
+            path.parent.mkdir(parents=True, exist_ok=True)
         with duckdb_errors(problem):
             new = "" if path.exists() else f" (storage_version '{STORAGE_VERSION}')"
             connection.execute(f"attach {literal(str(path))} as {_FILE}{new}")

@@ -113,6 +113,15 @@ class Loaded:
     def rows(self, table: str) -> list[dict[str, Any]]:
         return rows_in(self.kind, self.settings, table)
 
+    def batched_at(self, table: str) -> dict[str, datetime]:
+        """When each row was written, by id."""
+        query = f"select id, _sdc_batched_at from {self.settings.get('default_target_schema', 'vonage')}.{table}"  # noqa: S608 - from a test
+        if self.kind == "postgres":
+            with psycopg.connect(self.settings["url"]) as connection:
+                return dict(connection.execute(query.encode()).fetchall())
+        with duckdb.connect(self.settings["duckdb_path"], read_only=True) as file:
+            return dict(file.execute(query).fetchall())
+
     def columns(self, table: str) -> list[tuple[str, str]]:
         if self.kind == "postgres":
             with psycopg.connect(self.settings["url"]) as connection:
@@ -173,6 +182,14 @@ def test_a_second_run_replaces_rows_that_have_changed(loaded: Loaded, runs: Runs
 def test_every_state_is_passed_on_as_it_came_and_no_file_is_left(loaded: Loaded, runs: Runs) -> None:
     assert loaded.states == tuple(output.states for output in runs.files)
     assert loaded.files_left == []
+
+
+def test_a_row_that_has_not_changed_is_not_written_again(loaded: Loaded, runs: Runs) -> None:
+    before, after = ({record["id"]: record for record in records["sms"]} for records in runs.records)
+    same = {key for key, record in after.items() if before.get(key) == record}
+    assert 0 < len(same) < len(after)
+    times = loaded.batched_at("sms")
+    assert max(times[key] for key in same) < min(times[key] for key in after.keys() - same)
 
 
 @pytest.mark.parametrize("stream", STREAMS)

@@ -48,8 +48,9 @@ def test_of_several_rows_with_an_id_the_last_one_of_the_last_file_counts(tmp_pat
 
 def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
     path = write(tmp_path / "day=1 [x]*'%20" / "a'b?.parquet", [ROW])
-    run_loader(schema_message() + batch_message(path), duckdb_path=str(tmp_path / "x.duckdb"))
-    assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
+    database = tmp_path / "new" / "it's.duckdb"
+    run_loader(schema_message() + batch_message(path), duckdb_path=str(database))
+    assert [row["id"] for row in rows_of(database)] == ["a"]
     assert not path.exists()
 
 
