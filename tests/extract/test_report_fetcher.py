@@ -64,6 +64,7 @@ class Run:
             api, opened.session.planner, self.scheduler, self.scheduler.poll, show_progress=self.tick, waits=waits
         )
         self.sizes: list[int] = []
+        self.rows: list[int] = []
 
     def tick(self) -> None:
         self.ticks += 1
@@ -73,6 +74,7 @@ class Run:
         for chunk in self.fetcher.read(self.sync):
             assert chunk.checkpoint_due
             assert chunk.from_report
+            self.rows.append(len(chunk))
             if chunk.report_file:
                 chunk.report_file.seek(0)
                 self.sizes.append(len(chunk.report_file.read()))
@@ -93,7 +95,7 @@ def test_each_report_is_read_and_counted_once(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.INFO):
         run = Run(Files(WHOLE, WHOLE)).read()
     assert (run.covered, run.counts, run.ticks > 1) == ([hours(0, 96)], (4, 2, 2), True)
-    assert run.sizes == [len(WHOLE)] * 2
+    assert (run.sizes, run.rows) == ([len(WHOLE)] * 2, [2, 2])
     assert run.sync.bookmark.reports == []
     assert run.sync.bookmark.volume.volume is not None
     assert run.sync.bookmark.volume.volume.rows == 4
@@ -192,3 +194,4 @@ def test_a_run_that_does_not_wait_leaves_its_reports_to_the_next() -> None:
     assert list(run.fetcher.read(run.sync)) == []
     assert (run.sync.result.pending_reports, run.sync.result.requested_reports) == (2, 2)
     assert len(run.sync.bookmark.reports) == 2
+    assert (run.scheduler.in_flight(), run.scheduler.remaining()) == (2, 0)  # they take room of this run's others
