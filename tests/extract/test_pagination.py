@@ -192,6 +192,12 @@ def test_a_cursor_longer_than_an_address_may_be_fails_its_window(field: str) -> 
         walk({"": {**first, field: f"{longest}x"}})
 
 
+@pytest.mark.parametrize("cursor", [5, True, ["x"], {"x": 1}, None, ""], ids=str)
+def test_a_cursor_that_is_no_text_is_none(cursor: object) -> None:
+    with pytest.raises(PaginationError, match="no cursor"):
+        walk({"": {**body("a", status="TRUNCATED"), "cursor": cursor}})
+
+
 def test_a_circle_of_old_rows_ends_the_window_as_failed() -> None:
     pages = {str(number): body(f"row {number % 7}", cursor=str(number + 1), status="TRUNCATED") for number in range(99)}
     pages[""] = body("row", cursor="0", status="TRUNCATED")

@@ -62,3 +62,11 @@ def test_a_window_of_half_the_limit_counts_and_a_shorter_one_does_not() -> None:
     assert limit.length == timedelta(hours=4)
     limit.count_read(hours(0, 2))
     assert limit.length == timedelta(hours=8)
+
+
+def test_a_doubled_limit_stays_as_long_as_it_is_shorter_than_a_day() -> None:
+    for before, after in ((timedelta(hours=11.9), timedelta(hours=23.8)), (timedelta(hours=12), None)):
+        limit = WindowLimit(before)
+        for _ in range(12):
+            limit.count_read(hours(0, before / timedelta(hours=1)))
+        assert limit.length == after

@@ -18,6 +18,7 @@ from tap_vonage_reports.config.settings import Settings
 from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.intervals import TimeWindow, split, to_intervals, to_windows
 from tap_vonage_reports.planning.windows import (
+    adoptable_reports,
     async_intervals,
     is_resumable,
     lookback_intervals,
@@ -147,6 +148,14 @@ def test_every_instant_goes_by_exactly_one_path(pieces: list[TimeWindow], backfi
 def test_only_a_long_range_goes_by_reports(days: int, by_reports: list[TimeWindow]) -> None:
     need = to_intervals([hours(0, days * 24)])
     assert list(to_windows(async_intervals(need, "auto", timedelta(days=7), at(days * 24)))) == by_reports
+
+
+def test_a_report_of_which_none_would_be_requested_is_not_adopted() -> None:
+    """Where pages read the time anyway, a report saves nothing."""
+    report = PendingReport("x", hours(0, 24), "", at(30))
+    missing = to_intervals([hours(0, 48)])
+    assert adoptable_reports([report], missing, to_intervals([hours(24, 48)]), at(40)) == []
+    assert adoptable_reports([report], missing, to_intervals([hours(23, 48)]), at(40)) == [report]
 
 
 def test_an_empty_range_needs_nothing() -> None:
