@@ -61,7 +61,13 @@ class Run:
         self.sync, self.scheduler = opened.sync, scheduler_of(api)
         self.ticks = 0
         self.fetcher = ReportFetcher(
-            api, opened.session.planner, self.scheduler, self.scheduler.poll, show_progress=self.tick, waits=waits
+            api,
+            opened.session.planner,
+            self.scheduler,
+            self.scheduler.poll,
+            show_progress=self.tick,
+            subaccounts=list,
+            waits=waits,
         )
         self.sizes: list[int] = []
         self.rows: list[int] = []

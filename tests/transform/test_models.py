@@ -166,7 +166,14 @@ def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
 
 def test_the_page_has_the_marts_and_no_personal_data(built: Built, tmp_path: Path) -> None:
     # In a process of its own: the charts are drawn by V8, whose threads stay and have crashed later tests.
-    command = [sys.executable, "-m", "transform.page", built.dataset.warehouse.address, "--output", tmp_path / "p.html"]
+    command = [
+        sys.executable,
+        "-m",
+        "transform.page",
+        built.dataset.warehouse.address,
+        "--output",
+        str(tmp_path / "p.html"),
+    ]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - this project
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert page.count('<section id="') == 10
