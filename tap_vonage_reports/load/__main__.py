@@ -16,11 +16,12 @@ from typing import IO, TYPE_CHECKING, NoReturn
 import click
 
 from tap_vonage_reports.errors import OutputError, SettingsError, TapError
+from tap_vonage_reports.load.early import EarlyInput
 from tap_vonage_reports.load.settings import ENVIRONMENT, LOG_LEVEL, NAME, Settings, about, read_settings
 from tap_vonage_reports.redaction import redact_logs, traceback_without_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from tap_vonage_reports.load.destination import Destination
@@ -51,10 +52,10 @@ def command(sources: tuple[str, ...], file: IO[bytes] | None, about_format: str,
         return
     settings = read_settings(sources, os.environ)
     redact_logs(settings.secrets)
-    load(settings, file or sys.stdin.buffer, _write_state)
+    load(settings, file or EarlyInput(sys.stdin.fileno(), settings.identity), _write_state)
 
 
-def load(settings: Settings, lines: IO[bytes], write_state: Callable[[bytes], object]) -> None:
+def load(settings: Settings, lines: Iterable[bytes], write_state: Callable[[bytes], object]) -> None:
     """Load what messages announce.
 
     Args:
@@ -80,7 +81,13 @@ def load(settings: Settings, lines: IO[bytes], write_state: Callable[[bytes], ob
             closing(engine(folder, memory="" if settings.duckdb_path else MEMORY)) as connection,
             closing(_destination(settings, connection)) as destination,
         ):
-            tools = Tools(destination, Ledger(destination), FileStore(settings.storage_params, folder), connection)
+            tools = Tools(
+                destination,
+                Ledger(destination),
+                FileStore(settings.storage_params, folder),
+                connection,
+                settings.identity,
+            )
             loader = Loader(
                 tools, write_state, metadata=settings.add_record_metadata, leftovers=settings.load_leftovers
             )

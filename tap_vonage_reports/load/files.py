@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +12,13 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from tap_vonage_reports.errors import LoadError
+from tap_vonage_reports.load.names import folder_of, is_of_stream, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from datetime import datetime
 
 _LOCAL = "file://"
-_NAME = re.compile(r"(?P<stream>.+)-\d{8}T\d+Z-(?P<run>[0-9a-f]{8})-\d{5,}\.parquet")
-"""The name of a file of the tap: prefix and stream, time, run, number."""
-_PARTITION = re.compile(r"\w+=[^/]*")
-"""A folder such as ``read_date=2026-11-28``."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +40,8 @@ class BatchFile:
 
     @property
     def run(self) -> str | None:
-        """The part of its name that all files of one run of the tap share; None if another program has named it."""
-        return found["run"] if (found := _NAME.fullmatch(self.name)) else None
+        """What the names of all files of its run of the tap share; None if another program has named it."""
+        return run_of(self.name)
 
     @property
     def key(self) -> str:
@@ -54,21 +50,15 @@ class BatchFile:
 
     def belongs_to(self, stream: str) -> bool:
         """Return True if its name is that of a file of this stream."""
-        found = _NAME.fullmatch(self.name)
-        return found is not None and found["stream"].endswith(stream)
+        return is_of_stream(self.name, stream)
 
     def folder(self, stream: str) -> str:
-        """Return the address of the folder below which a run has its files, whatever the layout is.
+        """Return the address of the folder below which its run has its files.
 
         Args:
             stream: The stream that the file belongs to.
         """
-        *folders, _ = self.path.split("/")
-        while folders and _PARTITION.fullmatch(folders[-1]):
-            folders.pop()
-        if folders and folders[-1].endswith(stream):
-            folders.pop()
-        return str(self.storage.unstrip_protocol("/".join(folders) or "/"))
+        return str(self.storage.unstrip_protocol(folder_of(self.path, stream)))
 
 
 class FileStore:
@@ -105,6 +95,10 @@ class FileStore:
             )
             raise LoadError(msg) from None
 
+    def is_local(self, file: BatchFile) -> bool:
+        """Return True if a file or folder is on the local disk."""
+        return file.storage is self._local
+
     def exists(self, file: BatchFile) -> bool:
         """Return True if a file is there."""
         with _storage_errors("found"):
@@ -118,7 +112,7 @@ class FileStore:
 
     def local(self, file: BatchFile) -> str:
         """Return the path of a file on the local disk, to which it is copied if it is elsewhere."""
-        if file.storage is self._local:
+        if self.is_local(file):
             return file.path
         path = self._folder / file.name
         with _storage_errors("read"):
@@ -127,7 +121,7 @@ class FileStore:
 
     def release(self, file: BatchFile) -> None:
         """Remove the local copy of a file, if there is one."""
-        if file.storage is not self._local:
+        if not self.is_local(file):
             (self._folder / file.name).unlink(missing_ok=True)
 
     def remove(self, file: BatchFile) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.errors import LoadError
+from tap_vonage_reports.load.early import marks_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tap_vonage_reports.load.destination import Destination
     from tap_vonage_reports.load.files import BatchFile, FileStore
@@ -27,12 +30,14 @@ class Tools:
         ledger: Its ledger.
         store: Access to the files.
         engine: The connection to DuckDB that reads them.
+        identity: What identifies the database: 16 hexadecimal digits.
     """
 
     destination: Destination
     ledger: Ledger
     store: FileStore
     engine: Any
+    identity: str
 
 
 class Leftovers:
@@ -50,14 +55,46 @@ class Leftovers:
             tools: What to work with.
             search: False to leave the files where they are, and their runs in the ledger.
         """
-        self._tools = tools
+        self._tools, self._search = tools, search
+        self.runs: set[str] = set()
+        self.files: list[BatchFile] = []
         with tools.destination.transaction():
-            entered = tools.ledger.open() if search else tools.ledger.open()[:0]
-            found = {file.key: file for run, folder in entered for file in self._find(run, folder)}
+            entered = tools.ledger.open()
+        if search:
+            self._add(entered)
+
+    def begin(self, runs: Mapping[str, str]) -> None:
+        """Enter new runs, and those that an earlier loader marked in the same folders but did not live to enter.
+
+        Args:
+            runs: The new runs, with the addresses of their folders.
+        """
+        tools = self._tools
+        places = {address: tools.store.at(address) for address in set(runs.values())}
+        marks = {
+            address: marks_in(Path(place.path), tools.identity) if tools.store.is_local(place) else {}
+            for address, place in places.items()
+        }
+        earlier = [(run, address) for address, found in marks.items() for run in found if run not in runs]
+        with tools.destination.transaction():
+            for run, address in [*runs.items(), *(earlier if self._search else [])]:
+                tools.ledger.begin(run, address)
+        if self._search:
+            self._add(earlier)
+        for found in marks.values():
+            for run, path in found.items():
+                if self._search or run in runs:
+                    with suppress(OSError):
+                        path.unlink()
+
+    def _add(self, runs: Sequence[tuple[str, str]]) -> None:
+        tools = self._tools
+        found = {file.key: file for run, folder in runs for file in self._find(run, folder)}
+        with tools.destination.transaction():
             loaded = tools.ledger.loaded(found)
         remove(tools.store, [found[key] for key in loaded])
-        self.runs = {run for run, _ in entered}
-        self.files = [file for key, file in found.items() if key not in loaded]
+        self.runs |= {run for run, _ in runs}
+        self.files += [file for key, file in found.items() if key not in loaded]
 
     def load(self, stream: str, put: Callable[[BatchFile], object]) -> None:
         """Load the files of a stream, each in a transaction, and remove them.

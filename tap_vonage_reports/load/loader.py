@@ -117,12 +117,10 @@ class Loader:
             msg = "A BATCH message came before the SCHEMA message of its stream. Pipe all messages into the loader."
             raise LoadError(msg)
         files = [self._tools.store.at(address) for address in message.manifest]
-        new_runs = {file.run: file for file in files if file.run and file.run not in self._runs}
+        new_runs = {file.run: file.folder(message.stream) for file in files if file.run and file.run not in self._runs}
         if new_runs:
-            with self._tools.destination.transaction():
-                for run, file in new_runs.items():
-                    self._tools.ledger.begin(run, file.folder(message.stream))
-                    self._runs.add(run)
+            self._leftovers.begin(new_runs)
+            self._runs |= set(new_runs)
         self._received.setdefault(message.stream, _now())
         self._announced[message.stream].update({file.key: file for file in files})
 

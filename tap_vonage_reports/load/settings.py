@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,6 +92,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         scheme, separator, rest = (self.url or "").partition("://")
         address = f"{scheme.partition('+')[0]}{separator}{rest}"
         return address, {name: value for name, value in parameters.items() if value is not None}
+
+    @property
+    def identity(self) -> str:
+        """What identifies the destination, whatever the credentials are: 16 hexadecimal digits."""
+        address, parameters = self.server
+        place = address.rpartition("@")[2], *(parameters.get(name) for name in ("host", "port", "dbname"))
+        path = str(Path(self.duckdb_path).expanduser().absolute()) if self.duckdb_path else ""
+        return hashlib.sha256(repr((place, path, self.default_target_schema)).encode()).hexdigest()[:16]
 
 
 SETTINGS: tuple[str, ...] = Settings.__struct_fields__
