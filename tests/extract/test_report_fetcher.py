@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -141,6 +142,17 @@ def test_a_file_that_is_corrupt_in_the_same_way_twice_is_not_downloaded_again(
     assert (run.covered, len(api.files)) == ([], 1)
     assert [text for text in ("1 of 3", "2 of 3", "3 of 3") if text in caplog.text] == ["1 of 3", "2 of 3"]
     assert run.sync.report_windows == []  # pages read the window
+
+
+def test_of_all_accounts_another_report_replaces_an_unreadable_one_which_no_later_run_resumes() -> None:
+    run = Run(Files(CUT, CUT, WHOLE), days=2)
+    run.sync.partition = replace(run.sync.partition, with_subaccounts=True)
+    run.read()
+    assert (run.covered, run.counts, run.sync.bookmark.reports) == ([hours(0, 48)], (2, 2, 1), [])
+    refused = Run(Files(CUT, CUT, OTHER, OTHER), days=2)
+    refused.sync.partition = run.sync.partition
+    refused.read()
+    assert (refused.covered, len(refused.sync.result.gaps), refused.sync.bookmark.reports) == ([], 1, [])
 
 
 @pytest.mark.parametrize("status", [404, 403])
