@@ -147,7 +147,8 @@ class DuckDBFile:
 
     def close(self) -> None:
         """Close the file; the connection to DuckDB stays."""
-        self._connection.execute(f"detach {_FILE}")
+        with suppress(duckdb.Error):  # without room, DuckDB has closed it
+            self._connection.execute(f"detach {_FILE}")
 
     @staticmethod
     def _cell(table: Table, rows: ParquetRows, column: str) -> str:

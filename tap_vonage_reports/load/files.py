@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ class FileStore:
         """Return the path of a file on the local disk, to which it is copied if it is elsewhere."""
         if self.is_local(file):
             return file.path
-        path = self._folder / file.name
+        path = self._copy(file)
         with _storage_errors("read"):
             file.storage.get_file(file.path, str(path))
         return str(path)
@@ -122,7 +123,11 @@ class FileStore:
     def release(self, file: BatchFile) -> None:
         """Remove the local copy of a file, if there is one."""
         if not self.is_local(file):
-            (self._folder / file.name).unlink(missing_ok=True)
+            self._copy(file).unlink(missing_ok=True)
+
+    def _copy(self, file: BatchFile) -> Path:
+        """Return the path of a file's copy. Files of two folders may have one name."""
+        return self._folder / f"{hashlib.sha256(file.key.encode()).hexdigest()[:16]}.parquet"
 
     def remove(self, file: BatchFile) -> None:
         """Remove a file."""

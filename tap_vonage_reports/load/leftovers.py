@@ -12,7 +12,7 @@ from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.early import marks_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tap_vonage_reports.load.destination import Destination
     from tap_vonage_reports.load.files import BatchFile, FileStore
@@ -96,6 +96,10 @@ class Leftovers:
         self.runs |= {run for run, _ in runs}
         self.files += [file for key, file in found.items() if key not in loaded]
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Leave files to the run that announces them, which replaces rows by theirs."""
+        self.files = [file for file in self.files if file.key not in keys]
+
     def load(self, stream: str, put: Callable[[BatchFile], object]) -> None:
         """Load the files of a stream, each in a transaction, and remove them.
 
@@ -106,9 +110,9 @@ class Leftovers:
         for file in [file for file in self.files if file.belongs_to(stream)]:
             self.files.remove(file)
             try:
+                # Not entered as loaded: no row was replaced, so whoever announces the file again has to hear of it.
                 with self._tools.destination.transaction():
                     put(file)
-                    self._tools.ledger.add([file.key])
             except LoadError as error:
                 logger.warning(
                     "%s: a file that an interrupted run left is kept, and not loaded: %s The tap reads its rows again. "

@@ -122,7 +122,9 @@ class Loader:
             self._leftovers.begin(new_runs)
             self._runs |= set(new_runs)
         self._received.setdefault(message.stream, _now())
-        self._announced[message.stream].update({file.key: file for file in files})
+        announced = {file.key: file for file in files}
+        self._announced[message.stream].update(announced)
+        self._leftovers.forget(announced)
 
     def _commit(self, state: bytes | None) -> None:
         """Load what was announced, remove it, and then pass on the state."""

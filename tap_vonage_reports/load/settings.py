@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ ENVIRONMENT = "ENV"
 """Instead of the path of a configuration file: the environment."""
 PREFIX = "TARGET_VONAGE_FILES_"
 LOG_LEVEL = f"{PREFIX}LOGLEVEL"
+_NO_PATH = re.compile(r"\s*(:|[A-Za-z][A-Za-z0-9_+.-]+:)")
+"""A DuckDB database in memory or elsewhere, such as ``:memory:`` or ``md:name``. One letter is a drive of Windows."""
 _SERVER = ("url", "host", "user", "password", "database")
 
 
@@ -56,8 +59,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool, _setting("Record metadata", "Add the columns _sdc_extracted_at, _sdc_batched_at and others.")
     ] = True
     load_leftovers: Annotated[
-        bool, _setting("Leftovers", "Load and remove the files that an interrupted run of this loader left.")
-    ] = True
+        bool,
+        _setting(
+            "Leftovers",
+            "Load and remove the files that an interrupted run of this loader left. Only for a schema into which one "
+            "pipeline loads, one run at a time.",
+        ),
+    ] = False
     storage_params: Annotated[
         dict[str, Any],
         _setting("Storage parameters", "Options for fsspec, if the files are not in a local folder.", secret=True),
@@ -147,7 +155,9 @@ def about() -> dict[str, Any]:
 
 def _check_destination(settings: Settings) -> None:
     given = [name for name in _SERVER if getattr(settings, name)]
-    if settings.duckdb_path and given:
+    if settings.duckdb_path and _NO_PATH.match(settings.duckdb_path):
+        problem = "The setting duckdb_path is not the path of a file, so the rows would be lost. Set it to a path."
+    elif settings.duckdb_path and given:
         problem = f"Both duckdb_path and {given[0]} are set. Set the first for a DuckDB file, the other for PostgreSQL."
     elif not settings.duckdb_path and not given:
         problem = "No destination is set. Set duckdb_path, or url, or host, user, password and database for PostgreSQL."

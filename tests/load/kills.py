@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 longest = 0.0
                 for number in range(options.kills + 1):
                     place = folder / f"{kind}-{number}"
-                    settings = {"default_target_schema": f"k{number}"}
+                    settings: dict[str, Any] = {"default_target_schema": f"k{number}", "load_leftovers": True}
                     settings |= (
                         {"url": server.get_uri()} if kind == "postgres" else {"duckdb_path": str(place / "x.db")}
                     )

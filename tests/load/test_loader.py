@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import fsspec
 import psycopg
 import pyarrow as pa
 import pytest
@@ -143,11 +144,11 @@ def test_a_damaged_file_blocks_no_later_run(tmp_path: Path, caplog: pytest.LogCa
         run_loader(schema_message() + batch_message(damaged), duckdb_path=str(tmp_path / "x.duckdb"))
     good = write(tmp_path / "sms-20261120T130000000001Z-0123abce-00001.parquet", [ROW])
     with caplog.at_level(logging.WARNING):
-        run_loader(schema_message() + batch_message(good), duckdb_path=str(tmp_path / "x.duckdb"))
+        run_loader(schema_message() + batch_message(good), duckdb_path=str(tmp_path / "x.duckdb"), load_leftovers=True)
     assert "an interrupted run left is kept, and not loaded" in caplog.text
     assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
     caplog.clear()
-    run_loader(schema_message(), duckdb_path=str(tmp_path / "x.duckdb"))
+    run_loader(schema_message(), duckdb_path=str(tmp_path / "x.duckdb"), load_leftovers=True)
     assert "interrupted run" not in caplog.text
 
 
@@ -158,9 +159,9 @@ def test_an_older_row_that_an_interrupted_run_left_replaces_no_newer_one(tmp_pat
     with duckdb.connect(str(database)) as connection:
         run = "insert into vonage._vonage_files (name, folder) values ('0123abcd', ?)"
         connection.execute(run, [f"file://{tmp_path}"])
-    run_loader(schema_message(), duckdb_path=str(database), load_leftovers=False)
-    assert left.exists()
     run_loader(schema_message(), duckdb_path=str(database))
+    assert left.exists()
+    run_loader(schema_message(), duckdb_path=str(database), load_leftovers=True)
     assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "newer", "b": "new"}
     assert not left.exists()
     assert other.exists(), "a file of another pipeline is gone"
@@ -291,3 +292,51 @@ def memory() -> Callable[[Path], str]:
         return f"memory://batches/{path.name}"
 
     return put
+
+
+def test_messages_that_are_repeated_after_a_kill_replace_rows_that_were_there(tmp_path: Path) -> None:
+    for leftovers in (False, True):
+        folder = tmp_path / str(leftovers)
+        database = load(folder, ROW)
+        changed = write(folder / "sms-20261121T120000000001Z-4567abcd-00001.parquet", [{**ROW, "status": "delivered"}])
+        settings: dict[str, Any] = {"duckdb_path": str(database), "load_leftovers": leftovers}
+        messages = schema_message() + batch_message(changed)
+        missing = batch_message(folder / "sms-20261121T120000000001Z-4567abcd-00002.parquet")
+        with pytest.raises(LoadError, match="is missing"):  # the first try, whose run is not ended
+            run_loader(messages + missing, **settings)
+        assert changed.exists()
+        assert run_loader(messages + message("STATE", value=2), **settings) == [2]
+        assert [row["status"] for row in rows_of(database)] == ["delivered"]
+        assert not changed.exists()
+
+
+def test_a_run_beside_another_one_leaves_its_files_alone(tmp_path: Path) -> None:
+    database = load(tmp_path, ROW)
+    other = write(tmp_path / "sms-20261121T120000000001Z-4567abcd-00001.parquet", [{**ROW, "status": "delivered"}])
+    with pytest.raises(LoadError):
+        run_loader(
+            schema_message() + batch_message(other) + batch_message(tmp_path / "gone.parquet"),
+            duckdb_path=str(database),
+        )
+    run_loader(schema_message(), duckdb_path=str(database))
+    assert other.exists()
+    assert [row["status"] for row in rows_of(database)] == ["new"]
+
+
+@pytest.mark.parametrize("path", [":memory:", "md:warehouse", "postgres:dbname=x", ":memory:x", " :memory:"])
+def test_a_database_that_is_no_file_is_refused(path: str) -> None:
+    with pytest.raises(SettingsError, match="duckdb_path is not the path of a file"):
+        read_settings(["ENV"], {"TARGET_VONAGE_FILES_DUCKDB_PATH": path})
+
+
+def test_files_of_one_name_in_two_folders_of_a_remote_storage_are_both_loaded(tmp_path: Path) -> None:
+    rows = [{**ROW, "id": name} for name in ("a", "b")]
+    storage = fsspec.filesystem("memory")
+    addresses = []
+    for row in rows:
+        content = write(tmp_path / "part.parquet", [row]).read_bytes()
+        storage.pipe(f"/{row['id']}/part.parquet", content)
+        addresses.append(f"memory://{row['id']}/part.parquet")
+    batch = message("BATCH", stream="sms", encoding={"format": "parquet"}, manifest=addresses)
+    run_loader(schema_message() + batch, duckdb_path=str(tmp_path / "x.duckdb"))
+    assert sorted(row["id"] for row in rows_of(tmp_path / "x.duckdb")) == ["a", "b"]

@@ -38,7 +38,7 @@ def cost_by_day(marts: Marts, window: Window) -> Section:
     rows = marts.rows(f"""
         select usage_date, product, coalesce(currency, '{NO_CURRENCY}') as currency, sum(counted_price) as price
         from vonage__daily_usage where {window.condition()}
-        group by 1, 2, 3 having sum(counted_price) > 0 order by 1
+        group by 1, 2, 3 having sum(counted_price) <> 0 order by 1
     """)
     section = Section("cost_by_day", "What does each day cost?", window.days)
     section.lead = (

@@ -84,7 +84,7 @@ def tiles(marts: Marts, window: Window) -> str:
     costs = marts.rows(f"""
         select coalesce(currency, '{NO_CURRENCY}') as currency, sum(counted_price) as price
         from vonage__daily_usage where usage_date >= date '{window.month}'
-        group by 1 having sum(counted_price) > 0 order by 2 desc
+        group by 1 having sum(counted_price) <> 0 order by 2 desc
     """)
     (messages,) = marts.rows(f"""
         select sum(sent) as sent, sum(succeeded) as succeeded, sum(known_outcomes) as known
@@ -98,7 +98,8 @@ def tiles(marts: Marts, window: Window) -> str:
         figures.append((f"{int(messages['sent']):,}", f"messages sent in {month}"))
     if messages["known"]:
         figures.append((f"{messages['succeeded'] / messages['known']:.1%}", "delivered, of known outcomes"))
-    figures.append((f"{wrong['lines']}", "lines of invoices that differ"))
+    if wrong["lines"]:
+        figures.append((f"{wrong['lines']}", "lines of invoices that differ"))
     figures.append((f"{odd['days']}", "unusual values in 30 days"))
     shown = "\n".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(text)}</span></div>' for value, text in figures

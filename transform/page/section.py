@@ -88,7 +88,7 @@ def window_of(marts: Marts) -> Window | None:
         return None
     currencies = marts.rows(f"""
         select coalesce(currency, '{NO_CURRENCY}') as currency, sum(counted_records) as records
-        from vonage__daily_usage group by 1 having sum(counted_price) > 0 order by 2 desc, 1
+        from vonage__daily_usage group by 1 having sum(counted_price) <> 0 order by 2 desc, 1
     """)
     names = [currency["currency"] for currency in currencies]
     return Window(row["last"] - timedelta(days=DAYS - 1), row["last"], row["time_zone"], names)

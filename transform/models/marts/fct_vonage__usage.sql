@@ -8,8 +8,20 @@ status_classes as (
     select * from {{ ref(var('vonage_status_classes')) }}
 ),
 
+-- A row is left out only if the other one carries its price: same account, same currency, and a price where it has one.
 same_message as (
-    select * from {{ ref('int_vonage__same_message') }}
+    select
+        pair.usage_key,
+        pair.counted_in,
+        pair.is_certain
+        and usage.account_id is not distinct from other.account_id
+        and (
+            coalesce(usage.total_price, 0) = 0
+            or (coalesce(other.total_price, 0) <> 0 and usage.currency is not distinct from other.currency)
+        ) as is_certain
+    from {{ ref('int_vonage__same_message') }} as pair
+    inner join usage on pair.usage_key = usage.usage_key
+    left join usage as other on pair.counted_as = other.usage_key
 )
 
 select
