@@ -88,6 +88,13 @@ class Destination(Protocol):
 
     types: ColumnTypes
 
+    def hold(self, run: str) -> bool:
+        """Hold a run until this process ends.
+
+        Returns:
+            False if another process holds it, which therefore lives.
+        """
+
     def transaction(self) -> AbstractContextManager[object]:
         """Run a `with` block in a transaction: all or nothing of it remains."""
 

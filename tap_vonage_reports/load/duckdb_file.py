@@ -79,6 +79,10 @@ class DuckDBFile:
             connection.execute(f"attach {literal(str(path))} as {_FILE}{new}")
             connection.execute(f"create schema if not exists {_FILE}.{quoted(schema)}")
 
+    def hold(self, run: str) -> bool:  # noqa: ARG002 - as a destination
+        """Hold a run: as long as this process has the file open, no other one can."""
+        return True
+
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
         """Run a `with` block in a transaction."""

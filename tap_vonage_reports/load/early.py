@@ -2,7 +2,8 @@
 
 A run of the tap is entered in the ledger when its first file is announced. Before the loader is connected to the
 database, it marks the run by an empty hidden file in the run's folder instead, so that the next run of the loader knows
-of it even if this one is killed while it starts. Importing this module takes almost no time.
+of it even if this one is killed while it starts. As long as it lives, it holds a lock on that file. Importing this
+module takes almost no time.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import json
 import os
 import queue
 import re
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.load.names import folder_of, run_of
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +32,8 @@ _MAX_LINES = 1_000
 _TYPE_WITHIN = 40
 """The type of a message stands within so many bytes of its line."""
 _LOCAL = "file://"
+HELD: dict[Path, int] = {}
+"""The marks of this process, with the descriptors that hold their locks."""
 _MARK = re.compile(r"\.(?P<run>[0-9a-f]{8})\.(?P<destination>[0-9a-f]{16})\.announced")
 
 
@@ -78,13 +85,51 @@ def mark(line: bytes, destination: str) -> bool:
         address = message["manifest"][0]
         if (run := run_of(address.rpartition("/")[2])) and address.startswith(_LOCAL):
             folder = Path(folder_of(address.removeprefix(_LOCAL), message["stream"]))
-            os.close(os.open(folder / f".{run}.{destination}.announced", os.O_CREAT | os.O_WRONLY, 0o600))
+            path = mark_of(folder, run, destination)
+            if path not in HELD:
+                HELD[path] = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
+                _lock(HELD[path])
     return True
 
 
-def marks_in(folder: Path, destination: str) -> dict[str, Path]:
-    """Return the marks in a folder for a destination, by run."""
+def mark_of(folder: Path, run: str, destination: str) -> Path:
+    """Return the path of a mark."""
+    return folder / f".{run}.{destination}.announced"
+
+
+def unmark(path: Path) -> None:
+    """Remove a mark, if it exists."""
     with suppress(OSError):
-        found = {path: _MARK.fullmatch(path.name) for path in folder.iterdir()}
-        return {name["run"]: path for path, name in found.items() if name and name["destination"] == destination}
-    return {}
+        path.unlink()
+    if path in HELD:
+        os.close(HELD.pop(path))
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a mark, and return False if a process that lives has locked it."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def take_marks(folder: Path, destination: str) -> dict[str, Path]:
+    """Take over the marks for a destination whose processes have ended.
+
+    Returns:
+        The marks in the folder, by run.
+    """
+    taken = {}
+    with suppress(OSError):
+        found = {path: _MARK.fullmatch(path.name) for path in folder.iterdir() if path not in HELD}
+        for path, name in found.items():
+            if name and name["destination"] == destination:
+                descriptor = os.open(path, os.O_WRONLY)
+                if _lock(descriptor):
+                    taken[name["run"]], HELD[path] = path, descriptor
+                else:
+                    os.close(descriptor)
+    return taken

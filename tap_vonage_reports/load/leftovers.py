@@ -1,15 +1,17 @@
-"""Files that an interrupted run of the loader left: loaded and removed by the next run."""
+"""Files that an interrupted run of the loader left: loaded and removed by the next run.
+
+A loader holds its runs as long as it lives, so another one that runs at the same time never takes them for interrupted.
+"""
 
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.errors import LoadError
-from tap_vonage_reports.load.early import marks_in
+from tap_vonage_reports.load.early import mark_of, take_marks, unmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -61,7 +63,7 @@ class Leftovers:
         with tools.destination.transaction():
             entered = tools.ledger.open()
         if search:
-            self._add(entered)
+            self._add([(run, folder) for run, folder in entered if tools.destination.hold(run)])
 
     def begin(self, runs: Mapping[str, str]) -> None:
         """Enter new runs, and those that an earlier loader marked in the same folders but did not live to enter.
@@ -70,22 +72,27 @@ class Leftovers:
             runs: The new runs, with the addresses of their folders.
         """
         tools = self._tools
-        places = {address: tools.store.at(address) for address in set(runs.values())}
+        folders = {address: Path(place.path) for address in set(runs.values()) if (place := self._local(address))}
         marks = {
-            address: marks_in(Path(place.path), tools.identity) if tools.store.is_local(place) else {}
-            for address, place in places.items()
+            run: (address, path)
+            for address, folder in folders.items()
+            for run, path in (take_marks(folder, tools.identity) if self._search else {}).items()
         }
-        earlier = [(run, address) for address, found in marks.items() for run in found if run not in runs]
+        earlier = [(run, address) for run, (address, _) in marks.items() if tools.destination.hold(run)]
         with tools.destination.transaction():
-            for run, address in [*runs.items(), *(earlier if self._search else [])]:
+            for run, address in [*runs.items(), *earlier]:
+                tools.destination.hold(run)
                 tools.ledger.begin(run, address)
-        if self._search:
-            self._add(earlier)
-        for found in marks.values():
-            for run, path in found.items():
-                if self._search or run in runs:
-                    with suppress(OSError):
-                        path.unlink()
+        self._add(earlier)
+        for run, address in runs.items():
+            if address in folders:
+                unmark(mark_of(folders[address], run, tools.identity))
+        for _, path in marks.values():
+            unmark(path)
+
+    def _local(self, address: str) -> BatchFile | None:
+        place = self._tools.store.at(address)
+        return place if self._tools.store.is_local(place) else None
 
     def _add(self, runs: Sequence[tuple[str, str]]) -> None:
         tools = self._tools

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +97,17 @@ class Postgres:
         """
         self._address, self._parameters = address, parameters
         self._schema = schema
+        self._runs: set[str] = set()
         self._connection = self._connect()
         self._create_schema()
+
+    def hold(self, run: str) -> bool:
+        """Hold a run, by a lock of the server's that ends with the connection."""
+        number = int.from_bytes(hashlib.sha256(f"{self._schema}/{run}".encode()).digest()[:7], "big")
+        ((held,),) = self.execute(f"select pg_try_advisory_lock({number})")
+        if held:
+            self._runs.add(run)
+        return bool(held)
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
@@ -105,6 +115,8 @@ class Postgres:
         if not self._is_alive():
             self.close()
             self._connection = self._connect()
+            for run in tuple(self._runs):
+                self.hold(run)
         with _errors(), self._connection.transaction():
             yield
 

@@ -59,12 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool, _setting("Record metadata", "Add the columns _sdc_extracted_at, _sdc_batched_at and others.")
     ] = True
     load_leftovers: Annotated[
-        bool,
-        _setting(
-            "Leftovers",
-            "Load and remove the files that an interrupted run of this loader left. Only for a schema into which one "
-            "pipeline loads, one run at a time.",
-        ),
+        bool, _setting("Leftovers", "Load and remove the files that an interrupted run of this loader left.")
     ] = False
     storage_params: Annotated[
         dict[str, Any],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.load import duckdb_file, files, loader
-from tap_vonage_reports.load.early import mark
+from tap_vonage_reports.load.early import HELD, mark
 from tap_vonage_reports.load.settings import Settings
 from tests.load.canned import STREAMS, WINDOWS, CannedTap, rows_of, run_loader
 
@@ -111,6 +112,8 @@ def test_killed_at_any_step_the_next_run_completes_the_table_and_leaves_no_file(
         for line in lines.splitlines():  # as the thread does that reads the input
             mark(line, Settings(duckdb_path=str(path)).identity)
         state = run_killed(monkeypatch, Killer(step, after), lines, path)
+        while HELD:  # the process has ended
+            os.close(HELD.popitem()[1])
         assert run_loader(tap.run(state), duckdb_path=str(path), load_leftovers=True)[-1] == ALL
         assert_complete(tap, path)
 

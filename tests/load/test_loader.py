@@ -18,13 +18,14 @@ import pytest
 
 from tap_vonage_reports.errors import LoadError, SettingsError
 from tap_vonage_reports.load import __main__ as program
-from tap_vonage_reports.load.settings import SETTINGS, about, read_settings
+from tap_vonage_reports.load.early import HELD, mark
+from tap_vonage_reports.load.settings import SETTINGS, Settings, about, read_settings
 from tests.load.canned import NOON, SCHEMA, TYPES, batch_message, message, rows_of, run_loader, schema_message, write
 from tests.test_meltano import PLUGINS
 from tests.test_postgres import database_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROW = {"id": "a", "date_received": NOON, "total_price": Decimal("0.10"), "status": "new", "_extra": '{"x":"1"}'}
 RUN = "20261120T120000000001Z-0123abcd"
@@ -165,6 +166,44 @@ def test_an_older_row_that_an_interrupted_run_left_replaces_no_newer_one(tmp_pat
     assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "newer", "b": "new"}
     assert not left.exists()
     assert other.exists(), "a file of another pipeline is gone"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: str) -> None:
+    """Two pipelines into the same schema, at the same time, even in the same folder."""
+    schema = database_for(postgres, tmp_path).schema
+    settings = Settings(url=postgres, default_target_schema=schema, load_leftovers=True)
+    mine = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
+    other = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [{**ROW, "id": "b"}])
+    starting = write(tmp_path / "sms-20261120T120000000001Z-cafecafe-00001.parquet", [{**ROW, "id": "c"}])
+
+    def lines() -> Iterator[bytes]:
+        yield schema_message()
+        yield batch_message(mine)
+        # From here on, this loader holds its run. A second one comes and goes, and a third one is starting.
+        mark(batch_message(starting), settings.identity)
+        run_loader(
+            schema_message() + batch_message(other), url=postgres, default_target_schema=schema, load_leftovers=True
+        )
+        assert mine.exists()
+        assert starting.exists()
+        yield message("STATE", value=1)
+
+    program.load(settings, lines(), lambda _: None)
+    with psycopg.connect(postgres) as connection:
+        ids = connection.execute(f"select id from {schema}.sms order by id".encode()).fetchall()  # noqa: S608 - a test's
+    assert ids == [("a",), ("b",)]
+    assert [path.name for path in tmp_path.glob("*.parquet")] == [starting.name]
+    os.close(HELD.popitem()[1])  # the third one has ended
+    run_loader(
+        schema_message() + batch_message(write(mine, [ROW])),
+        url=postgres,
+        default_target_schema=schema,
+        load_leftovers=True,
+    )
+    with psycopg.connect(postgres) as connection:
+        assert connection.execute(f"select count(*) from {schema}.sms".encode()).fetchall() == [(3,)]  # noqa: S608
+    assert [path for path in tmp_path.iterdir() if path.is_file()] == []
 
 
 @pytest.mark.parametrize(
