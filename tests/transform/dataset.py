@@ -128,6 +128,8 @@ PLANTED: Planted = {
         _message(102, "0.05", provider="sms", to="447700900102"),
         _message(103, "0.04", 1, provider="sms", to="447700900103", **{"from": "verify"}),
         _message(104, "0.06", provider="whatsapp", to="447700900104"),
+        _message(110, "0", provider="sms", to="447700900110"),
+        _message(111, "0.05", provider="sms", to="447700900111", currency="USD"),
     ],
     "sms": [
         _message(201, "0.05", client_ref=_through_messages(101), to="447700900101"),
@@ -136,6 +138,8 @@ PLANTED: Planted = {
         _message(205, "0.045", 2, to="447700900105", **{"from": "Verify"}),
         _message(206, "0.03", client_ref=_through_messages(999), to="447700900106"),
         _message(207, "0.035", 90, to="447700900105", **{"from": "verify"}),
+        _message(210, "0.05", client_ref=_through_messages(110), to="447700900110"),
+        _message(211, "0.07", client_ref=_through_messages(111), to="447700900111"),
         _message(208, "0.055", client_ref="1|not one of these", to="447700900108"),
     ],
     "verify_v2": [
@@ -176,6 +180,9 @@ PAIRS = {
     f"messages:{_id(103)}": ("VERIFY-V2", "verify"),
 }
 """What is counted elsewhere, and how that is told."""
+
+UNPRICED_PAIRS = {f"sms:{_id(number)}": ("MESSAGES", "client_ref") for number in (210, 211)}
+"""Rows whose other row has no price, or one in another currency: both count."""
 
 NOT_COUNTED = {key.partition(":")[2] for key in PAIRS}
 
