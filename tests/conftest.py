@@ -29,6 +29,26 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+LONG = (
+    "tests/transform/test_models.py",
+    "tests/test_meltano_runs.py",
+    "tests/test_guide.py",
+    "tests/test_postgres.py",
+    "tests/test_orchestrators.py",
+    "tests/test_benchmarks.py",
+    "tests/test_shutdown.py",
+    "tests/test_docs.py",
+)
+"""The files that take longest come first, so that no worker has one left when the others have ended."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    place = {str(config.rootpath / path): number for number, path in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(str(item.path), len(LONG)))
+
+
 @pytest.fixture
 def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
     """Make sandboxes whose clock stands still at NOW, that count requests without limiting them, and whose reports are
