@@ -23,6 +23,7 @@ from transform.page.section import (
 from transform.page.tables import table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from transform.page.marts import Marts, Row
@@ -46,8 +47,8 @@ def cost_by_day(marts: Marts, window: Window) -> Section:
         "REPORTS-USAGE is the price of reading records."
     )
     # The same products in the same colors for every currency, by their shares.
-    sums = {currency: sum(row["price"] for row in some) for currency, some in by_currency(rows, window)}
-    shares = [row | {"share": row["price"] / sums[row["currency"]]} for row in rows if row["currency"] in sums]
+    sums = {currency: sum(abs(row["price"]) for row in some) for currency, some in by_currency(rows, window)}
+    shares = [row | {"share": abs(row["price"]) / sums[row["currency"]]} for row in rows if row["currency"] in sums]
     largest = largest_of(shares, "product", "share", MAX_GROUPS)
     for currency, some in by_currency(rows, window):
         totals: dict[tuple[date, str], Any] = defaultdict(int)
@@ -89,17 +90,12 @@ def spend(marts: Marts, window: Window) -> Section:
                 sum(usage.counted_records) as records, sum(usage.counted_price) as price
             from vonage__daily_usage as usage {join}
             where {window.condition("usage.usage_date")}
-            group by 1, 2 having sum(usage.counted_price) > 0
+            group by 1, 2 having sum(usage.counted_price) <> 0
         """)
         section.body.append(f"<h3>{title}</h3>")
         for currency, some in by_currency([row for row in rows if row["name"] is not None], window):
-            ordered = sorted(some, key=lambda row: -row["price"])
-            shown = [
-                {"name": row["name"], "value": float(row["price"]), "text": f"{money(row['price'])} {currency}"}
-                for row in ordered[:MAX_BARS]
-            ]
-            section.body.append(unit(currency))
-            section.body.append(render(charts.bars(shown), f"{title}: price in {currency}"))
+            prices = [(row["name"], row["price"]) for row in sorted(some, key=lambda row: -row["price"])]
+            section.body += price_bars(prices, currency, f"{title}: price in {currency}")
         section.body.append(
             numbers(
                 sorted(rows, key=lambda row: (row["currency"], -row["price"])),
@@ -196,12 +192,8 @@ def losses(marts: Marts, window: Window) -> Section:
         products: dict[str, Any] = defaultdict(int)
         for row in some:
             products[row["product"]] += row["price"]
-        shown = [
-            {"name": name, "value": float(price), "text": f"{money(price)} {currency}"}
-            for name, price in sorted(products.items(), key=lambda each: -each[1])[:MAX_BARS]
-        ]
-        section.body.append(unit(currency))
-        section.body.append(render(charts.bars(shown), f"Price of failures by product in {currency}"))
+        prices = sorted(products.items(), key=lambda each: -each[1])
+        section.body += price_bars(prices, currency, f"Price of failures by product in {currency}")
     section.body.append(
         numbers(
             rows,
@@ -228,12 +220,8 @@ def reading(marts: Marts, window: Window) -> Section:
         "once, by this tap or by another tool."
     )
     for currency, some in by_currency([row for row in rows if row["price"]], window):
-        shown = [
-            {"name": row["product"], "value": float(row["price"]), "text": f"{money(row['price'])} {currency}"}
-            for row in some[:MAX_BARS]
-        ]
-        section.body.append(unit(currency))
-        section.body.append(render(charts.bars(shown), f"Price of reading by product in {currency}"))
+        prices = [(row["product"], row["price"]) for row in some]
+        section.body += price_bars(prices, currency, f"Price of reading by product in {currency}")
     section.body.append(
         numbers(
             rows,
@@ -245,3 +233,11 @@ def reading(marts: Marts, window: Window) -> Section:
         else empty("The stream reports_usage was not loaded, or has no rows in this month.")
     )
     return section
+
+
+def price_bars(prices: Sequence[tuple[str, Any]], currency: str, description: str) -> list[str]:
+    """Return a chart of the first prices, below their currency."""
+    shown = [
+        {"name": name, "value": float(price), "text": f"{money(price)} {currency}"} for name, price in prices[:MAX_BARS]
+    ]
+    return [unit(currency), render(charts.bars(shown), description)]
