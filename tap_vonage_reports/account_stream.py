@@ -71,13 +71,7 @@ class AccountStream(RecordStream):
         with self._syncing(result), self._batch_files(batch_config) as files:
             rows = self.fetch_rows(result)
             files.write_records(self._parser.parse_rows(rows))
-            with self.tap.output.defer_signals():  # else a file may stay behind that no message names
-                if manifest := files.finish():
-                    try:
-                        yield files.encoding, manifest
-                    except GeneratorExit:
-                        files.take_back()
-                        raise
+            yield from self._announce(files)
             result.rows += len(rows)
 
     def new_result(self) -> PartitionResult:

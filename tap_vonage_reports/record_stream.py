@@ -156,6 +156,16 @@ class RecordStream(Stream):
             make_key=self._personal.content_key,
         )
 
+    def _announce(self, files: BatchFiles) -> Iterator[tuple[Any, list[str]]]:
+        """Finish files, and yield what their BATCH message says. Without the message, none of them stays behind."""
+        with self.tap.output.defer_signals():
+            if manifest := files.finish():
+                try:
+                    yield files.encoding, manifest
+                except GeneratorExit:
+                    files.take_back()
+                    raise
+
     @property
     def _text_kinds(self) -> frozenset[str]:
         # Parquet has types of its own for what is text in JSON.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.record_stream import RecordStream
 from tap_vonage_reports.records.report_archive import read_chunks, verify
-from tap_vonage_reports.state.partition_index import PartitionIndex
+from tap_vonage_reports.state.partition_index import PartitionIndex, context_key
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping
+    from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping
 
     from singer_sdk.helpers.types import Context
 
@@ -36,8 +36,8 @@ class ReportStream(RecordStream):
         self.product = product
         self.selected_by_default = product.selected
         super().__init__(tap, product, product.aliases)
-        self._partitions: dict[tuple[tuple[str, Any], ...], Partition] | None = None
-        self._opened: dict[tuple[tuple[str, Any], ...], PartitionSync] = {}
+        self._partitions: dict[Hashable, Partition] | None = None
+        self._opened: dict[Hashable, PartitionSync] = {}
         self._states = PartitionIndex(lambda: self.stream_state)
         # The SDK asks its own state manager, which would search all partitions for each of them.
         setattr(self.state_manager, "get_context_state", self.get_context_state)  # noqa: B010 - a method, to mypy
@@ -47,7 +47,7 @@ class ReportStream(RecordStream):
         """The contexts to sync: one per account, or per account and direction."""
         if self._partitions is None:
             partitions = self.session.accounts.partitions(self.product, self.stream_state, self._states)
-            self._partitions = {_key(partition.context): partition for partition in partitions}
+            self._partitions = {context_key(partition.context): partition for partition in partitions}
         return [dict(partition.context) for partition in self._partitions.values()]
 
     def get_context_state(self, context: Context | None) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class ReportStream(RecordStream):
             The partitions, in the order in which they will be read.
         """
         self._partitions = None
-        self._opened = {_key(context): self._open(context) for context in self.partitions or []}
+        self._opened = {context_key(context): self._open(context) for context in self.partitions or []}
         return list(self._opened.values())
 
     def needs_reports_for(self) -> list[str]:
@@ -123,13 +123,7 @@ class ReportStream(RecordStream):
                     written.append(step)
                     if not step.from_report and files.rows < self._rows_per_file:
                         continue
-                with self.tap.output.defer_signals():  # else a file may stay behind that no message names
-                    if manifest := files.finish():
-                        try:
-                            yield files.encoding, manifest
-                        except GeneratorExit:
-                            files.take_back()
-                            raise
+                yield from self._announce(files)
                 done, written = written, []
                 sync.result.rows += sum(map(len, done))
                 self.session.commit(done, due=True)
@@ -148,19 +142,15 @@ class ReportStream(RecordStream):
     @contextmanager
     def _syncing(self, context: Mapping[str, Any]) -> Generator[PartitionSync, None, None]:
         """Read a partition in a `with` block; how that ends is recorded for the summary."""
-        sync = self._opened.pop(_key(context), None) or self._open(context)
+        sync = self._opened.pop(context_key(context), None) or self._open(context)
         with self._measuring(sync.result), self.session.reading(sync):
             yield sync
 
     def _open(self, context: Mapping[str, Any]) -> PartitionSync:
         known = self._partitions or {}
-        partition = known.get(_key(context)) or self.session.accounts.partition_of(self.product, context)
+        partition = known.get(context_key(context)) or self.session.accounts.partition_of(self.product, context)
         is_full_table = self.replication_method != "INCREMENTAL"
         return self.session.open(partition, self.get_context_state(context), is_full_table=is_full_table)
-
-
-def _key(context: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(context.items()))
 
 
 def _with_end(chunks: Iterable[Chunk]) -> Iterator[Chunk | ApiError | None]:

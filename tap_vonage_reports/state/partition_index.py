@@ -27,7 +27,7 @@ class PartitionIndex:
     def get(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the state of a partition; None if there is none."""
         self._index()
-        return self._by_context.get(_key(context))
+        return self._by_context.get(context_key(context))
 
     def find(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Return the state of a partition; a new one at the end of the list if there is none."""
@@ -50,10 +50,10 @@ class PartitionIndex:
         if partitions is not self._partitions or len(partitions) < self._indexed:
             self._partitions, self._indexed, self._by_context = partitions, 0, {}
         for state in partitions[self._indexed :] if len(partitions) > self._indexed else ():
-            self._by_context.setdefault(_key(state[CONTEXT]), state)
+            self._by_context.setdefault(context_key(state[CONTEXT]), state)
         self._indexed = len(partitions)
 
 
-def _key(context: Mapping[str, Any]) -> Hashable:
+def context_key(context: Mapping[str, Any]) -> Hashable:
     """Return a key for a context, also for one of another tap, whose values need not be hashable."""
     return tuple(sorted((name, repr(value)) for name, value in context.items()))
