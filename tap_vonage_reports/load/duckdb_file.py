@@ -140,7 +140,7 @@ class DuckDBFile:
         match = " and ".join(f"stored.{quoted(key)} = files.{quoted(key)}" for key in table.schema.keys)
         values = [quoted(column) for column in rows.columns if column not in table.schema.keys]
         assignments = ", ".join([*(f"{column} = files.{column}" for column in values), *map(" = ".join, given.items())])
-        # A row that has not changed is not written anew.
+        # Unchanged rows are not written again.
         changed = " or ".join(f"stored.{column} is distinct from files.{column}" for column in values)
         update = f"when matched and ({changed}) then update set {assignments} " if replace and values else ""
         sources = [*(f"files.{quoted(column)}" for column in rows.columns), *given.values()]

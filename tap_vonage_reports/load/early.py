@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.load.names import folder_of, run_of
+from tap_vonage_reports.load.names import LOCAL, folder_of, run_of
 
 if sys.platform != "win32":
     import fcntl
@@ -31,7 +31,6 @@ _MAX_LINES = 1_000
 """Lines that wait in memory."""
 _TYPE_WITHIN = 40
 """The type of a message stands within so many bytes of its line."""
-_LOCAL = "file://"
 HELD: dict[Path, int] = {}
 """The marks of this process, with the descriptors that hold their locks."""
 _MARK = re.compile(r"\.(?P<run>[0-9a-f]{8})\.(?P<destination>[0-9a-f]{16})\.announced")
@@ -83,8 +82,8 @@ def mark(line: bytes, destination: str) -> bool:
     with suppress(ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
         message = json.loads(line)
         address = message["manifest"][0]
-        if (run := run_of(address.rpartition("/")[2])) and address.startswith(_LOCAL):
-            folder = Path(folder_of(address.removeprefix(_LOCAL), message["stream"]))
+        if (run := run_of(address.rpartition("/")[2])) and address.startswith(LOCAL):
+            folder = Path(folder_of(address.removeprefix(LOCAL), message["stream"]))
             path = mark_of(folder, run, destination)
             if path not in HELD:
                 HELD[path] = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)

@@ -13,13 +13,11 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from tap_vonage_reports.errors import LoadError
-from tap_vonage_reports.load.names import folder_of, is_of_stream, run_of
+from tap_vonage_reports.load.names import LOCAL, folder_of, is_of_stream, run_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from datetime import datetime
-
-_LOCAL = "file://"
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class FileStore:
     def at(self, address: str) -> BatchFile:
         """Return the file, or the folder, at an address of a BATCH message. It is not looked at yet."""
         # As the tap writes it: never percent-encoded.
-        if address.startswith(_LOCAL) or "://" not in address:
-            path = address.removeprefix(_LOCAL)
+        if address.startswith(LOCAL) or "://" not in address:
+            path = address.removeprefix(LOCAL)
             return BatchFile(self._local, Path(path.removeprefix("/") if os.name == "nt" else path).as_posix())
         try:
             return BatchFile(*fsspec.url_to_fs(address, **self._parameters))

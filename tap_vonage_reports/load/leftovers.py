@@ -117,7 +117,7 @@ class Leftovers:
         for file in [file for file in self.files if file.belongs_to(stream)]:
             self.files.remove(file)
             try:
-                # Not entered as loaded: no row was replaced, so whoever announces the file again has to hear of it.
+                # Not entered as loaded, because no row was replaced: a run that announces the file again has to fail.
                 with self._tools.destination.transaction():
                     put(file)
             except LoadError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+LOCAL = "file://"
+"""How the address of a local file begins."""
 _NAME = re.compile(r"(?P<stream>.+)-\d{8}T\d+Z-(?P<run>[0-9a-f]{8})-\d{5,}\.parquet")
 """The name of a file: prefix and stream, time, run, number."""
 _PARTITION = re.compile(r"\w+=[^/]*")

@@ -770,15 +770,18 @@ def test_reports_of_earlier_runs_are_resumed_requested_again_or_cancelled() -> N
     assert [body["date_start"] for body in api.bodies] == ["2026-10-02T00:00:00Z"]
 
 
+def creator_that_lists(request_id: str, sync: PartitionSync, api: Api) -> ReportCreator:
+    """A creator at an API that lists one report of the window."""
+    echo = {**sync.query.report_body(WINDOW), "request_id": request_id, "request_status": "PENDING"}
+    client: Any = api
+    client.list_reports = lambda _account, _statuses: [{**echo, "receive_time": at(99).isoformat()}]
+    finder = ReportFinder(client, enabled=True)
+    return ReportCreator(client, finder, budget=5, timeout=TIMEOUT, checkpoint=lambda: None, defer_signals=nullcontext)
+
+
 def test_after_a_lost_report_is_found_the_next_one_is_requested_immediately() -> None:
     sync, api = open_partition(), Api(OVERLOADED)
-    lost = {**sync.query.report_body(WINDOW), "request_id": "lost", "request_status": "PENDING"}
-    client: Any = api
-    client.list_reports = lambda _account, _statuses: [{**lost, "receive_time": at(99).isoformat()}]
-    finder = ReportFinder(client, enabled=True)
-    creator = ReportCreator(
-        client, finder, budget=5, timeout=TIMEOUT, checkpoint=lambda: None, defer_signals=nullcontext
-    )
+    creator = creator_that_lists("lost", sync, api)
     job = planned(sync)
     assert creator.create(job, 0) is False
     assert creator.create(job, 0) is True
@@ -787,13 +790,7 @@ def test_after_a_lost_report_is_found_the_next_one_is_requested_immediately() ->
 
 def test_a_report_that_is_known_is_not_taken_for_what_a_failed_request_for_the_same_window_has_made() -> None:
     sync, api = open_partition(), Api()
-    first = {**sync.query.report_body(WINDOW), "request_id": "report-1", "request_status": "PENDING"}
-    client: Any = api
-    client.list_reports = lambda _account, _statuses: [{**first, "receive_time": at(99).isoformat()}]
-    finder = ReportFinder(client, enabled=True)
-    creator = ReportCreator(
-        client, finder, budget=5, timeout=TIMEOUT, checkpoint=lambda: None, defer_signals=nullcontext
-    )
+    creator = creator_that_lists("report-1", sync, api)
     job = planned(sync)
     assert creator.create(job, 0)
     assert job.request_id == "report-1"
