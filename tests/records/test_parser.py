@@ -289,7 +289,8 @@ def test_parsing_many_rows_equals_parsing_each(rows: list[dict[str, Any]]) -> No
 
 @pytest.mark.parametrize("first_is_misfit", [True, False])
 def test_a_field_that_is_odd_in_two_ways_is_reported_once(*, first_is_misfit: bool) -> None:
-    misfit, odd = {"id": "1", "thing": "7"}, {"id": "2", "thing": {"\0": 0}}
+    misfit: dict[str, Any] = {"id": "1", "thing": "7"}
+    odd: dict[str, Any] = {"id": "2", "thing": {"\0": 0}}
     rows = [misfit, odd] if first_is_misfit else [odd, misfit]
     (parser, reported), (single, reported_one_by_one) = reporting_parser(), reporting_parser()
     assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
