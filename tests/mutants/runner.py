@@ -41,6 +41,7 @@ SUITES = {
         "tests/extract/test_adoption.py",
         "tests/extract/test_page_commits.py",
         "tests/test_completeness.py",
+        "tests/test_listed_accounts.py",
         "tests/test_together.py",
     ),
     "extract": (
@@ -52,6 +53,7 @@ SUITES = {
         "tests/test_concurrency.py",
         "tests/test_costs.py",
         "tests/test_gaps.py",
+        "tests/test_listed_accounts.py",
         "tests/test_plan.py",
         "tests/test_progress.py",
         "tests/test_resume.py",
@@ -63,6 +65,8 @@ SUITES = {
         "tests/output/test_batch_files.py",
         "tests/test_completeness.py",
         "tests/test_odd_rows.py",
+        "tests/test_text_forms.py",
+        "tests/test_timestamps.py",
     ),
 }
 """By package, whole runs that are measured beside the package's own tests."""
