@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +73,14 @@ def test_process():
 """
 ALONE = """
 from tap_vonage_reports.planning.alone import forgotten
+"""
+STUCK = """
+import os, pathlib, threading
+
+def test_it():
+    if forgotten() == {expected}:
+        pathlib.Path({fifo!r}).write_text(str(os.getpid()))
+        threading.Event().wait(600)
 """
 
 
@@ -185,6 +195,31 @@ def test_a_run_that_judges_nothing_fails(tmp_path: Path, module: str, said: str)
     assert code == 1
     assert lines[-1].startswith(said)
     assert not [line for line in lines if "noticed" in line]
+
+
+@forks
+@pytest.mark.parametrize("while_judging", [False, True])
+def test_a_run_that_is_terminated_leaves_no_process_and_no_copy(tmp_path: Path, *, while_judging: bool) -> None:
+    tree, copies, fifo = tmp_path / "tree", tmp_path / "copies", tmp_path / "fifo"
+    copies.mkdir()
+    os.mkfifo(fifo)
+    expected = 2 if while_judging else 1  # the mutants return 2 and 0, or None
+    write_tree(tree, alone=UNREACHED, test_alone=f"{ALONE}{STUCK.format(fifo=str(fifo), expected=expected)}")
+    command = [sys.executable, "-m", "tests.mutants", "--sample=0", "--workers=2", f"--tree={tree}"]
+    command += ["--module=tap_vonage_reports/planning/alone.py"]
+    environment = {**os.environ, "TMPDIR": str(copies)}
+    run = subprocess.Popen(  # noqa: S603 - our own
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    child = int(fifo.read_text())  # the tests are under way
+    assert list(copies.iterdir())
+    run.send_signal(signal.SIGTERM)
+    out, err = run.communicate(timeout=60)  # which ends with the last process that has its standard output
+    assert (run.returncode, err) == (128 + signal.SIGTERM, "")
+    assert "noticed" not in out
+    assert list(copies.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
 
 
 @pytest.mark.parametrize(

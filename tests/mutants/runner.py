@@ -215,10 +215,17 @@ class Runner:
 
 
 _worker: list[Runner] = []
+_children: list[int] = []
+"""The process that runs tests, while there is one."""
 
 
 def start_worker(tree: Path, folder: Path, timeout: float) -> None:
-    """Prepare this process to judge mutants, in a copy of the tree below a folder."""
+    """Prepare this process to judge mutants, in a copy of the tree below a folder.
+
+    It ends with SIGTERM, and its tests with it. Ctrl-C reaches it too, but is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_worker)
     _worker[:] = [Runner(tree, Path(tempfile.mkdtemp(dir=folder)), timeout)]
 
 
@@ -230,6 +237,12 @@ def measure(module: str) -> CoverageMap:
 def judge(mutant: Mutant, tests: Sequence[str], seconds: float) -> Result:
     """Judge a mutant in this process."""
     return _worker[0].judge(mutant, tests, seconds)
+
+
+def _end_worker(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    _end_children()
+    os._exit(128 + number)
 
 
 def _processor_seconds() -> float:
@@ -245,18 +258,21 @@ def _outcome(code: int | None) -> Outcome:
 
 def _in_fork(folder: Path, run: Callable[[], int], limit: float, *, compiles: bool) -> int | None:
     """Run tests in a process of their own; return its exit code, or None if it did not end in time."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until it is known which process to end then
     child = os.fork()
     if not child:
         _run_and_exit(folder, run, compiles=compiles)
+    _children.append(child)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
+            _children.clear()
             _end_group(child)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.02)
-    _end_group(child)
-    os.waitpid(child, 0)
+    _end_children()
     return None
 
 
@@ -266,10 +282,22 @@ def _end_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
+def _end_children() -> None:
+    while _children:
+        child = _children.pop()
+        _end_group(child)
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)  # it may have no group yet
+            os.waitpid(child, 0)
+
+
 def _run_and_exit(folder: Path, run: Callable[[], int], *, compiles: bool) -> None:
     code = 70
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.chdir(folder)
         log = os.open(folder / LOG, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
