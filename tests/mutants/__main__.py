@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with start_workers(options) as workers:
             measured = measurement(workers, options.tree, chosen)
-            tests = [tests_for(mutant, measured, options.tree) for mutant in chosen]
+            sources = sources_of(options.tree)
+            tests = [measured.choose(mutant, sources, f"tests/{package_of(mutant)}") for mutant in chosen]
             seconds = [sum(measured.seconds[test] for test in some) for some in tests]
             for result in workers.map(judge, chosen, tests, seconds):
                 results.append(result)
@@ -121,10 +122,10 @@ def measurement(workers: Executor, tree: Path, mutants: Sequence[Mutant]) -> Cov
     return measured
 
 
-def tests_for(mutant: Mutant, measured: CoverageMap, tree: Path) -> list[str]:
-    """Return the tests for a mutant."""
-    source = (tree / mutant.path).read_text(encoding="utf-8")
-    return measured.choose(mutant, source, f"tests/{package_of(mutant)}")
+def sources_of(tree: Path) -> dict[str, str]:
+    """Return the texts of the tap's modules, by path."""
+    paths = python_files(tree / PACKAGE)
+    return {path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def package_of(mutant: Mutant) -> str:
