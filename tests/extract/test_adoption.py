@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -513,6 +514,15 @@ def test_a_request_that_never_left_charges_nothing() -> None:
     assert job.sync.result.fetched.unconfirmed_reports == 0
     creator_of(Api(TIMED_OUT)).create(job, 0)
     assert job.sync.result.fetched.unconfirmed_reports == 1
+
+
+def test_a_lost_report_is_looked_for_since_its_request_was_sent() -> None:
+    noted: list[float] = []
+    finder = SimpleNamespace(find_lost=lambda _job: None, note_lost=lambda _job, seconds: noted.append(seconds))
+    before = time.monotonic()
+    creator_of(Api(TIMED_OUT), finder=finder).create(planned(), 0)
+    (seconds,) = noted
+    assert 0 <= seconds <= time.monotonic() - before
 
 
 # The echo of a request

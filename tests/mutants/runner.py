@@ -45,10 +45,12 @@ SUITES = {
         "tests/test_together.py",
     ),
     "extract": (
+        "tests/api/test_credentials.py",
         "tests/test_accounts.py",
         "tests/test_clock.py",
         "tests/test_connection_test.py",
         "tests/test_failure.py",
+        "tests/test_first_errors.py",
         "tests/test_completeness.py",
         "tests/test_concurrency.py",
         "tests/test_costs.py",
