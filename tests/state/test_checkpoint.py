@@ -67,10 +67,10 @@ def test_a_state_is_not_written_for_a_byte_less_than_it_is_worth() -> None:
 
 def test_a_checkpointer_is_active_while_records_are_written() -> None:
     checkpointer = Checkpointer(States(0).write)
-    assert checkpointer.is_active is False
+    seen = [checkpointer.is_active]
     with checkpointer.active(bookmark({"context": {}})):
-        assert checkpointer.is_active is True
-    assert checkpointer.is_active is False
+        seen.append(checkpointer.is_active)
+    assert [*seen, checkpointer.is_active] == [False, True, False]
 
 
 def test_a_large_state_waits_for_windows_that_are_worth_its_length() -> None:
