@@ -1,0 +1,198 @@
+"""BATCH files of killed runs: the next run removes what no message names, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from tap_vonage_reports.output.journal import remove_unannounced
+from tap_vonage_reports.output.storage import open_storage
+from tap_vonage_reports.sandbox import Sandbox
+from tests.conftest import NOW
+from tests.harness import run_tap, settings_for
+from tests.output.test_batch_files import config, in_folder
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no locks that end with a process")
+
+ROOT = Path(__file__).parent.parent.parent
+WRITER = """
+import os, sys, tempfile
+from dataclasses import dataclass
+from types import SimpleNamespace
+from tap_vonage_reports.output import batch_files, journal
+from tap_vonage_reports.output.storage import open_storage
+from tap_vonage_reports.records.parser import RecordParser
+
+@dataclass
+class Encoding:
+    format: str = "jsonl"
+    compression: str = "none"
+
+schema = {"properties": {"id": {"type": "string"}, "_extra": {"type": ["object", "null"]}}}
+rows = [{"id": str(number), "_extra": None} for number in range(3)]
+
+def write(root):
+    config = SimpleNamespace(encoding=Encoding(), storage=SimpleNamespace(root=root, prefix="", params={}))
+    parser = RecordParser(schema)
+    with batch_files.BatchFiles("things", schema, ["id"], parser, config, rows_per_file=2) as files:
+        for _ in range(2):
+            files.write_records(rows)
+            print(root, *files.finish(), flush=True)
+            files.announced()
+        files.write_records(rows)
+        print("writing", flush=True)
+        sys.stdin.read()
+"""
+KILLED_AT_EVERY_STEP = """
+steps = 0
+
+def killed_before(step):
+    def wrapped(*arguments, **options):
+        global steps
+        steps += 1
+        if steps == at:
+            os.kill(os.getpid(), 9)
+        return step(*arguments, **options)
+    return wrapped
+
+tempfile.gettempdir()  # which tries to write there
+storage = type(open_storage(SimpleNamespace(root=sys.argv[1], params={})))
+for owner, name in (
+    (os, "write"), (os, "ftruncate"), (batch_files, "_open_private"), (journal, "create_locked"), (storage, "publish")
+):
+    setattr(owner, name, killed_before(getattr(owner, name)))
+for at in range(1, 100):
+    child = os.fork()
+    if not child:
+        write(f"{sys.argv[1]}/{at}")
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+def write_in_process(root: str, temporary: Path, script: str = "write(sys.argv[1])") -> subprocess.Popen[str]:
+    """Start a process that announces two pairs of files, and then has a file that no message names, and a draft."""
+    return subprocess.Popen(  # noqa: S603 - this Python
+        [sys.executable, "-c", WRITER + script, root],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+
+
+def until_writing(process: subprocess.Popen[str]) -> set[str]:
+    """Wait until the process is in the middle of writing, and return the names of the announced files."""
+    assert process.stdout
+    lines = [process.stdout.readline() for _ in range(3)]
+    assert lines[2] == "writing\n"
+    return names_in(lines[:2])
+
+
+def names_in(lines: list[str]) -> set[str]:
+    return {address.rpartition("/")[2] for line in lines for address in line.split()[1:]}
+
+
+@pytest.fixture(params=["", "local://"], ids=["local", "remote"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
+    """A storage's root, and what holds it and the temporary files. fsspec takes ``local://`` for a storage like any other."""
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "files" / "things").mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    return f"{request.param}{tmp_path / 'files'}", tmp_path
+
+
+def clean(root: str) -> None:
+    remove_unannounced(open_storage(config(root).storage))
+
+
+def test_files_that_a_killed_run_did_not_announce_are_removed(place: tuple[str, Path]) -> None:
+    root, folder = place
+    with write_in_process(root, folder / "tmp") as process:
+        announced = until_writing(process)
+        before = in_folder(folder)
+        clean(root)
+        assert in_folder(folder) == before, "a run that lives has lost files"
+        process.kill()
+    assert len(announced) == 4
+    assert len(in_folder(folder)) == len(announced) + 3, "a complete file, a draft, and the journal"
+    clean(root)
+    assert in_folder(folder) == announced
+
+
+def test_killed_at_any_step_a_run_leaves_announced_files_only(place: tuple[str, Path]) -> None:
+    root, folder = place
+    for number in range(1, 100):
+        (folder / "files" / f"{number}" / "things").mkdir(parents=True)
+    with write_in_process(root, folder / "tmp", KILLED_AT_EVERY_STEP) as process:
+        printed = process.communicate()[0].splitlines()
+    last = max(number for number in range(1, 100) if in_folder(folder / "files" / f"{number}"))
+    assert last > 12, "the steps are not counted"
+    for step in range(1, last):
+        clean(f"{root}/{step}")
+        announced = [names_in([line]) for line in printed if line.startswith(f"{root}/{step} ")]
+        # The last files may be announced or not: their message was written an instant before.
+        assert in_folder(folder / "files" / f"{step}") in (set().union(*announced), set().union(*announced[:-1]))
+    assert in_folder(folder / "tmp") == set()
+    assert len(in_folder(folder / "files" / f"{last}")) == 4, "the last one was not killed"
+
+
+def test_a_journal_of_another_storage_is_left_alone(place: tuple[str, Path]) -> None:
+    root, folder = place
+    (folder / "other").mkdir()
+    with write_in_process(root, folder / "tmp") as process:
+        until_writing(process)
+        process.kill()
+    before = in_folder(folder)
+    clean(root.replace("files", "other"))
+    assert in_folder(folder) == before
+
+
+def test_a_journal_names_files_of_its_own_run_and_folder_only(place: tuple[str, Path]) -> None:
+    root, folder = place
+    with write_in_process(root, folder / "tmp") as process:
+        until_writing(process)
+        process.kill()
+    (journal,) = folder.rglob("*.unannounced")
+    run = journal.name[1:9]
+    others = [folder / f"x-{run}-1", folder / "files" / "of-another-run", folder / "files" / "things" / "x-feedbeef-1"]
+    for other in others:
+        other.touch()
+    journal.write_text(f"../x-{run}-1\n{folder}/x-{run}-1\nof-another-run\nthings/x-feedbeef-1\nthings/x-{run}-2")
+    clean(root)
+    assert all(other.exists() for other in others)
+
+
+def test_files_that_cannot_be_removed_are_tried_again(
+    place: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, folder = place
+    with write_in_process(root, folder / "tmp") as process:
+        announced = until_writing(process)
+        process.kill()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", mock.Mock(side_effect=PermissionError))
+        clean(root)
+    assert "cannot be removed. They hold personal data" in caplog.text
+    clean(root)
+    assert in_folder(folder) == announced
+
+
+def test_the_stream_of_a_killed_tap_is_clean_after_the_next_run(tmp_path: Path) -> None:
+    """The whole tap: it looks for files of killed runs before it sends a request for rows, whatever it selects."""
+    root = tmp_path / "files"
+    (root / "things").mkdir(parents=True)
+    with write_in_process(str(root), tmp_path) as process:
+        announced = until_writing(process)
+        process.kill()
+    with Sandbox(clock=NOW, rows=0, faults=["no-rate-limit"]) as sandbox:
+        files = {"encoding": {"format": "jsonl"}, "storage": {"root": str(root)}}
+        run_tap(settings_for(sandbox, batch_config=files), ["sms"])
+    assert in_folder(root) == announced
