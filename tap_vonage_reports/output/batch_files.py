@@ -239,7 +239,8 @@ class BatchFiles:
         remove_unannounced(self._storage)
 
     def _remove(self, names: Iterable[str]) -> None:
-        self._journal.close(keep=not all([self._storage.remove(name) for name in names]))
+        removed = [self._storage.remove(name) for name in names]
+        self._journal.close(keep=not all(removed))
 
     def __enter__(self) -> Self:
         return self

@@ -145,11 +145,11 @@ def test_a_damaged_file_blocks_no_later_run(tmp_path: Path, caplog: pytest.LogCa
         run_loader(schema_message() + batch_message(damaged), duckdb_path=str(tmp_path / "x.duckdb"))
     good = write(tmp_path / "sms-20261120T130000000001Z-0123abce-00001.parquet", [ROW])
     with caplog.at_level(logging.WARNING):
-        run_loader(schema_message() + batch_message(good), duckdb_path=str(tmp_path / "x.duckdb"), load_leftovers=True)
+        run_loader(schema_message() + batch_message(good), duckdb_path=str(tmp_path / "x.duckdb"))
     assert "an interrupted run left is kept, and not loaded" in caplog.text
     assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
     caplog.clear()
-    run_loader(schema_message(), duckdb_path=str(tmp_path / "x.duckdb"), load_leftovers=True)
+    run_loader(schema_message(), duckdb_path=str(tmp_path / "x.duckdb"))
     assert "interrupted run" not in caplog.text
 
 
@@ -160,10 +160,15 @@ def test_an_older_row_that_an_interrupted_run_left_replaces_no_newer_one(tmp_pat
     with duckdb.connect(str(database)) as connection:
         run = "insert into vonage._vonage_files (name, folder) values ('0123abcd', ?)"
         connection.execute(run, [f"file://{tmp_path}"])
-    run_loader(schema_message(), duckdb_path=str(database))
-    assert left.exists()
-    run_loader(schema_message(), duckdb_path=str(database), load_leftovers=True)
-    assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "newer", "b": "new"}
+    mine = {**ROW, "id": "c"}
+    for folder, settings in ((tmp_path / "own", {}), (tmp_path, {"load_leftovers": False})):
+        path = write(folder / "sms-20261120T120000000001Z-cafecafe-00001.parquet", [mine])
+        run_loader(schema_message() + batch_message(path), duckdb_path=str(database), **settings)
+        assert left.exists(), "a pipeline with a folder of its own, or without load_leftovers, has taken it"
+    path = write(tmp_path / "sms-20261120T120000000001Z-cafecaff-00001.parquet", [mine])
+    run_loader(schema_message() + batch_message(path), duckdb_path=str(database))
+    assert rows_of(database).pop()["id"] == "c"
+    assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "newer", "b": "new", "c": "new"}
     assert not left.exists()
     assert other.exists(), "a file of another pipeline is gone"
 
@@ -172,7 +177,7 @@ def test_an_older_row_that_an_interrupted_run_left_replaces_no_newer_one(tmp_pat
 def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: str) -> None:
     """Two pipelines into the same schema, at the same time, even in the same folder."""
     schema = database_for(postgres, tmp_path).schema
-    settings = Settings(url=postgres, default_target_schema=schema, load_leftovers=True)
+    settings = Settings(url=postgres, default_target_schema=schema)
     mine = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
     other = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [{**ROW, "id": "b"}])
     starting = write(tmp_path / "sms-20261120T120000000001Z-cafecafe-00001.parquet", [{**ROW, "id": "c"}])
@@ -182,9 +187,7 @@ def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: 
         yield batch_message(mine)
         # From here on, this loader holds its run. A second one comes and goes, and a third one is starting.
         mark(batch_message(starting), settings.identity)
-        run_loader(
-            schema_message() + batch_message(other), url=postgres, default_target_schema=schema, load_leftovers=True
-        )
+        run_loader(schema_message() + batch_message(other), url=postgres, default_target_schema=schema)
         assert mine.exists()
         assert starting.exists()
         yield message("STATE", value=1)
@@ -195,12 +198,8 @@ def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: 
     assert ids == [("a",), ("b",)]
     assert [path.name for path in tmp_path.glob("*.parquet")] == [starting.name]
     os.close(HELD.popitem()[1])  # the third one has ended
-    run_loader(
-        schema_message() + batch_message(write(mine, [ROW])),
-        url=postgres,
-        default_target_schema=schema,
-        load_leftovers=True,
-    )
+    again = write(tmp_path / "sms-20261120T120000000001Z-0123abce-00001.parquet", [ROW])
+    run_loader(schema_message() + batch_message(again), url=postgres, default_target_schema=schema)
     with psycopg.connect(postgres) as connection:
         assert connection.execute(f"select count(*) from {schema}.sms".encode()).fetchall() == [(3,)]  # noqa: S608
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
