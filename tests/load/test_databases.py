@@ -353,7 +353,7 @@ def of_a_newer_duckdb(path: Path) -> None:
         file.execute("create table x (a int)")
     content = bytearray(path.read_bytes())
     content[12:20] = (9_999).to_bytes(8, "little")
-    content[:8] = checksum(content[8:4096]).to_bytes(8, "little")
+    content[:8] = checksum(bytes(content[8:4096])).to_bytes(8, "little")
     path.write_bytes(content)
 
 

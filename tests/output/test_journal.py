@@ -102,7 +102,7 @@ def names_in(lines: list[str]) -> set[str]:
 
 @pytest.fixture(params=["", "local://"], ids=["local", "remote"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
-    """A storage's root, and what holds it and the temporary files. fsspec takes ``local://`` for a storage like any other."""
+    """A storage's root, and what holds it and the temporary files. To the tap, ``local://`` is a storage like S3."""
     (tmp_path / "tmp").mkdir()
     (tmp_path / "files" / "things").mkdir(parents=True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
