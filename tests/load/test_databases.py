@@ -245,10 +245,16 @@ TRIGGER = """
 create function {schema}.discard() returns trigger language plpgsql as 'begin {body} end';
 create trigger discard before {event} on {schema}.{table} for each row execute function {schema}.discard();
 """
+PARTITIONED = """
+create schema {schema};
+create table {schema}.sms (id text primary key) partition by range (id);
+create table {schema}.sms_0 partition of {schema}.sms default;
+"""
 DISCARDING = {
     "inserts": ("sms", "insert", "return null;"),
     "some inserts": ("sms", "insert", "if new.id = ''b'' then return null; end if; return new;"),
     "updates": ("sms", "update", "return null;"),
+    "inserts into a partition": ("sms_0", "insert", "return null;"),
     "files": ("_vonage_files", "insert", "if new.loaded_at is null then return new; end if; return null;"),
 }
 
@@ -266,12 +272,15 @@ def test_rows_that_a_trigger_discards_are_an_error_before_the_state_and_their_fi
 ) -> None:
     schema = database_for(postgres, tmp_path).schema
     settings: dict[str, Any] = {"url": postgres, "default_target_schema": schema}
+    if "partition" in kind:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(PARTITIONED.format(schema=schema).encode())
     load_rows(tmp_path, [{"id": "a", "status": "old"}], 1, **settings)
     table, event, body = DISCARDING[kind]
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(TRIGGER.format(schema=schema, table=table, event=event, body=body).encode())
     rows = [{"id": "a", "status": "new"}, {"id": "b", "status": "new"}, {"id": "c", "status": "new"}]
-    with pytest.raises(LoadError, match="trigger or rule"):
+    with pytest.raises(LoadError, match=r"[Aa] trigger (or rule )?.*discard"):
         load_rows(tmp_path, rows, 2, **settings)
     assert len(list(tmp_path.glob("*-00000002-00001.parquet"))) == 1
     assert [row["status"] for row in rows_in("postgres", settings, "sms")] == ["old"], "a part of it was loaded"
@@ -279,6 +288,19 @@ def test_rows_that_a_trigger_discards_are_an_error_before_the_state_and_their_fi
         connection.execute(f"drop trigger discard on {schema}.{table}".encode())
     assert load_rows(tmp_path, rows, 2, **settings) == [2]
     assert {row["id"]: row["status"] for row in rows_in("postgres", settings, "sms")} == dict.fromkeys("abc", "new")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+@pytest.mark.parametrize("table", ["sms", "_vonage_files"])
+def test_a_rule_that_discards_rows_is_an_error(postgres: str, tmp_path: Path, table: str) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    settings: dict[str, Any] = {"url": postgres, "default_target_schema": schema}
+    load_rows(tmp_path, [{"id": "a", "status": "old"}], 1, **settings)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create rule discard as on insert to {schema}.{table} do instead nothing".encode())
+    with pytest.raises(LoadError, match="rule"):
+        load_rows(tmp_path, [{"id": "b", "status": "new"}], 2, **settings)
+    assert [row["id"] for row in rows_in("postgres", settings, "sms")] == ["a"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
