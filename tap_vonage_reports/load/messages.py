@@ -73,7 +73,9 @@ class _Kind(msgspec.Struct):
 
 Message: TypeAlias = SchemaMessage | BatchMessage | StateMessage | RecordMessage | VersionMessage
 
-_KINDS = ("SCHEMA", "BATCH", "STATE")
+_WITHOUT_VALUE = b'{"type": "STATE"}'
+"""A null counts as no value: it would be no state for the tap."""
+_USED = ("SCHEMA", "BATCH", "STATE")
 _SAFE = ("Object missing required field", "Expected")
 """How errors begin that show names of members and types, but no value."""
 
@@ -93,32 +95,34 @@ def read_messages(lines: Iterable[bytes]) -> Iterator[Message]:
             continue
         try:
             message = decoder.decode(line)
+            if isinstance(message, StateMessage) and bytes(message.value).strip() == b"null":
+                decoder.decode(_WITHOUT_VALUE)
         except msgspec.ValidationError as error:
-            raise LoadError(_refused(number, line, str(error))) from None
+            kind, problem = _kind(line), str(error)
+            raise (
+                _unusable(number, kind, problem) if kind and problem.startswith(_SAFE) else _foreign(number)
+            ) from None
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            raise LoadError(_no_message(number)) from None
-        if isinstance(message, StateMessage) and bytes(message.value).strip() == b"null":
-            raise LoadError(_refused(number, line, "Expected `object`, got `null` - at `$.value`"))
+            raise _foreign(number) from None
         yield message
 
 
-def _refused(number: int, line: bytes, problem: str) -> str:
-    """Say which message is refused, and which of its members is missing or wrong."""
-    kind = _kind(line)
-    if kind not in _KINDS or not problem.startswith(_SAFE):
-        return _no_message(number)
-    return (
-        f"Line {number} of the input is a {kind} message that cannot be used: {problem[0].lower()}{problem[1:]}. Pipe "
-        "the output of tap-vonage-reports into the loader, unchanged."
+def _kind(line: bytes) -> str:
+    """Return the type of a message that the loader uses, or an empty text."""
+    try:
+        kind = msgspec.json.decode(line, type=_Kind).type
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return kind if kind in _USED else ""
+
+
+def _unusable(number: int, kind: str, problem: str) -> LoadError:
+    """Return the error of a message that lacks a member, or has a wrong one."""
+    return LoadError(
+        f"Line {number} of the input is a {kind} message that cannot be used: {problem}. Pipe the output of "
+        "tap-vonage-reports into the loader, unchanged."
     )
 
 
-def _kind(line: bytes) -> str:
-    try:
-        return msgspec.json.decode(line, type=_Kind).type
-    except (msgspec.MsgspecError, RecursionError):
-        return ""
-
-
-def _no_message(number: int) -> str:
-    return f"Line {number} of the input is not a Singer message. Pipe the tap's output into the loader."
+def _foreign(number: int) -> LoadError:
+    return LoadError(f"Line {number} of the input is not a Singer message. Pipe the tap's output into the loader.")
