@@ -106,6 +106,8 @@ def unmark(path: Path) -> None:
         path.unlink()
     if path in HELD:
         os.close(HELD.pop(path))
+        with suppress(OSError):  # Windows removes no file that is open
+            path.unlink()
 
 
 class Mark(NamedTuple):

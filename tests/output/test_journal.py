@@ -6,16 +6,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
 
+from tap_vonage_reports.output.batch_files import BatchFiles
+from tap_vonage_reports.output.channel import OutputChannel
 from tap_vonage_reports.output.journal import remove_unannounced
 from tap_vonage_reports.output.storage import open_storage
 from tap_vonage_reports.sandbox import Sandbox
 from tests.conftest import NOW
 from tests.harness import run_tap, settings_for
 from tests.output.test_batch_files import config, in_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no locks that end with a process")
 
@@ -185,14 +191,48 @@ def test_files_that_cannot_be_removed_are_tried_again(
     assert in_folder(folder) == announced
 
 
-def test_the_stream_of_a_killed_tap_is_clean_after_the_next_run(tmp_path: Path) -> None:
-    """The whole tap: it looks for files of killed runs before it sends a request for rows, whatever it selects."""
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(clock=NOW, rows={"*": 0, "sms": 40}, faults=["no-rate-limit"]) as sandbox:
+        yield sandbox
+
+
+def settings_with_files(sandbox: Sandbox, root: Path) -> dict[str, Any]:
+    files = {"encoding": {"format": "jsonl"}, "storage": {"root": str(root)}, "batch_size": 7}
+    return settings_for(sandbox, batch_config=files)
+
+
+def test_the_next_run_of_the_tap_removes_them_whatever_it_selects(tmp_path: Path, sandbox: Sandbox) -> None:
     root = tmp_path / "files"
     (root / "things").mkdir(parents=True)
     with write_in_process(str(root), tmp_path) as process:
         announced = until_writing(process)
         process.kill()
-    with Sandbox(clock=NOW, rows=0, faults=["no-rate-limit"]) as sandbox:
-        files = {"encoding": {"format": "jsonl"}, "storage": {"root": str(root)}}
-        run_tap(settings_for(sandbox, batch_config=files), ["sms"])
+    run_tap(settings_with_files(sandbox, root), ["amd"])
     assert in_folder(root) == announced
+
+
+def test_at_each_state_every_file_that_its_messages_name_is_out_of_the_journal(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next run would take files away from the target whose rows are never read again."""
+    at_states, at_messages = [], []
+    write_state, announced = OutputChannel.write_state, BatchFiles.announced
+
+    def journals() -> set[str]:
+        return {name for path in tmp_path.glob("*.unannounced") for name in path.read_text().splitlines()}
+
+    def checked_state(self: OutputChannel, *arguments: Any) -> None:
+        at_states.append(journals())
+        write_state(self, *arguments)
+
+    def checked_announced(self: BatchFiles) -> None:
+        at_messages.append(journals())
+        announced(self)
+
+    monkeypatch.setattr(OutputChannel, "write_state", checked_state)
+    monkeypatch.setattr(BatchFiles, "announced", checked_announced)
+    run_tap(settings_with_files(sandbox, tmp_path), ["sms"])
+    assert len(set().union(*at_messages)) == len(list(tmp_path.rglob("*.jsonl.gz"))) > 10
+    assert len(at_states) > 1
+    assert set().union(*at_states) == set()
