@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CREATE = os.O_CREAT | os.O_RDWR | os.O_APPEND
-# Another user may have put a link or a pipe there, in a folder for temporary files.
-_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+# A pipe, which another user may have put there, would block.
+_OPEN = getattr(os, "O_NONBLOCK", 0)
 
 
 def create_locked(path: Path) -> int:
@@ -82,7 +82,7 @@ def take_abandoned(path: Path) -> int | None:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Return True if a descriptor's file is still the one at a path."""
+    """Return True if a descriptor's file is still the one at a path, and was not opened through a link."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:

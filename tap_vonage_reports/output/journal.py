@@ -87,10 +87,10 @@ def remove_unannounced(storage: Storage) -> None:
     """
     folder, place = storage.journals
     removed = 0
-    with suppress(OSError):
-        for path in sorted(folder.iterdir()):
-            found = _NAME.fullmatch(path.name)
-            if found and found["place"] == place and (descriptor := take_abandoned(path)) is not None:
+    for path in sorted(folder.glob(".*.unannounced")):
+        found = _NAME.fullmatch(path.name)
+        if found and found["place"] == place and (descriptor := take_abandoned(path)) is not None:
+            with suppress(OSError):  # it is no file
                 removed += _remove(storage, path, descriptor, found["run"])
     if removed:
         logger.info(

@@ -176,6 +176,25 @@ def test_a_journal_names_files_of_its_own_run_and_folder_only(place: tuple[str, 
     assert all(other.exists() for other in others)
 
 
+def test_what_is_no_journal_of_this_user_is_left_alone_and_hides_no_other(
+    place: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, folder = place
+    with write_in_process(root, folder / "tmp") as process:
+        announced = until_writing(process)
+        process.kill()
+    (journal,) = folder.rglob("*.unannounced")
+    os.mkfifo(journal.with_name(journal.name.replace(journal.name[1:9], "00000000")))
+    journal.with_name(journal.name.replace(journal.name[1:9], "00000001")).symlink_to(journal)
+    before = in_folder(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: -1)
+        clean(root)
+        assert in_folder(folder) == before
+    clean(root)
+    assert in_folder(folder) == announced
+
+
 def test_files_that_cannot_be_removed_are_tried_again(
     place: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
