@@ -76,8 +76,6 @@ Message: TypeAlias = SchemaMessage | BatchMessage | StateMessage | RecordMessage
 _WITHOUT_VALUE = b'{"type": "STATE"}'
 """A null counts as no value: it would be no state for the tap."""
 _USED = ("SCHEMA", "BATCH", "STATE")
-_SAFE = ("Object missing required field", "Expected")
-"""How errors begin that show names of members and types, but no value."""
 
 
 def read_messages(lines: Iterable[bytes]) -> Iterator[Message]:
@@ -99,9 +97,8 @@ def read_messages(lines: Iterable[bytes]) -> Iterator[Message]:
                 decoder.decode(_WITHOUT_VALUE)
         except msgspec.ValidationError as error:
             kind, problem = _kind(line), str(error)
-            raise (
-                _unusable(number, kind, problem) if kind and problem.startswith(_SAFE) else _foreign(number)
-            ) from None
+            # The error of a type that the loader does not know would show it. All others show no value.
+            raise (_unusable(number, kind, problem) if kind else _foreign(number)) from None
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise _foreign(number) from None
         yield message
