@@ -84,13 +84,13 @@ class RecordStream(Stream):
         return []
 
     def validate_batch_config(self) -> None:
-        """Find out whether BATCH files can be written, before any request is sent.
+        """Find out whether BATCH files can be written, before any request is sent. Remove those of killed runs.
 
         Raises:
             SettingsError: They cannot.
         """
         if batch_config := self.get_batch_config(self.config):
-            self._batch_files(batch_config)
+            self._batch_files(batch_config).remove_unannounced()
 
     def get_record_counter(self, *, endpoint: str | None = None, log_interval: float = DEFAULT_LOG_INTERVAL) -> Counter:
         """Return the SDK's counter of records, and keep it to count the records that are written here."""
@@ -165,6 +165,7 @@ class RecordStream(Stream):
                 except GeneratorExit:
                     files.take_back()
                     raise
+                files.announced()
 
     @property
     def _text_kinds(self) -> frozenset[str]:

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ import click
 from tap_vonage_reports.errors import OutputError, SettingsError, TapError
 from tap_vonage_reports.load.early import EarlyInput
 from tap_vonage_reports.load.settings import ENVIRONMENT, LOG_LEVEL, NAME, Settings, about, read_settings
+from tap_vonage_reports.load.workspace import workspace
 from tap_vonage_reports.redaction import redact_logs, traceback_without_text
 
 if TYPE_CHECKING:
@@ -75,23 +75,15 @@ def load(settings: Settings, lines: Iterable[bytes], write_state: Callable[[byte
         from tap_vonage_reports.load.parquet_rows import engine  # noqa: PLC0415 - likewise
     except ImportError:
         raise SettingsError([_NOT_INSTALLED]) from None
-    with tempfile.TemporaryDirectory(prefix=f"{NAME}-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with (
-            closing(engine(folder, memory="" if settings.duckdb_path else MEMORY)) as connection,
-            closing(_destination(settings, connection)) as destination,
-        ):
-            tools = Tools(
-                destination,
-                Ledger(destination),
-                FileStore(settings.storage_params, folder),
-                connection,
-                settings.identity,
-            )
-            loader = Loader(
-                tools, write_state, metadata=settings.add_record_metadata, leftovers=settings.load_leftovers
-            )
-            loader.run(lines)
+    with (
+        workspace() as folder,
+        closing(engine(folder, memory="" if settings.duckdb_path else MEMORY)) as connection,
+        closing(_destination(settings, connection)) as destination,
+    ):
+        files = FileStore(settings.storage_params, folder)
+        tools = Tools(destination, Ledger(destination), files, connection, settings.identity)
+        loader = Loader(tools, write_state, metadata=settings.add_record_metadata, leftovers=settings.load_leftovers)
+        loader.run(lines)
 
 
 _NOT_INSTALLED = (

@@ -10,8 +10,11 @@ from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.sources import SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from tap_vonage_reports.load.messages import Column, SchemaMessage
+
+_WRONG_TAP = "Use this loader with the tap tap-vonage-reports"
 JSON_TEXT = "application/json"
 """The media type of text that holds an object."""
 
@@ -52,39 +55,38 @@ class StreamSchema:
     kinds: Mapping[str, Kind]
 
 
-def stream_schema(stream: str, schema: Mapping[str, Any], keys: Sequence[str]) -> StreamSchema:
+def stream_schema(message: SchemaMessage) -> StreamSchema:
     """Read a SCHEMA message.
 
-    Args:
-        stream: The stream's name.
-        schema: The JSON Schema of its records.
-        keys: Its key properties.
-
     Raises:
-        LoadError: The stream has no key, or no column.
+        LoadError: The stream has no key, or two columns with one name.
     """
-    properties = schema.get("properties")
-    if not (isinstance(properties, dict) and keys and properties.keys() >= set(keys)):
+    stream, keys, properties = message.stream, message.key_properties, message.schema.properties
+    if not (keys and properties.keys() >= set(keys)):
         msg = (
-            f"The stream {stream} has no key, so its rows cannot be upserted. Use this loader with the tap "
-            "tap-vonage-reports, whose streams all have one."
+            f"The stream {stream} has no key, so its rows cannot be upserted. {_WRONG_TAP}, whose streams all have one."
         )
+        raise LoadError(msg)
+    if len({name.lower() for name in properties}) < len(properties):
+        msg = f"Two columns of the stream {stream} differ only in case. {_WRONG_TAP}."
         raise LoadError(msg)
     source = SOURCES.get(stream)
     own = source.schema["properties"] if source else {}
-    return StreamSchema(stream, tuple(keys), {name: _kind(spec, own.get(name)) for name, spec in properties.items()})
+    return StreamSchema(
+        stream, tuple(dict.fromkeys(keys)), {name: _kind(spec, own.get(name)) for name, spec in properties.items()}
+    )
 
 
-def _kind(spec: Mapping[str, Any], own: Mapping[str, Any] | None) -> Kind:
+def _kind(spec: Column, own: Mapping[str, Any] | None) -> Kind:
     """Return the kind of a column.
 
     Args:
         spec: What the SCHEMA message says. In front of Parquet files, an object is a text there.
         own: What the tap's own schema says, if it is a stream of the tap.
     """
-    if spec.get("contentMediaType") == JSON_TEXT or (own and "object" in own["type"]):
+    if spec.content_media_type == JSON_TEXT or (own and "object" in own["type"]):
         return Kind.JSON
-    if kind := _FORMATS.get(str(spec.get("format"))):
+    if kind := _FORMATS.get(str(spec.format)):
         return kind
-    kinds = {spec["type"]} if isinstance(spec.get("type"), str) else set(spec.get("type", ())) - {"null"}
+    kinds = {spec.type} if isinstance(spec.type, str) else {*spec.type} - {"null"}
     return _TYPES.get(kinds.pop(), Kind.TEXT) if len(kinds) == 1 else Kind.TEXT

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.columns import Kind
 from tap_vonage_reports.load.destination import ColumnTypes, column_definitions, value_of
 from tap_vonage_reports.load.parquet_rows import duckdb_errors, literal, quoted
@@ -46,6 +47,18 @@ _FILE = "loaded"
 """The name of the file in DuckDB."""
 
 
+_ADVICE: Mapping[str, str] = {
+    "set lock": "another process has it open. Close that, and run again",
+    "version number": "it was made by a newer version of DuckDB. Upgrade the package duckdb",
+    "not a valid DuckDB": "it is not a DuckDB file. Set duckdb_path to another path",
+    "orrupt": "it is damaged. Restore it, or set duckdb_path to another path",
+    "ermission denied": "it is not writable. Give the user the right to write to it and to its folder",
+    "ead-only": "it is not writable. Give the user the right to write to it and to its folder",
+    "No space": "its disk is full. Make room there",
+}
+"""What is wrong with a file and what to do, by words of DuckDB's error."""
+
+
 class DuckDBFile:
     """A schema in a DuckDB file.
 
@@ -68,16 +81,16 @@ class DuckDBFile:
         """
         self._connection = connection
         self._schema = schema
-        problem = (
-            "The DuckDB file cannot be opened. Check that its folder is writable, that no other process "
-            "has it open, and that it was made by this version of DuckDB or an earlier one"
-        )
         with suppress(OSError):  # DuckDB says it
             path.parent.mkdir(parents=True, exist_ok=True)
-        with duckdb_errors(problem):
-            new = "" if path.exists() else f" (storage_version '{STORAGE_VERSION}')"
-            connection.execute(f"attach {literal(str(path))} as {_FILE}{new}")
+        try:
+            # Without its type, DuckDB would load an extension for a file of SQLite, for example.
+            new = "" if path.exists() else f", storage_version '{STORAGE_VERSION}'"
+            connection.execute(f"attach {literal(str(path))} as {_FILE} (type duckdb{new})")
             connection.execute(f"create schema if not exists {_FILE}.{quoted(schema)}")
+        except duckdb.Error as error:
+            msg = f"The DuckDB file cannot be used ({type(error).__name__}): {_why(path, str(error))}."
+            raise LoadError(msg) from None
 
     def hold(self, run: str) -> bool:  # noqa: ARG002 - as a destination
         """Hold a run: as long as this process has the file open, no other one can."""
@@ -112,10 +125,10 @@ class DuckDBFile:
         return f"{_FILE}.{quoted(self._schema)}.{quoted(table)}"
 
     def columns(self, table: str) -> dict[str, str]:
-        """Return the columns of a table with their types."""
+        """Return the columns of a table with their types. DuckDB takes names in any case, and keeps the first one."""
         rows = self.execute(
-            "select column_name, data_type from duckdb_columns() where database_name = ? and schema_name = ? "
-            "and table_name = ? order by column_index",
+            "select lower(column_name), data_type from duckdb_columns() where database_name = ? "
+            "and lower(schema_name) = lower(?) and lower(table_name) = lower(?) order by column_index",
             [_FILE, self._schema, table],
         )
         return dict(rows)
@@ -161,6 +174,17 @@ class DuckDBFile:
         if kind == "TIMESTAMP WITH TIME ZONE":
             return f"({rows.value(column)} at time zone 'UTC')"
         return f"cast({rows.value(column)} as {kind})"
+
+
+def _why(path: Path, error: str) -> str:
+    """Return why a file cannot be used, and what to do."""
+    with suppress(OSError):
+        if path.is_dir():
+            return "it is a folder. Set duckdb_path to the path of a file in it"
+        if path.exists() and not path.stat().st_size:
+            return "it is empty, so it is not a DuckDB file. Remove it; the loader creates a new one"
+    found = next((advice for words, advice in _ADVICE.items() if words in error), "")
+    return found or "check that its folder exists and is writable, and that its disk has room"
 
 
 def _more(given: Mapping[str, str]) -> str:

@@ -1,9 +1,9 @@
 """Standard input, read from the first moment on, while the loader still starts.
 
 A run of the tap is entered in the ledger when its first file is announced. Before the loader is connected to the
-database, it marks the run by an empty hidden file in the run's folder instead, so that the next run of the loader knows
-of it even if this one is killed while it starts. As long as it lives, it holds a lock on that file. Importing this
-module takes almost no time.
+database, it marks the run by a hidden file in the run's folder instead (in that for temporary files if the run's is not
+local), so that the next run of the loader knows of it even if this one is killed while it starts. As long as it lives,
+it holds a lock on that file. Importing this module takes almost no time.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import json
 import os
 import queue
 import re
-import sys
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tap_vonage_reports.file_lock import create_locked, take_abandoned
 from tap_vonage_reports.load.names import LOCAL, folder_of, run_of
-
-if sys.platform != "win32":
-    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +66,7 @@ class EarlyInput:
 
 
 def mark(line: bytes, destination: str) -> bool:
-    """Mark the run of a BATCH message in its folder, if its files are local.
+    """Mark the run of a BATCH message.
 
     Args:
         line: A message.
@@ -79,16 +77,22 @@ def mark(line: bytes, destination: str) -> bool:
     """
     if b'"BATCH"' not in line[:_TYPE_WITHIN]:
         return False
-    with suppress(ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
+    with suppress(ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, RecursionError):
         message = json.loads(line)
         address = message["manifest"][0]
-        if (run := run_of(address.rpartition("/")[2])) and address.startswith(LOCAL):
-            folder = Path(folder_of(address.removeprefix(LOCAL), message["stream"]))
-            path = mark_of(folder, run, destination)
+        if run := run_of(address.rpartition("/")[2]):
+            folder = folder_of(address, message["stream"])
+            place = Path(folder.removeprefix(LOCAL)) if address.startswith(LOCAL) else elsewhere()
+            path = mark_of(place, run, destination)
             if path not in HELD:
-                HELD[path] = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
-                _lock(HELD[path])
+                HELD[path] = create_locked(path)
+                os.write(HELD[path], f"{folder}\n".encode())
     return True
+
+
+def elsewhere() -> Path:
+    """Return the folder for the marks of runs whose files are not local."""
+    return Path(tempfile.gettempdir())
 
 
 def mark_of(folder: Path, run: str, destination: str) -> Path:
@@ -102,33 +106,37 @@ def unmark(path: Path) -> None:
         path.unlink()
     if path in HELD:
         os.close(HELD.pop(path))
+        with suppress(OSError):  # Windows removes no file that is open
+            path.unlink()
 
 
-def _lock(descriptor: int) -> bool:
-    """Lock a mark, and return False if a process that lives has locked it."""
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+class Mark(NamedTuple):
+    """A mark that a loader left.
+
+    Attributes:
+        run: The run.
+        address: The address of the run's folder; empty if its process ended before that was written.
+        path: The mark's path.
+    """
+
+    run: str
+    address: str
+    path: Path
 
 
-def take_marks(folder: Path, destination: str) -> dict[str, Path]:
+def take_marks(folder: Path, destination: str) -> list[Mark]:
     """Take over the marks for a destination whose processes have ended.
 
     Returns:
-        The marks in the folder, by run.
+        The marks in the folder.
     """
-    taken = {}
+    taken = []
     with suppress(OSError):
         found = {path: _MARK.fullmatch(path.name) for path in folder.iterdir() if path not in HELD}
         for path, name in found.items():
-            if name and name["destination"] == destination:
-                descriptor = os.open(path, os.O_WRONLY)
-                if _lock(descriptor):
-                    taken[name["run"]], HELD[path] = path, descriptor
-                else:
-                    os.close(descriptor)
+            if not name or name["destination"] != destination or (descriptor := take_abandoned(path)) is None:
+                continue
+            HELD[path] = descriptor
+            address = os.pread(descriptor, _CHUNK_BYTES, 0).decode(errors="replace").strip()
+            taken.append(Mark(name["run"], address, path))
     return taken

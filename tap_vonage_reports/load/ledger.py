@@ -5,8 +5,8 @@ A file is entered in the transaction that loads it, so that it can be shown at a
 * A file that is announced again and is gone was loaded, if it is in the ledger. If it is not, rows are missing.
 * A file that is in the ledger and still there was loaded just before the process was killed, and only has to go.
 * A run is entered when its first file is announced, and removed when it ends. Files of a run that never ended are found
-  in its folder by their names. The tap reads their rows again, because no STATE has passed them; so they are loaded
-  without replacing any row, and removed.
+  in its folder by their names. The tap reads their rows again, because no STATE has passed them; so the next run
+  with the same folder loads them without replacing any row, and removes them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.destination import Table
 
 if TYPE_CHECKING:
@@ -40,15 +41,14 @@ class Ledger:
         self._destination = destination
         self._name = destination.name(LEDGER)
 
-    def open(self) -> list[tuple[str, str]]:
-        """Create the ledger if it does not exist, and forget what is old.
-
-        Returns:
-            The runs that have not ended, with their folders.
-        """
+    def open(self) -> None:
+        """Create the ledger if it does not exist, and forget what is old."""
         if not self._destination.columns(LEDGER):
             self._destination.create(Table(_SCHEMA))
         self._destination.execute(f"delete from {self._name} where loaded_at < ?", [_now() - KEPT_FOR])
+
+    def unended(self) -> list[tuple[str, str]]:
+        """Return the runs that have not ended, with their folders."""
         return [
             (str(run), str(folder))
             for run, folder in self._destination.execute(
@@ -77,10 +77,20 @@ class Ledger:
         return {str(name) for (name,) in rows}
 
     def add(self, names: Collection[str]) -> None:
-        """Enter files that this transaction loads."""
+        """Enter files that this transaction loads.
+
+        Raises:
+            LoadError: The table has not kept them.
+        """
         now = _now()
         for name in names:
             self._destination.execute(f"insert into {self._name} (name, loaded_at) values (?, ?)", [name, now])
+        if self.loaded(names) != set(names):
+            msg = (
+                f"The table {LEDGER} did not keep what was entered. A trigger or rule of the database may discard it: "
+                "remove that from this table. Nothing of this transaction remains, and its files are still there."
+            )
+            raise LoadError(msg)
 
 
 def _now() -> datetime:

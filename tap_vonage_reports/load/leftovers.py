@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.errors import LoadError
-from tap_vonage_reports.load.early import mark_of, take_marks, unmark
+from tap_vonage_reports.load.early import elsewhere, mark_of, take_marks, unmark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import TypeAlias
 
     from tap_vonage_reports.load.destination import Destination
     from tap_vonage_reports.load.files import BatchFile, FileStore
     from tap_vonage_reports.load.ledger import Ledger
+
+    Put: TypeAlias = Callable[[str, BatchFile], object]
 
 logger = logging.getLogger(__name__)
 
@@ -43,99 +46,123 @@ class Tools:
 
 
 class Leftovers:
-    """The files of runs that never ended.
-
-    Attributes:
-        runs: These runs.
-        files: Those of their files that are still there and were not loaded.
-    """
+    """The runs of this loader, and what other runs that never ended have left."""
 
     def __init__(self, tools: Tools, *, search: bool) -> None:
-        """Open the ledger, and find the files. Those that were loaded before the process was killed are removed.
+        """Open the ledger.
 
         Args:
             tools: What to work with.
-            search: False to leave the files where they are, and their runs in the ledger.
+            search: False to leave the files of other runs where they are, and these runs in the ledger.
         """
         self._tools, self._search = tools, search
-        self.runs: set[str] = set()
-        self.files: list[BatchFile] = []
+        self._runs: dict[str, str] = {}
+        self._tried: set[str] = set()
         with tools.destination.transaction():
-            entered = tools.ledger.open()
-        if search:
-            self._add([(run, folder) for run, folder in entered if tools.destination.hold(run)])
+            tools.ledger.open()
 
     def begin(self, runs: Mapping[str, str]) -> None:
-        """Enter new runs, and those that an earlier loader marked in the same folders but did not live to enter.
+        """Enter new runs, and those that an earlier loader marked but did not live to enter.
 
         Args:
-            runs: The new runs, with the addresses of their folders.
+            runs: The runs that this loader loads, with the addresses of their folders.
         """
-        tools = self._tools
-        folders = {address: Path(place.path) for address in set(runs.values()) if (place := self._local(address))}
-        marks = {
-            run: (address, path)
-            for address, folder in folders.items()
-            for run, path in (take_marks(folder, tools.identity) if self._search else {}).items()
-        }
-        earlier = [(run, address) for run, (address, _) in marks.items() if tools.destination.hold(run)]
+        new = {run: address for run, address in runs.items() if run not in self._runs}
+        if not new:
+            return
+        tools, folders = self._tools, {self._local(address) for address in new.values()}
+        marks = [mark for folder in folders for mark in take_marks(folder, tools.identity)] if self._search else []
         with tools.destination.transaction():
-            for run, address in [*runs.items(), *earlier]:
+            for run, address in new.items():
                 tools.destination.hold(run)
                 tools.ledger.begin(run, address)
-        self._add(earlier)
-        for run, address in runs.items():
-            if address in folders:
-                unmark(mark_of(folders[address], run, tools.identity))
-        for _, path in marks.values():
-            unmark(path)
+            for mark in marks:
+                if mark.address:
+                    place = tools.store.at(mark.address)
+                    tools.ledger.begin(mark.run, str(place.storage.unstrip_protocol(place.path)))
+        for run, address in new.items():
+            unmark(mark_of(self._local(address), run, tools.identity))
+        for mark in marks:
+            unmark(mark.path)
+        self._runs |= new
 
-    def _local(self, address: str) -> BatchFile | None:
-        place = self._tools.store.at(address)
-        return place if self._tools.store.is_local(place) else None
+    def clear(self, streams: Collection[str], put: Put) -> None:
+        """Load the files of other runs that the last call did not know or had no stream for, and remove them.
 
-    def _add(self, runs: Sequence[tuple[str, str]]) -> None:
-        tools = self._tools
-        found = {file.key: file for run, folder in runs for file in self._find(run, folder)}
-        with tools.destination.transaction():
-            loaded = tools.ledger.loaded(found)
-        remove(tools.store, [found[key] for key in loaded])
-        self.runs |= {run for run, _ in runs}
-        self.files += [file for key, file in found.items() if key not in loaded]
-
-    def forget(self, keys: Collection[str]) -> None:
-        """Leave files to the run that announces them, which replaces rows by theirs."""
-        self.files = [file for file in self.files if file.key not in keys]
-
-    def load(self, stream: str, put: Callable[[BatchFile], object]) -> None:
-        """Load the files of a stream, each in a transaction, and remove them.
+        These are runs with the same folder whose loader has ended; another pipeline has a folder of its own. The tap
+        reads their rows again. Call it before a STATE is passed on: without a STATE, the next run of the tap announces
+        files in the same folder, so that the next loader does what this one does not live to do.
 
         Args:
-            stream: The stream.
+            streams: The streams whose rows this run may load.
             put: Puts the rows of a file into the stream's table. No row of them may replace another one.
         """
-        for file in [file for file in self.files if file.belongs_to(stream)]:
-            self.files.remove(file)
-            try:
-                # Not entered as loaded, because no row was replaced: a run that announces the file again has to fail.
-                with self._tools.destination.transaction():
-                    put(file)
-            except LoadError as error:
-                logger.warning(
-                    "%s: a file that an interrupted run left is kept, and not loaded: %s The tap reads its rows again. "
-                    "Remove the file.",
-                    stream,
-                    error,
-                )
-            else:
-                remove(self._tools.store, [file])
+        tried = {*streams, *self._runs}
+        if not self._search or tried == self._tried:
+            return
+        self._tried, tools = tried, self._tools
+        with tools.destination.transaction():
+            unended = tools.ledger.unended()
+        cleared = [
+            run
+            for run, folder in unended
+            if run not in self._runs
+            and folder in self._runs.values()
+            and tools.destination.hold(run)
+            and self._clear(run, folder, streams, put)
+        ]
+        self._end(cleared)
 
-    def _find(self, run: str, folder: str) -> list[BatchFile]:
+    def finish(self, streams: Collection[str], put: Put) -> None:
+        """Try once more what could not be cleared, and note that this run has ended. The arguments are as above."""
+        self._tried = set()
+        self.clear(streams, put)
+        self._end(self._runs)
+
+    def _end(self, runs: Collection[str]) -> None:
+        with self._tools.destination.transaction():
+            for run in sorted(runs):
+                self._tools.ledger.end(run)
+
+    def _clear(self, run: str, folder: str, streams: Collection[str], put: Put) -> bool:
+        """Load and remove what a run has left, and return False if some of it has to wait for another run."""
+        tools = self._tools
         try:
-            return self._tools.store.find(folder, run)
+            files = {file.key: file for file in tools.store.find(folder, run)}
         except LoadError as error:
             logger.warning("The files of a run that was interrupted cannot be found: %s", error)
-            return []
+            return False
+        with tools.destination.transaction():
+            loaded = tools.ledger.loaded(files)
+        remove(tools.store, [files.pop(key) for key in loaded])
+        # Files of a stream that this run does not have wait for one that has.
+        known = [(stream, file) for file in files.values() for stream in streams if file.belongs_to(stream)]
+        for stream, file in known:
+            self._load(stream, file, put)
+        return len(known) == len(files)
+
+    def _load(self, stream: str, file: BatchFile, put: Put) -> None:
+        tools = self._tools
+        try:
+            # Not entered as loaded, because no row was replaced: a run that announces the file again has to fail.
+            with tools.destination.transaction():
+                put(stream, file)
+        except LoadError as error:
+            if not tools.store.exists(file):  # the tap that wrote it has removed it, because no message named it
+                return
+            logger.warning(
+                "%s: a file that an interrupted run left is kept, and not loaded: %s The tap reads its rows again. "
+                "Remove the file.",
+                stream,
+                error,
+            )
+        else:
+            remove(tools.store, [file])
+
+    def _local(self, address: str) -> Path:
+        """Return where the marks of runs with files at an address are."""
+        place = self._tools.store.at(address)
+        return Path(place.path) if self._tools.store.is_local(place) else elsewhere()
 
 
 def remove(store: FileStore, files: Sequence[BatchFile]) -> None:

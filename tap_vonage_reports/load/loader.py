@@ -6,14 +6,20 @@ import logging
 import time
 from collections import defaultdict
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.columns import StreamSchema, stream_schema
 from tap_vonage_reports.load.destination import prepare_table
 from tap_vonage_reports.load.leftovers import Leftovers, remove
+from tap_vonage_reports.load.messages import (
+    BatchMessage,
+    RecordMessage,
+    SchemaMessage,
+    StateMessage,
+    read_messages,
+)
 from tap_vonage_reports.load.parquet_rows import ParquetRows
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.load.files import BatchFile
     from tap_vonage_reports.load.leftovers import Tools
+    from tap_vonage_reports.load.messages import Message
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +36,6 @@ _FILES_WANTED = (
     'This loader loads the tap\'s Parquet files. Set batch_config of the tap to {"encoding": {"format": "parquet", '
     '"compression": "snappy"}, "storage": {"root": "<folder>"}}, or use another loader, such as target-postgres.'
 )
-
-
-class Message(msgspec.Struct):
-    """A Singer message. Which fields it has depends on its type."""
-
-    type: str
-    stream: str = ""
-    schema: dict[str, Any] = {}
-    key_properties: list[str] = []
-    encoding: dict[str, Any] = {}
-    manifest: list[str] = []
-    value: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Loader:
@@ -69,7 +64,6 @@ class Loader:
         self._received: dict[str, datetime] = {}
         self._schemas: dict[str, StreamSchema] = {}
         self._announced: defaultdict[str, dict[str, BatchFile]] = defaultdict(dict)
-        self._runs: set[str] = set()
         self._leftovers = Leftovers(tools, search=leftovers)
         self.rows = self.files = 0
 
@@ -82,54 +76,46 @@ class Loader:
         Raises:
             LoadError: Something could not be loaded. What was committed before remains.
         """
-        decoder = msgspec.json.Decoder(Message)
-        handlers: Mapping[str, Callable[[Message], object]] = {
-            "SCHEMA": self._on_schema,
-            "BATCH": self._on_batch,
-            "STATE": lambda message: self._commit(bytes(message.value)),
-            "RECORD": _refuse_record,
-            "ACTIVATE_VERSION": lambda _: None,
-        }
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                message = decoder.decode(line)
-                handler = handlers[message.type]
-            except (msgspec.DecodeError, UnicodeError, KeyError):
-                msg = f"Line {number} of the input is not a Singer message. Pipe the tap's output into the loader."
-                raise LoadError(msg) from None
-            handler(message)
+        for message in read_messages(lines):
+            self._on(message)
         self._commit(None)
         self._finish()
 
-    def _on_schema(self, message: Message) -> None:
-        schema = stream_schema(message.stream, message.schema, message.key_properties)
+    @singledispatchmethod
+    def _on(self, _: Message) -> None:
+        """Do what a message asks for."""
+
+    @_on.register
+    def _on_record(self, _: RecordMessage) -> None:
+        msg = f"The tap writes RECORD messages. {_FILES_WANTED}"
+        raise LoadError(msg)
+
+    @_on.register
+    def _on_state(self, message: StateMessage) -> None:
+        self._commit(bytes(message.value))
+
+    @_on.register
+    def _on_schema(self, message: SchemaMessage) -> None:
+        schema = stream_schema(message)
         if self._announced.get(message.stream) and schema != self._schemas[message.stream]:
             self._commit(None)
         self._schemas[message.stream] = schema
 
-    def _on_batch(self, message: Message) -> None:
-        if message.encoding.get("format") != PARQUET:
+    @_on.register
+    def _on_batch(self, message: BatchMessage) -> None:
+        if message.encoding.format != PARQUET:
             msg = f"The tap writes other BATCH files than Parquet. {_FILES_WANTED}"
             raise LoadError(msg)
         if message.stream not in self._schemas:
             msg = "A BATCH message came before the SCHEMA message of its stream. Pipe all messages into the loader."
             raise LoadError(msg)
         files = [self._tools.store.at(address) for address in message.manifest]
-        new_runs = {file.run: file.folder(message.stream) for file in files if file.run and file.run not in self._runs}
-        if new_runs:
-            self._leftovers.begin(new_runs)
-            self._runs |= set(new_runs)
+        self._leftovers.begin({file.run: file.folder(message.stream) for file in files if file.run})
         self._received.setdefault(message.stream, _now())
-        announced = {file.key: file for file in files}
-        self._announced[message.stream].update(announced)
-        self._leftovers.forget(announced)
+        self._announced[message.stream].update({file.key: file for file in files})
 
     def _commit(self, state: bytes | None) -> None:
         """Load what was announced, remove it, and then pass on the state."""
-        for stream in self._announced:
-            self._load_leftovers(stream)
         if self._announced:
             with self._tools.destination.transaction():
                 for stream, files in self._announced.items():
@@ -138,6 +124,7 @@ class Loader:
             self._announced.clear()
             self._received.clear()
         if state is not None:
+            self._leftovers.clear(self._schemas, self._put_leftover)
             self._write_state(state)
 
     def _load(self, stream: str, files: Mapping[str, BatchFile]) -> None:
@@ -185,28 +172,19 @@ class Loader:
             time.monotonic() - started,
         )
 
-    def _load_leftovers(self, stream: str) -> None:
-        self._leftovers.load(stream, lambda file: self._put(stream, [file], _now(), replace=False))
+    def _put_leftover(self, stream: str, file: BatchFile) -> None:
+        self._put(stream, [file], _now(), replace=False)
 
     def _finish(self) -> None:
-        """Create the tables of streams without rows, and note that this run has ended."""
-        for stream in self._schemas:
-            self._load_leftovers(stream)
+        """Create the tables of streams without rows, load what other runs left, and note that this run has ended."""
         tools = self._tools
         with tools.destination.transaction():
             for schema in self._schemas.values():
                 table = prepare_table(tools.destination, schema, metadata=self._metadata)
                 if not table.columns:
                     tools.destination.create(table)
-            # Files of a stream that this run does not have wait for one that has.
-            for run in sorted(self._runs | (set() if self._leftovers.files else self._leftovers.runs)):
-                tools.ledger.end(run)
+        self._leftovers.finish(self._schemas, self._put_leftover)
         logger.info("%s of %s loaded", _counted(self.rows, "row"), _counted(self.files, "file"))
-
-
-def _refuse_record(_: Message) -> None:
-    msg = f"The tap writes RECORD messages. {_FILES_WANTED}"
-    raise LoadError(msg)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -56,7 +56,7 @@ _ADVICE: Sequence[tuple[type[psycopg.Error], str]] = (
     (sqlstate.DependentObjectsStillExist, "Drop what depends on the column, run again, and create it again."),
     (
         sqlstate.FeatureNotSupported,
-        "If a view uses a column that has to be widened, drop it, run again, create it again.",
+        "Remove rules from the table. If a view uses a column that has to be widened, drop it, run again, create it.",
     ),
     (sqlstate.InvalidColumnReference, "Give the table a primary key on the key of the stream."),
     (sqlstate.DiskFull, "Make room on the disk of the database server."),
@@ -169,7 +169,7 @@ class Postgres:
         )
         if defaults:
             self.execute(f"alter table {name} {defaults}")
-        self._copy(name, rows, in_order=False, options="freeze")
+        _check_count(table, rows.count, self._copy(name, rows, in_order=False, options="freeze"))
         dropped = ", ".join(f"alter column {quoted(column)} drop default" for column in metadata)
         self.execute(
             f"alter table {name} {dropped + ', ' if dropped else ''}add primary key ({key_list(table.schema)})"
@@ -178,42 +178,71 @@ class Postgres:
     def _upsert(self, table: Table, rows: ParquetRows, metadata: Mapping[str, Any], *, replace: bool) -> None:
         name, columns = self.name(table.schema.stream), ", ".join(map(quoted, rows.columns))
         self.execute(f"create temporary table {_STAGING} on commit drop as select {columns} from {name} with no data")
-        self._copy(_STAGING, rows, in_order=True)
+        _check_count(table, rows.count, self._copy(_STAGING, rows, in_order=True))
         given = {quoted(column): value_of(value) for column, value in metadata.items()}
-        values = [quoted(column) for column in rows.columns if column not in table.schema.keys]
+        values = [quoted(column) for column in rows.columns if column not in table.schema.keys] if replace else []
         select = f"select {', '.join([*(f'new.{quoted(column)}' for column in rows.columns), *given.values()])}"
-        source, action = f"{_STAGING} as new", "do nothing"
-        if replace and values:
-            source += self._changed(table, values)
+        select += f" from {_STAGING} as new {self._changed(table, values)}"
+        action = "do nothing"
+        if values:
             assignments = ", ".join(f"{column} = excluded.{column}" for column in [*values, *given])
             action = f"do update set {assignments}"
-        self.execute(
-            f"insert into {name} ({', '.join([columns, *given])}) {select} from {source} "
-            f"on conflict ({key_list(table.schema)}) {action}"
+        insert, action = (
+            f"insert into {name} ({', '.join([columns, *given])})",
+            f"on conflict ({key_list(table.schema)}) {action}",
         )
+        if self._may_discard(name):
+            self._insert_counted(table, select, insert, action)
+        else:
+            self.execute(f"{insert} {select} {action}")
         self.execute(f"drop table {_STAGING}")
+
+    def _may_discard(self, name: str) -> bool:
+        """Return True if a table or a partition of it has triggers or rules: nothing else discards rows silently."""
+        ((found,),) = self.execute(
+            "select bool_or(relhastriggers or relhasrules) from pg_class where oid in (select ?::regclass union all "
+            "select relid from pg_partition_tree(?::regclass))",
+            [name, name],
+        )
+        return bool(found)
+
+    def _insert_counted(self, table: Table, select: str, insert: str, action: str) -> None:
+        """Insert rows, and compare their number with the server's. To keep them for that takes up to half as long."""
+        ((expected, written),) = self.execute(
+            f"with changed as materialized ({select}), "
+            f"written as ({insert} select * from changed {action} returning 1) "
+            "select (select count(*) from changed), (select count(*) from written)"
+        )
+        _check_count(table, expected, written)
 
     def _changed(self, table: Table, values: Sequence[str]) -> str:
         """Return the part of a query that leaves out the rows that the table has as they are.
 
         Most refetched rows have not changed. To write or lock each of them costs the server three times as much.
+
+        Args:
+            table: The table.
+            values: The columns to compare; none to leave out every row whose key the table has.
         """
         self.execute(f"analyze {_STAGING}")
         match = " and ".join(f"old.{quoted(key)} = new.{quoted(key)}" for key in table.schema.keys)
-        # PostgreSQL cannot compare json.
-        compared = [f"{column}::text" if table.columns[column[1:-1]] == "json" else column for column in values]
-        old, new = (", ".join(f"{row}.{column}" for column in compared) for row in ("old", "new"))
-        return (
-            f" left join {self.name(table.schema.stream)} as old on {match} "
-            f"where old.{quoted(table.schema.keys[0])} is null or ({old}) is distinct from ({new})"
-        )
+        is_new = f"old.{quoted(table.schema.keys[0])} is null"
+        if values:
+            # PostgreSQL cannot compare json.
+            compared = [f"{column}::text" if table.columns[column[1:-1]] == "json" else column for column in values]
+            old, new = (", ".join(f"{row}.{column}" for column in compared) for row in ("old", "new"))
+            is_new += f" or ({old}) is distinct from ({new})"
+        return f"left join {self.name(table.schema.stream)} as old on {match} where {is_new}"
 
-    def _copy(self, name: str, rows: ParquetRows, *, in_order: bool, options: str = "") -> None:
+    def _copy(self, name: str, rows: ParquetRows, *, in_order: bool, options: str = "") -> int:
+        """Copy rows into a table, and return how many of them the server says it has."""
         columns = ", ".join(map(quoted, rows.columns))
         statement = f"copy {name} ({columns}) from stdin (format csv{', ' + options if options else ''})"
-        with _errors(), self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-            for chunk in rows.csv(in_order=in_order):
-                copy.write(chunk)
+        with _errors(), self._connection.cursor() as cursor:
+            with cursor.copy(statement.encode()) as copy:
+                for chunk in rows.csv(in_order=in_order):
+                    copy.write(chunk)
+            return cursor.rowcount
 
     def _create_schema(self) -> None:
         with self.transaction():
@@ -243,6 +272,21 @@ class Postgres:
             msg = f"The PostgreSQL server cannot be used: {why}."
             raise LoadError(msg) from None
         return connection
+
+
+def _check_count(table: Table, expected: int, written: int) -> None:
+    """Compare how many rows should have gone into a table with how many did.
+
+    Raises:
+        LoadError: Some did not.
+    """
+    if expected != written:
+        msg = (
+            f"PostgreSQL took only {written:,} of {expected:,} rows for the table {table.schema.stream}. A trigger "
+            "probably discards rows (BEFORE ... RETURN NULL): remove it, and filter in a view instead. Nothing of this "
+            "transaction remains, and its files are still there."
+        )
+        raise LoadError(msg)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = True
     load_leftovers: Annotated[
         bool, _setting("Leftovers", "Load and remove the files that an interrupted run of this loader left.")
-    ] = False
+    ] = True
     storage_params: Annotated[
         dict[str, Any],
         _setting("Storage parameters", "Options for fsspec, if the files are not in a local folder.", secret=True),

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 from tap_vonage_reports.config.schema import BY_STREAM, BY_STREAM_AND_DATE, COMPRESSIONS, FLAT
 from tap_vonage_reports.errors import SettingsError
+from tap_vonage_reports.output.journal import Journal, remove_unannounced
 from tap_vonage_reports.output.jsonl import JsonLines
 from tap_vonage_reports.output.storage import open_storage, storage_errors
 from tap_vonage_reports.records.report_archive import archive_errors, check_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import TypeAlias
@@ -96,7 +97,7 @@ class BatchFiles:
     """A writer of the rows of one stream to files with a limited number of rows.
 
     Use it in a `with` block. Files that `finish` has not returned are removed at the end of the block, and when a
-    method fails. If the process is killed, a draft may stay: a hidden file whose name ends in ``.unfinished``.
+    method fails. If the process is killed, `remove_unannounced` of the next run removes what no message names.
 
     Example::
 
@@ -104,6 +105,7 @@ class BatchFiles:
             files.write_archive(file, count)
             if manifest := files.finish():
                 yield files.encoding, manifest
+                files.announced()
 
     Attributes:
         encoding: The encoding for BATCH messages: the SDK's object, with the actual compression.
@@ -139,6 +141,7 @@ class BatchFiles:
         make_format: MakeFormat = _parquet() if kind == "parquet" else JsonLines
         self._format = make_format(schema, fields, parser, compression)
         self._storage = open_storage(config.storage)
+        self._journal = Journal(self._storage, RUN)
         self.encoding = replace(config.encoding, compression=compression)
         now = datetime.now(timezone.utc)
         folder = _FOLDERS[layout].format(stream=stream, now=now)
@@ -212,10 +215,15 @@ class BatchFiles:
         self._finished, self._published, self._rows = self._published, {}, 0
         return list(self._finished.values())
 
+    def announced(self) -> None:
+        """Leave the files of the last `finish` to the target: their message is written. Call it before any STATE."""
+        with storage_errors():
+            self._journal.clear()
+        self._finished = {}
+
     def take_back(self) -> None:
         """Remove the files of the last `finish`: the target has closed the pipe, so their message was not written."""
-        for name in self._finished:
-            self._storage.remove(name)
+        self._remove(self._finished)
         self._finished = {}
 
     def discard(self) -> None:
@@ -223,9 +231,16 @@ class BatchFiles:
         if self._draft:
             self._draft.abandon()
             self._draft = None
-        for name in self._published:
-            self._storage.remove(name)
+        self._remove(self._published)
         self._published, self._rows = {}, 0
+
+    def remove_unannounced(self) -> None:
+        """Remove the files that killed runs wrote into the same storage, and that no message names."""
+        remove_unannounced(self._storage)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        removed = [self._storage.remove(name) for name in names]
+        self._journal.close(keep=not all(removed))
 
     def __enter__(self) -> Self:
         return self
@@ -255,9 +270,11 @@ class BatchFiles:
                     self._publish()
 
     def _begin(self) -> _Draft:
-        name = f"{self._name}-{next(_NUMBERS):05}{self._format.suffix}"
+        number = next(_NUMBERS)
+        name = f"{self._name}-{number:05}{self._format.suffix}"
         path = self._storage.draft(name)
         # Register the draft before creating its file, so that cleanup always finds it.
+        self._journal.add(name, number)
         draft = self._draft = _Draft(name, path)
         draft.file = open(path, "xb", opener=_open_private)  # noqa: SIM115 - the draft closes it
         draft.writer = self._format.open_writer(draft.file)

@@ -6,9 +6,10 @@ because it contains personal data.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,14 +40,21 @@ class StorageSettings(Protocol):
 class Storage(Protocol):
     """A place for files."""
 
+    @property
+    def journals(self) -> tuple[Path, str]:
+        """The folder for the journals of its files, and what their names say of the place."""
+
     def draft(self, name: str) -> Path:
         """Return the path for the draft of a file, whose folder exists."""
 
     def publish(self, draft: Path, name: str) -> str:
         """Give a draft its name, and return the address of the file."""
 
-    def remove(self, name: str) -> None:
-        """Remove a file if possible."""
+    def remove(self, name: str) -> bool:
+        """Remove a file if possible, and return True if it is gone."""
+
+    def remove_all(self, name: str) -> bool:
+        """Remove a file and its draft if possible, and return True if both are gone."""
 
 
 class LocalStorage:
@@ -55,11 +63,16 @@ class LocalStorage:
     def __init__(self, root: Path) -> None:
         self._root = root.expanduser().absolute()
 
+    @property
+    def journals(self) -> tuple[Path, str]:
+        """The folder itself."""
+        return self._root, ""
+
     def draft(self, name: str) -> Path:
         """Return the path for the draft of a file. Its folder is created if necessary."""
-        path = self._root / name
+        path = self._draft(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.with_name(f".{path.name}.unfinished")
+        return path
 
     def publish(self, draft: Path, name: str) -> str:
         """Rename a draft, and return the file's address.
@@ -69,10 +82,17 @@ class LocalStorage:
         path = draft.replace(self._root / name).as_posix()
         return _LOCAL + ("" if path.startswith("/") else "/") + path
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> bool:
         """Remove a file if possible."""
-        with suppress(OSError):
-            (self._root / name).unlink()
+        return _unlink(self._root / name)
+
+    def remove_all(self, name: str) -> bool:
+        """Remove a file and its draft if possible."""
+        return all([_unlink(self._draft(name)), self.remove(name)])
+
+    def _draft(self, name: str) -> Path:
+        path = self._root / name
+        return path.with_name(f".{path.name}.unfinished")
 
 
 class RemoteStorage:
@@ -105,6 +125,12 @@ class RemoteStorage:
             )
             raise SettingsError([problem]) from None
 
+    @property
+    def journals(self) -> tuple[Path, str]:
+        """The folder for temporary files, which other storages share."""
+        place = hashlib.sha256(str(self._files.unstrip_protocol(self._root)).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()), f"-{place}"
+
     def draft(self, name: str) -> Path:
         """Return the path for the draft of a file."""
         return Path(tempfile.gettempdir(), f"{Path(name).name}.unfinished")
@@ -119,13 +145,32 @@ class RemoteStorage:
         draft.unlink()
         return str(self._files.unstrip_protocol(address))
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> bool:
         """Remove a file if possible."""
-        with suppress(Exception):
+        try:
             self._files.rm_file(self._address(name))
+        except FileNotFoundError:
+            """It was never there."""
+        except Exception:  # noqa: BLE001 - each storage has its own
+            return False
+        return True
+
+    def remove_all(self, name: str) -> bool:
+        """Remove a file and its draft if possible."""
+        return all([_unlink(self.draft(name)), self.remove(name)])
 
     def _address(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
+
+
+def _unlink(path: Path) -> bool:
+    try:
+        path.unlink(missing_ok=True)
+    except NotADirectoryError:
+        """It was never there."""
+    except OSError:
+        return False
+    return True
 
 
 def open_storage(settings: StorageSettings) -> Storage:

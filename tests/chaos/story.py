@@ -116,6 +116,7 @@ class Story:
         files: Where BATCH files go.
         temporary: Where temporary files go.
         target: What has been delivered.
+        left: The names of files that killed runs have left, for a later one to remove.
         parts: All partitions.
         listed: What each partition held at each run, by id, as it was on the wire.
         tally: What has been seen.
@@ -135,6 +136,7 @@ class Story:
         self.temporary.mkdir()
         self.tally = Tally()
         self.target = Target()
+        self.left: set[str] = set()
         self.parts = [
             Part(product, account, direction)
             for product in map(PRODUCTS.__getitem__, plan.streams)

@@ -27,11 +27,13 @@ class Target:
         rows: The rows that were committed, by stream and id: of each the one that came last.
         state: The last STATE.
         emitted: How many rows came in all, committed or not.
+        files: The names of all announced files.
     """
 
     rows: defaultdict[str, dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
     state: dict[str, Any] = field(default_factory=dict)
     emitted: int = 0
+    files: set[str] = field(default_factory=set)
 
     def load(self, lines: Iterable[bytes], *, whole: bool) -> list[Row]:
         """Take the messages of a run.
@@ -51,6 +53,7 @@ class Target:
             if kind == "RECORD":
                 waiting.append((message["stream"], message["record"]))
             elif kind == "BATCH":
+                self.files |= {address.rpartition("/")[2] for address in message["manifest"]}
                 waiting += [(message["stream"], row) for row in _rows_of(message)]
             elif kind == "STATE":
                 came += self._commit(waiting)

@@ -1,7 +1,8 @@
-"""`python -m tests.load.kills`: the tap piped into target-vonage-files, which is killed (SIGKILL) at random instants.
+"""`python -m tests.load.kills`: the tap piped into target-vonage-files, killed (SIGKILL) at random instants.
 
-Each trial loads a sandbox's traffic into PostgreSQL or a DuckDB file: a run that is killed, and the next one, which
-has the last STATE that came out of the first. Then the tables have to equal the sandbox's data, without a file left.
+Each trial loads a sandbox's traffic into PostgreSQL or a DuckDB file: a run of which the tap, the loader or both are
+killed, and the next one, which has the last STATE that came out of the first. Then the tables have to equal the
+sandbox's data, without a file left: no BATCH file, no draft, no journal, no temporary file.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ NOW = END + timedelta(days=10)
 """Then the status of every row is final: the sandbox's clock goes on between the runs."""
 STREAMS = {"sms": 6_000, "messages": 2_000}
 KINDS = ("postgres", "duckdb")
+VICTIMS = ("loader", "tap", "both")
 ROOT = Path(__file__).parent.parent.parent
 LONGEST_RUN_SECONDS = 120.0
 
@@ -44,19 +46,20 @@ class Trial:
     """What a trial runs in.
 
     Attributes:
-        folder: Its folder, with the configurations of tap and loader.
+        folder: Its folder, with the configurations of tap and loader, and their files.
         environment: The environment of both.
     """
 
     folder: Path
     environment: dict[str, str]
 
-    def run(self, state: str | None, kill_after: float | None) -> tuple[str | None, float, int]:
+    def run(self, state: str | None, kill_after: float | None, victim: str = "loader") -> tuple[str | None, float, int]:
         """Run tap and loader.
 
         Args:
             state: The state for the tap.
-            kill_after: Seconds after which the loader is killed; None: never.
+            kill_after: Seconds after which one or both are killed; None: never.
+            victim: One of `VICTIMS`.
 
         Returns:
             The last state that the loader passed on, how long the run took, and the loader's exit code.
@@ -79,17 +82,24 @@ class Trial:
             try:
                 code = loader.wait(LONGEST_RUN_SECONDS if kill_after is None else kill_after)
             except subprocess.TimeoutExpired:
-                loader.send_signal(signal.SIGKILL)
-                code = loader.wait()
+                for process in {"loader": [loader], "tap": [tap], "both": [tap, loader]}[victim]:
+                    process.send_signal(signal.SIGKILL)
+                code = loader.wait(LONGEST_RUN_SECONDS)
             tap.wait(LONGEST_RUN_SECONDS)
         lines = (self.folder / "states").read_text().splitlines()
         return (lines[-1] if lines else state), time.monotonic() - started, code
 
+    def left(self) -> list[str]:
+        """Return the names of all files that are still there, and of temporary folders."""
+        files = [path for path in (self.folder / "files").rglob("*") if path.is_file()]
+        return [path.name for path in [*files, *(self.folder / "tmp").iterdir()]]
+
 
 def trial_in(folder: Path, sandbox: Sandbox, settings: dict[str, Any]) -> Trial:
     """Write the configurations of a trial."""
-    folder.mkdir(parents=True)
-    files = {"encoding": {"format": "parquet"}, "storage": {"root": str(folder / "files")}, "batch_size": 1_000}
+    (folder / "tmp").mkdir(parents=True)
+    # A page has rows for several files, so that some are complete before any of them is announced.
+    files = {"encoding": {"format": "parquet"}, "storage": {"root": str(folder / "files")}, "batch_size": 100}
     tap = {
         "api_url": sandbox.url,
         "api_key": sandbox.api_key,
@@ -102,7 +112,7 @@ def trial_in(folder: Path, sandbox: Sandbox, settings: dict[str, Any]) -> Trial:
     }
     (folder / "tap.json").write_text(json.dumps(tap))
     (folder / "loader.json").write_text(json.dumps(settings))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")}
     command = [sys.executable, "-m", "tap_vonage_reports", "--config", "tap.json", "--discover"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)  # noqa: S603 - ours
     catalog = json.loads(done.stdout)
@@ -150,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", action="append", choices=KINDS, help="database; default: both")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    chance, failed, states_at_kill = random.Random(options.seed), 0, 0
+    chance, failed, states_at_kill, files_at_kill = random.Random(options.seed), 0, 0, 0
     volumes = {stream: Within(rows, START, END) for stream, rows in {"*": 0, **STREAMS}.items()}
     with (
         tempfile.TemporaryDirectory(prefix="kills-") as name,
@@ -163,25 +173,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 longest = 0.0
                 for number in range(options.kills + 1):
                     place = folder / f"{kind}-{number}"
-                    settings: dict[str, Any] = {"default_target_schema": f"k{number}", "load_leftovers": True}
+                    settings: dict[str, Any] = {"default_target_schema": f"k{number}"}
                     settings |= (
                         {"url": server.get_uri()} if kind == "postgres" else {"duckdb_path": str(place / "x.db")}
                     )
                     trial = trial_in(place, sandbox, settings)
                     # The first trial is not killed: it says how long a run takes.
                     after = chance.uniform(0.3, longest) if number else None
-                    state, took, code = trial.run(None, after)
+                    victim = chance.choice(VICTIMS)
+                    state, took, code = trial.run(None, after, victim)
                     longest = longest or took
                     states_at_kill += state is not None
+                    at_kill = len(trial.left())
+                    files_at_kill += at_kill > 0
                     _, _, ended = trial.run(state, None)
-                    left = [path.name for path in (place / "files").rglob("*") if path.is_file()]
+                    left = trial.left()
                     good = ended == 0 and loaded(settings) == expected and not left
                     failed += not good
-                    said = f"killed after {after:.2f} s of {longest:.1f} s (exit {code})" if after else "not killed"
+                    killed = f"killed {victim} after {after:.2f} s of {longest:.1f} s (exit {code})" if after else ""
+                    said = f"{killed or 'not killed'}, {at_kill} files left then"
                     print(f"{kind} {number}: {said}; {'complete' if good else f'FAILED {ended} {left}'}", flush=True)  # noqa: T201 - a report
         finally:
             server.cleanup()
-    print(f"{failed} of {(options.kills + 1) * len(options.kind or KINDS)} trials failed; {states_at_kill} had a state")  # noqa: T201
+    trials = (options.kills + 1) * len(options.kind or KINDS)
+    said = f"{failed} of {trials} trials failed; {states_at_kill} had a state, {files_at_kill} had files left"
+    print(said)  # noqa: T201 - a report
     return int(failed > 0)
 
 

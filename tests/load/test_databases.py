@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sqlite3
+import struct
+import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -19,6 +24,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_loads
 
+from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.__main__ import load
 from tap_vonage_reports.load.settings import Settings
 from tap_vonage_reports.products import PRODUCTS
@@ -26,10 +32,11 @@ from tap_vonage_reports.sandbox import Sandbox, Within
 from tests import target_postgres
 from tests.conftest import NOW
 from tests.harness import run_tap, settings_for
+from tests.load.canned import batch_message, message, run_loader, schema_message, write
 from tests.test_postgres import COLUMNS, STREAMS, as_recorded, batch, database_for, kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tests.harness import Output
     from tests.test_postgres import Database
@@ -229,3 +236,202 @@ def as_schema_of_records(line: bytes) -> bytes:
     for name in message["schema"]["properties"].keys() & {"_extra", "request_params"}:
         message["schema"]["properties"][name]["type"] = ["object", "null"]
     return json.dumps(message).encode()
+
+
+# What a database does with rows, names and files
+
+
+TRIGGER = """
+create function {schema}.discard() returns trigger language plpgsql as 'begin {body} end';
+create trigger discard before {event} on {schema}.{table} for each row execute function {schema}.discard();
+"""
+PARTITIONED = """
+create schema {schema};
+create table {schema}.sms (id text primary key) partition by range (id);
+create table {schema}.sms_0 partition of {schema}.sms default;
+"""
+DISCARDING = {
+    "inserts": ("sms", "insert", "return null;"),
+    "some inserts": ("sms", "insert", "if new.id = ''b'' then return null; end if; return new;"),
+    "updates": ("sms", "update", "return null;"),
+    "inserts into a partition": ("sms_0", "insert", "return null;"),
+    "files": ("_vonage_files", "insert", "if new.loaded_at is null then return new; end if; return null;"),
+}
+
+
+def load_rows(folder: Path, rows: Sequence[dict[str, Any]], number: int, **settings: Any) -> list[Any]:
+    """Load rows in a file, whose run is told by the number, and return the states that were passed on."""
+    path = write(folder / f"sms-20261120T120000000001Z-0000000{number}-00001.parquet", rows)
+    return run_loader(schema_message() + batch_message(path) + message("STATE", value=number), **settings)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+@pytest.mark.parametrize("kind", DISCARDING)
+def test_rows_that_a_trigger_discards_are_an_error_before_the_state_and_their_file_stays(
+    postgres: str, tmp_path: Path, kind: str
+) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    settings: dict[str, Any] = {"url": postgres, "default_target_schema": schema}
+    if "partition" in kind:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(PARTITIONED.format(schema=schema).encode())
+    load_rows(tmp_path, [{"id": "a", "status": "old"}], 1, **settings)
+    table, event, body = DISCARDING[kind]
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(TRIGGER.format(schema=schema, table=table, event=event, body=body).encode())
+    rows = [{"id": "a", "status": "new"}, {"id": "b", "status": "new"}, {"id": "c", "status": "new"}]
+    with pytest.raises(LoadError, match=r"[Aa] trigger (or rule )?.*discard"):
+        load_rows(tmp_path, rows, 2, **settings)
+    assert len(list(tmp_path.glob("*-00000002-00001.parquet"))) == 1
+    assert [row["status"] for row in rows_in("postgres", settings, "sms")] == ["old"], "a part of it was loaded"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"drop trigger discard on {schema}.{table}".encode())
+    assert load_rows(tmp_path, rows, 2, **settings) == [2]
+    assert {row["id"]: row["status"] for row in rows_in("postgres", settings, "sms")} == dict.fromkeys("abc", "new")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+@pytest.mark.parametrize("table", ["sms", "_vonage_files"])
+def test_a_rule_that_discards_rows_is_an_error(postgres: str, tmp_path: Path, table: str) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    settings: dict[str, Any] = {"url": postgres, "default_target_schema": schema}
+    load_rows(tmp_path, [{"id": "a", "status": "old"}], 1, **settings)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create rule discard as on insert to {schema}.{table} do instead nothing".encode())
+    with pytest.raises(LoadError, match="rule"):
+        load_rows(tmp_path, [{"id": "b", "status": "new"}], 2, **settings)
+    assert [row["id"] for row in rows_in("postgres", settings, "sms")] == ["a"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+def test_a_trigger_that_changes_values_is_no_error(postgres: str, tmp_path: Path) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    settings: dict[str, Any] = {"url": postgres, "default_target_schema": schema}
+    load_rows(tmp_path, [], 1, **settings)
+    body = "new.status := upper(new.status); return new;"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(TRIGGER.format(schema=schema, table="sms", event="insert or update", body=body).encode())
+    for number, status in ((2, "new"), (3, "delivered")):
+        load_rows(tmp_path, [{"id": "a", "status": status}], number, **settings)
+        assert [row["status"] for row in rows_in("postgres", settings, "sms")] == [status.upper()]
+
+
+@pytest.mark.parametrize("kind", [POSTGRES, "duckdb"])
+@pytest.mark.parametrize("columns", ["{id} varchar, {status} varchar", "{id} varchar, {_extra} json"])
+def test_names_in_another_case_are_used_or_left_alone_as_the_database_takes_names(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, columns: str
+) -> None:
+    """DuckDB takes names in any case for the same. In PostgreSQL, a name in another case is another name."""
+    names = {name: f'"{name.upper()}"' for name in ("id", "status", "_extra")}
+    schema = database_for(request.getfixturevalue("postgres"), tmp_path).schema if kind == "postgres" else "vonage"
+    statements = [
+        f'create schema "{schema.title()}"',
+        f'create table "{schema.title()}"."SMS" ({columns.format(**names)})',
+    ]
+    settings: dict[str, Any] = {"default_target_schema": schema}
+    if kind == "postgres":
+        settings["url"] = request.getfixturevalue("postgres")
+        with psycopg.connect(settings["url"], autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+    else:
+        settings["duckdb_path"] = str(tmp_path / "x.duckdb")
+        with duckdb.connect(settings["duckdb_path"]) as file:
+            for statement in statements:
+                file.execute(statement)
+    for number, status in ((1, "new"), (2, "delivered")):
+        load_rows(tmp_path, [{"id": "a", "status": status, "_extra": '{"x":"1"}'}], number, **settings)
+    rows = [{name.lower(): value for name, value in row.items()} for row in rows_in(kind, settings, "sms")]
+    assert [(row["id"], row["status"], row["_extra"]) for row in rows] in (
+        [("a", "delivered", '{"x":"1"}')],
+        [("a", "delivered", {"x": "1"})],
+    )
+
+
+def zero_bytes(path: Path) -> None:
+    path.touch()
+
+
+def not_a_database(path: Path) -> None:
+    path.write_text("id,status\n" * 1000)
+
+
+def sqlite_database(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table x (a)")
+        database.commit()
+
+
+def damaged(path: Path) -> None:
+    with duckdb.connect(str(path)) as file:
+        file.execute("create table x as select range from range(100000)")
+    content = bytearray(path.read_bytes())
+    content[4096:12288] = bytes(8192)
+    path.write_bytes(content)
+
+
+def of_a_newer_duckdb(path: Path) -> None:
+    with duckdb.connect(str(path)) as file:
+        file.execute("create table x (a int)")
+    content = bytearray(path.read_bytes())
+    content[12:20] = (9_999).to_bytes(8, "little")
+    content[:8] = checksum(bytes(content[8:4096])).to_bytes(8, "little")
+    path.write_bytes(content)
+
+
+def checksum(block: bytes) -> int:
+    """Return the checksum with which DuckDB begins a block."""
+    found = 5381
+    for (word,) in struct.iter_unpack("<Q", block):
+        found ^= word * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+    return found
+
+
+def write_protected(path: Path) -> None:
+    duckdb.connect(str(path)).close()
+    path.chmod(0o400)
+
+
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (zero_bytes, "it is empty, so it is not a DuckDB file. Remove it"),
+        (Path.mkdir, "it is a folder"),
+        (not_a_database, "it is not a DuckDB file"),
+        (sqlite_database, "it is not a DuckDB file"),
+        (damaged, "it is damaged"),
+        (of_a_newer_duckdb, "newer version of DuckDB"),
+        pytest.param(
+            write_protected, "it is not writable", marks=pytest.mark.skipif(IS_ROOT, reason="root may write anything")
+        ),
+    ],
+)
+def test_a_file_that_is_no_duckdb_file_is_explained_and_left_as_it_is(
+    tmp_path: Path, make: Callable[[Path], None], words: str
+) -> None:
+    path = tmp_path / "x.duckdb"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(LoadError, match=words):
+        load_rows(tmp_path, [{"id": "a"}], 1, duckdb_path=str(path))
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+def test_a_path_below_a_file_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LoadError, match="check that its folder exists and is writable"):
+        load_rows(tmp_path, [{"id": "a"}], 1, duckdb_path=str(tmp_path / "file" / "x.duckdb"))
+
+
+def test_a_duckdb_file_that_another_process_has_open_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "x.duckdb"
+    script = f"import duckdb, sys; file = duckdb.connect({str(path)!r}); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603
+        assert process.stdout
+        process.stdout.readline()
+        with pytest.raises(LoadError, match="another process has it open"):
+            load_rows(tmp_path, [{"id": "a"}], 1, duckdb_path=str(path))
+        process.kill()

@@ -69,7 +69,7 @@ def run_killed(monkeypatch: pytest.MonkeyPatch, killer: Killer, lines: bytes, pa
             patch.setattr(owner, name, killer.wrap(getattr(owner, name)))
         patch.setattr(loader.Loader, "run", _collecting(states, loader.Loader.run, killer))
         try:
-            run_loader(lines, duckdb_path=str(path), load_leftovers=True)
+            run_loader(lines, duckdb_path=str(path))
         except KilledError:
             """As expected."""
     return states[-1] if states else 0
@@ -114,7 +114,7 @@ def test_killed_at_any_step_the_next_run_completes_the_table_and_leaves_no_file(
         state = run_killed(monkeypatch, Killer(step, after), lines, path)
         while HELD:  # the process has ended
             os.close(HELD.popitem()[1])
-        assert run_loader(tap.run(state), duckdb_path=str(path), load_leftovers=True)[-1] == ALL
+        assert run_loader(tap.run(state), duckdb_path=str(path))[-1] == ALL
         assert_complete(tap, path)
 
 
@@ -122,7 +122,7 @@ def test_a_run_killed_twice_in_a_row_leaves_nothing_either(tmp_path: Path, monke
     path, tap, state = tmp_path / "x.duckdb", CannedTap(tmp_path / "files"), 0
     for step in (25, 30, 18, 41):
         state = max(state, run_killed(monkeypatch, Killer(step), tap.run(state), path))
-    assert run_loader(tap.run(state), duckdb_path=str(path), load_leftovers=True)[-1] == ALL
+    assert run_loader(tap.run(state), duckdb_path=str(path))[-1] == ALL
     assert_complete(tap, path)
 
 
@@ -130,7 +130,7 @@ def test_a_run_killed_twice_in_a_row_leaves_nothing_either(tmp_path: Path, monke
 def test_a_process_that_is_killed_leaves_nothing_that_the_next_run_does_not_put_right(tmp_path: Path) -> None:
     path, tap = tmp_path / "x.duckdb", CannedTap(tmp_path / "files")
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({"duckdb_path": str(path), "load_leftovers": True}))
+    config.write_text(json.dumps({"duckdb_path": str(path)}))
     state = 0
     for passed in (1, 2):
         with subprocess.Popen(  # noqa: S603 - the loader
@@ -147,7 +147,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_the_next_run_does_not_put_
                 state = int(process.stdout.readline())
             process.kill()
     assert tap.files(), "it was killed too late"
-    assert run_loader(tap.run(state), duckdb_path=str(path), load_leftovers=True)[-1] == ALL
+    assert run_loader(tap.run(state), duckdb_path=str(path))[-1] == ALL
     assert_complete(tap, path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +20,10 @@ import pytest
 from tap_vonage_reports.errors import LoadError, SettingsError
 from tap_vonage_reports.load import __main__ as program
 from tap_vonage_reports.load.early import HELD, mark
+from tap_vonage_reports.load.files import FileStore
+from tap_vonage_reports.load.messages import read_messages
 from tap_vonage_reports.load.settings import SETTINGS, Settings, about, read_settings
+from tap_vonage_reports.load.workspace import workspace
 from tests.load.canned import NOON, SCHEMA, TYPES, batch_message, message, rows_of, run_loader, schema_message, write
 from tests.test_meltano import PLUGINS
 from tests.test_postgres import database_for
@@ -145,11 +149,11 @@ def test_a_damaged_file_blocks_no_later_run(tmp_path: Path, caplog: pytest.LogCa
         run_loader(schema_message() + batch_message(damaged), duckdb_path=str(tmp_path / "x.duckdb"))
     good = write(tmp_path / "sms-20261120T130000000001Z-0123abce-00001.parquet", [ROW])
     with caplog.at_level(logging.WARNING):
-        run_loader(schema_message() + batch_message(good), duckdb_path=str(tmp_path / "x.duckdb"), load_leftovers=True)
+        run_loader(schema_message() + batch_message(good), duckdb_path=str(tmp_path / "x.duckdb"))
     assert "an interrupted run left is kept, and not loaded" in caplog.text
     assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
     caplog.clear()
-    run_loader(schema_message(), duckdb_path=str(tmp_path / "x.duckdb"), load_leftovers=True)
+    run_loader(schema_message(), duckdb_path=str(tmp_path / "x.duckdb"))
     assert "interrupted run" not in caplog.text
 
 
@@ -160,10 +164,14 @@ def test_an_older_row_that_an_interrupted_run_left_replaces_no_newer_one(tmp_pat
     with duckdb.connect(str(database)) as connection:
         run = "insert into vonage._vonage_files (name, folder) values ('0123abcd', ?)"
         connection.execute(run, [f"file://{tmp_path}"])
-    run_loader(schema_message(), duckdb_path=str(database))
-    assert left.exists()
-    run_loader(schema_message(), duckdb_path=str(database), load_leftovers=True)
-    assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "newer", "b": "new"}
+    mine = {**ROW, "id": "c"}
+    for folder, settings in ((tmp_path / "own", {}), (tmp_path, {"load_leftovers": False})):
+        path = write(folder / "sms-20261120T120000000001Z-cafecafe-00001.parquet", [mine])
+        run_loader(schema_message() + batch_message(path), duckdb_path=str(database), **settings)
+        assert left.exists(), "a pipeline with a folder of its own, or without load_leftovers, has taken it"
+    path = write(tmp_path / "sms-20261120T120000000001Z-cafecaff-00001.parquet", [mine])
+    run_loader(schema_message() + batch_message(path), duckdb_path=str(database))
+    assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "newer", "b": "new", "c": "new"}
     assert not left.exists()
     assert other.exists(), "a file of another pipeline is gone"
 
@@ -172,7 +180,7 @@ def test_an_older_row_that_an_interrupted_run_left_replaces_no_newer_one(tmp_pat
 def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: str) -> None:
     """Two pipelines into the same schema, at the same time, even in the same folder."""
     schema = database_for(postgres, tmp_path).schema
-    settings = Settings(url=postgres, default_target_schema=schema, load_leftovers=True)
+    settings = Settings(url=postgres, default_target_schema=schema)
     mine = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
     other = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [{**ROW, "id": "b"}])
     starting = write(tmp_path / "sms-20261120T120000000001Z-cafecafe-00001.parquet", [{**ROW, "id": "c"}])
@@ -182,9 +190,7 @@ def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: 
         yield batch_message(mine)
         # From here on, this loader holds its run. A second one comes and goes, and a third one is starting.
         mark(batch_message(starting), settings.identity)
-        run_loader(
-            schema_message() + batch_message(other), url=postgres, default_target_schema=schema, load_leftovers=True
-        )
+        run_loader(schema_message() + batch_message(other), url=postgres, default_target_schema=schema)
         assert mine.exists()
         assert starting.exists()
         yield message("STATE", value=1)
@@ -195,12 +201,8 @@ def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: 
     assert ids == [("a",), ("b",)]
     assert [path.name for path in tmp_path.glob("*.parquet")] == [starting.name]
     os.close(HELD.popitem()[1])  # the third one has ended
-    run_loader(
-        schema_message() + batch_message(write(mine, [ROW])),
-        url=postgres,
-        default_target_schema=schema,
-        load_leftovers=True,
-    )
+    again = write(tmp_path / "sms-20261120T120000000001Z-0123abce-00001.parquet", [ROW])
+    run_loader(schema_message() + batch_message(again), url=postgres, default_target_schema=schema)
     with psycopg.connect(postgres) as connection:
         assert connection.execute(f"select count(*) from {schema}.sms".encode()).fetchall() == [(3,)]  # noqa: S608
     assert [path for path in tmp_path.iterdir() if path.is_file()] == []
@@ -213,13 +215,96 @@ def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: 
         (message("BATCH", stream="sms", encoding={"format": "jsonl"}, manifest=[]), "other BATCH files than Parquet"),
         (message("BATCH", stream="amd", encoding={"format": "parquet"}, manifest=[]), "before the SCHEMA message"),
         (message("SCHEMA", stream="amd", schema=SCHEMA, key_properties=[]), "has no key"),
-        (b'{"type": "STATE", \n', "Line 2 of the input is not a Singer message"),
-        (b'{"type": "STRANGE"}\n', "Line 2 of the input is not a Singer message"),
+        (message("SCHEMA", stream="amd", schema=SCHEMA, key_properties=["other"]), "has no key"),
+        (
+            schema_message("amd", {"id": {"type": "string"}, "ID": {"type": "string"}}),
+            "Two columns of the stream amd differ only in case",
+        ),
     ],
 )
 def test_what_cannot_be_loaded_is_refused_with_advice(tmp_path: Path, line: bytes, words: str) -> None:
     with pytest.raises(LoadError, match=words):
         run_loader(schema_message() + line, duckdb_path=str(tmp_path / "x.duckdb"))
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+NO_MESSAGES = [
+    *(b"hello", b"{", b"[]", b"5", b"null", b'""', b"{}", b"\xff\xfe", b'{"type": 5}', b'{"type": null}', DEEP),
+    *(b'{"type": "SECRET-447700900123"}', b'{"type": ["SCHEMA"]}', b'{"type": "STATE", ', b'{"type": "state"}'),
+    b'{"type": "STATE", "value": %b}' % DEEP,
+    b'{"type": "SCHEMA", "stream": "sms", "schema": {"properties": {"a": {"properties": %b}}}}' % DEEP,
+]
+VALID: dict[str, dict[str, Any]] = {
+    "SCHEMA": {"stream": "sms", "schema": {"properties": SCHEMA}, "key_properties": ["id"]},
+    "BATCH": {"stream": "sms", "encoding": {"format": "parquet"}, "manifest": []},
+    "STATE": {"value": {"a": 1}},
+}
+ODD = [None, 447700900123, True, "447700900123 SECRET\0", ["SECRET"], [["SECRET"]], {"SECRET": "SECRET"}]
+ODD_COLUMNS = [5, "SECRET", ["SECRET"], None, {"type": 5}, {"type": {"SECRET": 1}}, {"type": [["SECRET"]]}]
+
+
+def fits(kind: str, name: str, value: object) -> bool:
+    """Return True if a member may have one of the odd values."""
+    if name == "value":
+        return value is not None
+    if name in ("manifest", "key_properties"):
+        return value == ["SECRET"]
+    return (kind, name) == ("SCHEMA", "schema") and isinstance(value, dict)
+
+
+def odd_messages() -> Iterator[tuple[str, bytes]]:
+    """Yield messages that lack a member, or have an odd one, with their types."""
+    for kind, members in VALID.items():
+        for name in members:
+            if name != "key_properties":
+                yield kind, message(kind, **{key: value for key, value in members.items() if key != name})
+            yield from (
+                (kind, message(kind, **{**members, name: value})) for value in ODD if not fits(kind, name, value)
+            )
+    for column in ODD_COLUMNS:
+        yield "SCHEMA", schema_message(columns={**SCHEMA, "x": column})
+    for name in ("", "a b", "x" * 64, "\0", 'quoted"', "é"):
+        yield "SCHEMA", schema_message(columns={**SCHEMA, name: {"type": "string"}})
+        yield "SCHEMA", schema_message(stream=name)
+    for value in ODD:
+        yield "BATCH", message("BATCH", stream="sms", encoding={"format": "parquet"}, manifest=[value])
+        if not isinstance(value, str):
+            yield "BATCH", message("BATCH", stream="sms", encoding={"format": value}, manifest=[])
+
+
+@pytest.mark.parametrize("line", NO_MESSAGES, ids=lambda line: repr(line[:40]))
+def test_a_line_that_is_no_message_is_an_error_about_that_line(line: bytes) -> None:
+    with pytest.raises(LoadError, match=r"^Line 2 of the input is not a Singer message") as error:
+        list(read_messages([schema_message(), line]))
+    assert "SECRET" not in str(error.value)
+    assert "4477" not in str(error.value)
+
+
+@pytest.mark.parametrize(("kind", "line"), list(odd_messages()), ids=lambda value: repr(value)[:90])
+def test_a_message_that_lacks_a_member_or_has_an_odd_one_is_an_error_about_its_line(kind: str, line: bytes) -> None:
+    with pytest.raises(LoadError, match=f"^Line 3 of the input is a {kind} message that cannot be used: ") as error:
+        list(read_messages([b"\n", schema_message(), line]))
+    assert "SECRET" not in str(error.value)
+    assert "4477" not in str(error.value)
+
+
+def test_members_that_the_loader_does_not_use_may_be_anything() -> None:
+    lines = [message(kind, **members, more=value) for kind, members in VALID.items() for value in ODD]
+    lines += [message(kind, stream=value, record=value) for kind in ("RECORD", "ACTIVATE_VERSION") for value in ODD]
+    assert len(list(read_messages(lines))) == len(lines)
+
+
+def test_an_odd_message_stops_the_loader_before_anything_after_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
+    source, config = tmp_path / "messages", tmp_path / "config.json"
+    source.write_bytes(schema_message() + message("STATE") + batch_message(path))
+    config.write_text(json.dumps({"duckdb_path": str(tmp_path / "x.duckdb")}))
+    assert program.run(["--config", str(config), "--input", str(source)]) == 1
+    assert "Line 2 of the input is a STATE message" in caplog.text
+    assert "bug" not in caplog.text
+    assert path.exists()
 
 
 def test_a_stream_without_rows_has_an_empty_table(tmp_path: Path) -> None:
@@ -315,6 +400,71 @@ def test_files_of_any_storage_are_loaded_and_removed(tmp_path: Path, memory: Cal
     assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a"]
     with pytest.raises(FileNotFoundError):
         memory(Path(address))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no locks that end with a process")
+def test_a_remote_file_of_a_loader_that_was_killed_while_it_started_is_loaded_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    storage, settings = fsspec.filesystem("memory"), Settings(duckdb_path=str(tmp_path / "x.duckdb"))
+    batches = []
+    for run, key in (("0123abcd", "a"), ("feedbeef", "b")):
+        path = write(tmp_path / f"sms-20261120T120000000001Z-{run}-00001.parquet", [{**ROW, "id": key}])
+        storage.pipe_file(f"/started/sms/{path.name}", path.read_bytes())
+        manifest = [f"memory:///started/sms/{path.name}"]
+        batches.append(message("BATCH", stream="sms", encoding={"format": "parquet"}, manifest=manifest))
+    mark(batches[0], settings.identity)
+    os.close(HELD.popitem()[1])  # it was killed
+    run_loader(schema_message() + batches[1] + message("STATE", value=1), duckdb_path=settings.duckdb_path)
+    assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a", "b"]
+    assert storage.find("/started") == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_file_that_its_killed_tap_has_removed_meanwhile_is_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(LoadError, match="is missing"):
+        load_missing(tmp_path)
+    gone = FileStore({}, tmp_path).at(str(tmp_path / f"sms-{RUN}-00002.parquet"))
+    monkeypatch.setattr(FileStore, "find", lambda *_: [gone])
+    path = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [ROW])
+    run_loader(schema_message() + batch_message(path), duckdb_path=str(tmp_path / "x.duckdb"))
+    assert "WARNING" not in caplog.text
+
+
+def load_missing(folder: Path) -> None:
+    """Load a file that is not there, so that its run does not end."""
+    run_loader(
+        schema_message() + batch_message(folder / f"sms-{RUN}-00001.parquet"), duckdb_path=str(folder / "x.duckdb")
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no locks that end with a process")
+def test_temporary_folders_of_killed_loaders_are_removed_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    script = (
+        "import sys; from tap_vonage_reports.load.workspace import workspace; block = workspace(); "
+        "folder = block.__enter__(); (folder / 'copy.parquet').touch(); print(folder, flush=True); sys.stdin.read()"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(  # noqa: S603 - this Python
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout
+        folder = Path(process.stdout.readline().strip())
+        with workspace() as own:
+            assert {*tmp_path.iterdir()} == {folder, own}
+        process.kill()
+    assert [*tmp_path.iterdir()] == [folder]
+    (tmp_path / "target-vonage-files-link").symlink_to(Path(__file__).parent)
+    with workspace() as own:
+        assert {*tmp_path.iterdir()} == {tmp_path / "target-vonage-files-link", own}
+    assert Path(__file__).exists()
 
 
 @pytest.fixture
