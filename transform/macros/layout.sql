@@ -23,18 +23,18 @@
     `flat`, something stands before the name of the stream; no stream's name ends with that of another one. -#}
 {%- macro files_of(stream) -%}
 {%- set folder = vonage_reports.folder() | replace("'", "''") -%}
-{%- set names = {'starts': stream ~ '-*.parquet', 'has_prefix': '?*' ~ stream ~ '-[0-9]*T[0-9]*Z-*-*.parquet'} -%}
+{%- set names = [stream ~ '-*.parquet', '?*' ~ stream ~ '-[0-9]*T[0-9]*Z-*-*.parquet'] -%}
 {#- One listing, for the folder may be in a remote storage. -#}
 {%- set listing -%}
     select
-        bool_or(starts_with(parse_filename(file), '{{ stream }}-')) as starts,
-        bool_or(parse_filename(file) glob '{{ names.has_prefix }}') as has_prefix
+        bool_or(parse_filename(file) glob '{{ names[0] }}') as has_none,
+        bool_or(parse_filename(file) glob '{{ names[1] }}') as has_prefix
     from glob('{{ folder }}/**/*{{ stream }}-*.parquet')
 {%- endset -%}
 {%- set found = run_query(listing).rows[0] -%}
 {%- set patterns = [] -%}
-{%- for kind, name in names.items() if found[kind] -%}
-    {%- do patterns.append("'" ~ folder ~ '/**/' ~ name ~ "'") -%}
+{%- for name in names -%}
+    {%- if found[loop.index0] -%}{%- do patterns.append("'" ~ folder ~ '/**/' ~ name ~ "'") -%}{%- endif -%}
 {%- endfor -%}
 {{ return(patterns | join(', ')) }}
 {%- endmacro -%}
