@@ -1,4 +1,4 @@
-"""What is wrong with seeds, settings and loads is told, with what to do, and does not become wrong numbers."""
+"""Mistakes in seeds and settings are reported with what to do, and do not become wrong numbers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("test", MISTAKES)
-def test_a_mistake_in_a_seed_stops_its_mart_and_is_told(small: Small, test: str) -> None:
+def test_a_mistake_in_a_seed_stops_its_mart_and_prints_what_to_do(small: Small, test: str) -> None:
     lines = [line for lines in MISTAKES[test].values() for line in lines]
     done = build(small, lines)
     assert [name for name, status in done["nodes"].items() if status in {"warn", "fail", "error"}] == [test]
@@ -149,7 +149,7 @@ def shown(policy: str, row: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("policy", ["keep", "hash", "drop"])
-def test_where_personal_data_hides_what_is_listed_twice_it_is_told(small: Small, policy: str) -> None:
+def test_pairs_that_personal_data_hides_are_reported(small: Small, policy: str) -> None:
     of_messages = SMS | {"id": "s3", "client_ref": "1|m1|1760529600000|eu"}
     of_verify = SMS | {"id": "s4", "client_ref": "2", "from": "verify", "to": "447700900002"}
     message = SMS | {"id": "m1", "message_id": "m1", "client_ref": "3", "provider": "sms"}
@@ -160,18 +160,18 @@ def test_where_personal_data_hides_what_is_listed_twice_it_is_told(small: Small,
     for seed in SEEDS:
         small.seed(seed)
     marts = ("vonage__same_message_limits", "vonage__same_message", "vonage__customer_billing")
-    selected = (*(f"+{mart}" for mart in marts), "same_messages_can_be_told")
+    selected = (*(f"+{mart}" for mart in marts), "same_messages_can_be_found")
     done = small.dbt.succeed("build", "--full-refresh", "--indirect-selection", "empty", "--select", *selected)
     doubtful = "select product, other_product, is_certain, records from vonage__same_message order by 1, 2"
     limits = "select stream, other_product, hidden_records from vonage__same_message_limits where hidden_records > 0"
     bill = "select product, records, doubtful_records from vonage__customer_billing order by 1"
     if policy == "keep":
-        assert done["nodes"]["same_messages_can_be_told"] == "pass"
+        assert done["nodes"]["same_messages_can_be_found"] == "pass"
         assert small.query(limits) == []
         assert small.query(doubtful) == [("SMS", "MESSAGES", True, 1), ("SMS", "VERIFY-V2", True, 1)]
         assert small.query(bill) == [("MESSAGES", 1, 0), ("VERIFY-V2", 1, 0)]
         return
-    assert done["nodes"]["same_messages_can_be_told"] == "warn"
+    assert done["nodes"]["same_messages_can_be_found"] == "warn"
     assert "Senders or recipients in 2 of 2 rows of sms are hashed, dropped or not loaded" in done["printed"]
     assert sorted(small.query(limits)) == [("messages", "VERIFY", 1), ("sms", "MESSAGES", 2), ("sms", "VERIFY", 2)]
     assert small.query(doubtful) == [("MESSAGES", "SMS", False, 1), ("VERIFY-V2", "SMS", False, 1)]

@@ -60,8 +60,8 @@ from {{ 'pg_timezone_names()' if target.type == 'duckdb' else 'pg_timezone_names
 group by 1
 {%- endmacro -%}
 
-{#- A test's query. Prints the column `problem` of what it finds, because dbt itself tells only how many rows it found. -#}
-{%- macro told(query) -%}
+{#- A test's query. Prints the column `problem` of its rows, because dbt itself shows only how many there are. -#}
+{%- macro with_problems_printed(query) -%}
 {%- if execute and flags.WHICH in ('build', 'test') -%}
     {%- for row in run_query('select distinct problem from (' ~ query ~ ') as found order by 1 limit 20').rows -%}
         {%- do print(row[0]) -%}

@@ -22,4 +22,4 @@ from entered
 inner join {{ ref('dim_vonage__account') }} as accounts on entered.account_id = accounts.account_id
 where entered.seed = 'vonage_price_plans' and not accounts.is_own
 {%- endset -%}
-{{ vonage_reports.told(query) }}
+{{ vonage_reports.with_problems_printed(query) }}

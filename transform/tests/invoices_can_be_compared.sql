@@ -42,4 +42,4 @@ select
 from lines
 where product not in ({{ vonage_reports.product_names() }})
 {%- endset -%}
-{{ vonage_reports.told(query) }}
+{{ vonage_reports.with_problems_printed(query) }}

@@ -44,4 +44,4 @@ select
 from plans
 where product not in ({{ vonage_reports.product_names() }})
 {%- endset -%}
-{{ vonage_reports.told(query) }}
+{{ vonage_reports.with_problems_printed(query) }}

@@ -23,4 +23,4 @@ inner join plans as later
     and earlier.valid_from < later.valid_from
     and earlier.valid_to >= later.valid_from
 {%- endset -%}
-{{ vonage_reports.told(query) }}
+{{ vonage_reports.with_problems_printed(query) }}

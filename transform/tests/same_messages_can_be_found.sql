@@ -7,4 +7,4 @@ select
 from {{ ref('vonage__same_message_limits') }}
 where reason is not null
 {%- endset -%}
-{{ vonage_reports.told(query) }}
+{{ vonage_reports.with_problems_printed(query) }}
