@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from tap_vonage_reports.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
-DBT = ("dbt-core~=1.11.0", "dbt-duckdb~=1.11.0", "dbt-postgres~=1.11.0")
-# An environment works only with the Python that created it.
-DBT_HOME = ROOT / ".run" / f"dbt-python{sys.version_info.major}.{sys.version_info.minor}"
+DBT = ROOT / "transform" / "requirements.txt"
+# An environment works only with the Python that created it. The tests use the same one.
+DBT_HOME = ROOT / ".run" / "environments" / f"dbt-python{sys.version_info.major}.{sys.version_info.minor}"
 BIN = "Scripts" if os.name == "nt" else "bin"
 MARKUP_PERCENT = 20
 INVOICE = "DEMO-1 (made up, with errors)"
@@ -121,16 +121,18 @@ def invoice(sandbox: Sandbox, last: datetime) -> list[list[object]]:
 
 
 def install() -> None:
-    """Install dbt into an environment of its own."""
+    """Install dbt into an environment of its own, unless it is there in these versions."""
     uv = os.environ.get("UV", "uv")
-    python = DBT_HOME / BIN / "python"
-    own = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(DBT_HOME)}
-    if not python.exists():
-        command = [uv, "venv", "--quiet", "--python", sys.executable, str(DBT_HOME)]
-        subprocess.run(command, env=own, check=True)  # noqa: S603 - from above
+    installed = DBT_HOME / DBT.name
+    if installed.exists() and installed.read_bytes() == DBT.read_bytes():
+        return
     # Without the project's pins, which are for its own environment.
-    command = [uv, "pip", "install", "--quiet", f"--project={ROOT.anchor}", "--python", str(python), *DBT]
-    subprocess.run(command, env=own, check=True)  # noqa: S603 - from above
+    for command in (
+        ["venv", "--clear", "--python", sys.executable, str(DBT_HOME)],
+        ["pip", "install", "--python", str(DBT_HOME), "--requirement", str(DBT)],
+    ):
+        subprocess.run([uv, *command, "--quiet", f"--project={ROOT.anchor}"], check=True)  # noqa: S603 - from above
+    shutil.copyfile(DBT, installed)
 
 
 if __name__ == "__main__":

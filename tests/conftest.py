@@ -31,6 +31,7 @@ settings.load_profile("any machine")
 
 LONG = (
     "tests/transform/test_models.py",
+    "tests/transform/test_small.py",
     "tests/test_meltano_runs.py",
     "tests/test_guide.py",
     "tests/test_postgres.py",

@@ -107,6 +107,7 @@ def _message(number: int, price: str, minutes: int = 0, **columns: Any) -> dict[
         "message_id": _id(number),
         "account_id": DEMO_KEY,
         "direction": "outbound",
+        "from": "Shop",
         "status": "delivered",
         "country": "GB",
         "date_received": at,
@@ -129,7 +130,7 @@ PLANTED: Planted = {
         _message(103, "0.04", 1, provider="sms", to="447700900103", **{"from": "verify"}),
         _message(104, "0.06", provider="whatsapp", to="447700900104"),
         _message(110, "0", provider="sms", to="447700900110"),
-        _message(111, "0.05", provider="sms", to="447700900111", currency="USD"),
+        _message(111, "0.05", provider="sms", to="447700900111", currency="USD", status="undeliverable"),
     ],
     "sms": [
         _message(201, "0.05", client_ref=_through_messages(101), to="447700900101"),
@@ -139,7 +140,7 @@ PLANTED: Planted = {
         _message(206, "0.03", client_ref=_through_messages(999), to="447700900106"),
         _message(207, "0.035", 90, to="447700900105", **{"from": "verify"}),
         _message(210, "0.05", client_ref=_through_messages(110), to="447700900110"),
-        _message(211, "0.07", client_ref=_through_messages(111), to="447700900111"),
+        _message(211, "0.07", client_ref=_through_messages(111), to="447700900111", status="failed"),
         _message(208, "0.055", client_ref="1|not one of these", to="447700900108"),
     ],
     "verify_v2": [

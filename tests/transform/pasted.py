@@ -20,8 +20,11 @@ MARTS: Mapping[str, str] = {
         from vonage__daily_usage group by 1, 2, 3
     """,
     "delivery": """
-        select product, country, sum(known_outcomes), round(100.0 * sum(succeeded) / sum(known_outcomes), 1)
-        from vonage__delivery group by 1, 2 having sum(known_outcomes) > 0
+        select product, country, count(*),
+            round(100.0 * count(*) filter (where status_class = 'succeeded') / count(*), 1)
+        from fct_vonage__usage
+        where stream in ('sms', 'messages') and direction = 'outbound' and status_class in ('succeeded', 'failed')
+        group by 1, 2
     """,
     "latency": """
         select product, channel, country, count(*), percentile_cont(0.5) within group (order by latency_ms),

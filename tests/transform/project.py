@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-REQUIREMENTS = ("dbt-core~=1.11.0", "dbt-duckdb~=1.11.0", "dbt-postgres~=1.11.0")
+REQUIREMENTS = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -56,17 +56,18 @@ class Dbt:
         """Run a command.
 
         Returns:
-            Whether it succeeded, its error, what it listed, the status of each node, and the messages of those that
-            failed.
+            Whether it succeeded, its error, what it listed, the status of each node, the messages of those that failed,
+            and what dbt and the project's macros have printed.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        printed = self._log.stat().st_size
         self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, self._log.read_text(encoding="utf-8")[-3000:]
         answer: dict[str, Any] = json.loads(line)
-        return answer
+        return answer | {"printed": self._log.read_bytes()[printed:].decode()}
 
     def succeed(self, *arguments: str) -> dict[str, Any]:
         """Run a command of which no node may fail."""

@@ -18,7 +18,10 @@ STAGING = PROJECT / "models" / "staging"
 STREAMS = (*PRODUCTS, "accounts")
 HEAD = "tap_vonage_reports/schemas"
 KINDS = {"string": "text", "number": "money"}
-LOADED_AT = "When the row was loaded, in UTC; null if nothing in the table says it."
+LOADED = {
+    "loaded_at": "When the row was loaded, in UTC; null if nothing in the table says it.",
+    "loaded_from": "The name of the file that the row came from; null if rows are in tables.",
+}
 MODEL = """\
 -- Generated from {head}/{stream}.json by `python -m tests.transform.staging`.
 {{{{ config(enabled = '{stream}' in var('vonage_streams')) }}}}
@@ -87,7 +90,7 @@ def _model(stream: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": f"stg_vonage__{stream}",
         "description": f"{schema['description']} One row per {key}, as it is now; times are in UTC.",
-        "columns": [*columns, {"name": "loaded_at", "description": LOADED_AT}],
+        "columns": [*columns, *({"name": name, "description": text} for name, text in LOADED.items())],
     }
 
 

@@ -126,18 +126,7 @@ class Tables:
     @property
     def variables(self) -> dict[str, str]:
         """The environment variables for dbt."""
-        address = urlsplit(self.server)
-        host = parse_qs(address.query).get("host", [address.hostname or ""])[0]
-        return {
-            "VONAGE_TARGET": "postgres",
-            "VONAGE_LAYOUT": "upserted",
-            "VONAGE_SCHEMA": "vonage",
-            "PGHOST": host,
-            "PGPORT": str(address.port or 5432),
-            "PGUSER": unquote(address.username or "postgres"),
-            "PGPASSWORD": unquote(address.password or ""),
-            "PGDATABASE": address.path.lstrip("/") or "postgres",
-        }
+        return postgres_variables(self.server) | {"VONAGE_LAYOUT": "upserted", "VONAGE_SCHEMA": "vonage"}
 
     @property
     def address(self) -> str:
@@ -167,3 +156,17 @@ class Tables:
             rows = {name: cursor.fetchall() if cursor.description else [] for name, cursor in results.items()}
             connection.rollback()
             return rows
+
+
+def postgres_variables(server: str) -> dict[str, str]:
+    """The environment variables with which dbt finds a PostgreSQL server by its URL."""
+    address = urlsplit(server)
+    host = parse_qs(address.query).get("host", [address.hostname or ""])[0]
+    return {
+        "VONAGE_TARGET": "postgres",
+        "PGHOST": host,
+        "PGPORT": str(address.port or 5432),
+        "PGUSER": unquote(address.username or "postgres"),
+        "PGPASSWORD": unquote(address.password or ""),
+        "PGDATABASE": address.path.lstrip("/") or "postgres",
+    }

@@ -10,13 +10,33 @@
 {{ return(found) }}
 {%- endmacro -%}
 
-{#- The files of a stream. The folder may be a URL, and may have folders in it. -#}
-{%- macro files_of(stream) -%}
+{#- The folder of the files, which may be a URL, and may have folders in it. -#}
+{%- macro folder() -%}
 {%- set folder = var('vonage_files', none) or env_var('VONAGE_FILES', '') -%}
 {%- if not folder -%}
     {{ exceptions.raise_compiler_error('The layout is parquet, but vonage_files does not say where the files are.') }}
 {%- endif -%}
-{{ return((folder ~ '/**/' ~ stream ~ '-*.parquet') | replace("'", "''")) }}
+{{ return(folder) }}
+{%- endmacro -%}
+
+{#- The files of a stream that are there, as a list in SQL; empty if there are none. With the tap's `prefix` and its layout
+    `flat`, something stands before the name of the stream; no stream's name ends with that of another one. -#}
+{%- macro files_of(stream) -%}
+{%- set folder = vonage_reports.folder() | replace("'", "''") -%}
+{%- set names = [stream ~ '-*.parquet', '?*' ~ stream ~ '-[0-9]*T[0-9]*Z-*-*.parquet'] -%}
+{#- One listing, for the folder may be in a remote storage. -#}
+{%- set listing -%}
+    select
+        bool_or(parse_filename(file) glob '{{ names[0] }}') as has_none,
+        bool_or(parse_filename(file) glob '{{ names[1] }}') as has_prefix
+    from glob('{{ folder }}/**/*{{ stream }}-*.parquet')
+{%- endset -%}
+{%- set found = run_query(listing).rows[0] -%}
+{%- set patterns = [] -%}
+{%- for name in names -%}
+    {%- if found[loop.index0] -%}{%- do patterns.append("'" ~ folder ~ '/**/' ~ name ~ "'") -%}{%- endif -%}
+{%- endfor -%}
+{{ return(patterns | join(', ')) }}
 {%- endmacro -%}
 
 {#- Where a stream's rows are: SQL for a FROM clause, and the columns with their types in lower case; no columns if
@@ -43,8 +63,8 @@
 {%- endif -%}
 {%- set files = vonage_reports.files_of(stream) -%}
 {%- set columns = {} -%}
-{%- set sql = "read_parquet('" ~ files ~ "', union_by_name = true, filename = true, file_row_number = true, hive_partitioning = false)" -%}
-{%- if run_query("select 1 from glob('" ~ files ~ "') limit 1").rows | length -%}
+{%- set sql = "read_parquet([" ~ files ~ "], union_by_name = true, filename = true, file_row_number = true, hive_partitioning = false)" -%}
+{%- if files -%}
     {%- for row in run_query('describe select * from ' ~ sql).rows -%}
         {%- do columns.update({row[0]: row[1] | lower}) -%}
     {%- endfor -%}
@@ -105,7 +125,8 @@ with loaded as (
             cast(null as {{ vonage_reports.type_of(kind) }})
         {%- endif %} as {{ adapter.quote(name) }},
         {%- endfor %}
-        {{ vonage_reports.loaded_at(found) if found else 'cast(null as timestamp)' }} as loaded_at
+        {{ vonage_reports.loaded_at(found) if found else 'cast(null as timestamp)' }} as loaded_at,
+        {{ 'parse_filename(filename)' if found and vonage_reports.layout() == 'parquet' else 'cast(null as ' ~ vonage_reports.type_of('text') ~ ')' }} as loaded_from
         {%- if newest_first %},
         row_number() over (partition by {{ adapter.quote(key) }} order by {{ newest_first }}) as version_number
         {%- endif %}
@@ -116,7 +137,8 @@ select
     {%- for name in columns %}
     {{ adapter.quote(name) }},
     {%- endfor %}
-    loaded_at
+    loaded_at,
+    loaded_from
 from loaded
 {%- if newest_first %}
 where version_number = 1
@@ -132,20 +154,34 @@ select
 where 1 = 0
 {%- endmacro -%}
 
-{#- Stop if nothing at all was loaded: a wrong folder or schema would give models without rows, and say nothing. -#}
+{#- Stop if no stream was loaded: a wrong folder or schema would give models without rows, and say nothing. -#}
 {%- macro check_rows_are_found() -%}
 {%- if execute and flags.WHICH in ('build', 'run') -%}
+    {%- set streams = var('vonage_streams') -%}
     {%- if vonage_reports.layout() == 'parquet' -%}
-        {%- set folder = var('vonage_files', none) or env_var('VONAGE_FILES', '') -%}
-        {%- set where = "the folder '" ~ folder ~ "'. Check vonage_files" -%}
-        {%- set found = "select 1 from glob('" ~ folder | replace("'", "''") ~ "/**/*.parquet') limit 1" -%}
+        {%- set where = "files in the folder '" ~ vonage_reports.folder() ~ "'. Their names are those of the tap, such as sms-20261128T101530123456Z-1f2e3d4c-00001.parquet. Check vonage_files" -%}
+        {%- set found = [] -%}
+        {%- for stream in streams if not found and vonage_reports.files_of(stream) -%}
+            {%- do found.append(stream) -%}
+        {%- endfor -%}
     {%- else -%}
         {%- set schema = var('vonage_schema', none) or env_var('VONAGE_SCHEMA', 'vonage') -%}
-        {%- set where = "the schema '" ~ schema ~ "'. Check vonage_schema" -%}
-        {%- set found = "select 1 from information_schema.tables where table_schema = '" ~ schema | replace("'", "''") ~ "' limit 1" -%}
+        {%- set where = "tables in the schema '" ~ schema ~ "'. Check vonage_schema" -%}
+        {%- set found = run_query("select 1 from information_schema.tables where table_schema = '" ~ schema | replace("'", "''") ~ "' and table_name in ('" ~ streams | join("', '") ~ "') limit 1").rows -%}
     {%- endif -%}
-    {%- if not (run_query(found).rows | length) -%}
-        {{ exceptions.raise_compiler_error("Nothing was loaded into " ~ where ~ " and vonage_layout (VONAGE_LAYOUT), or load rows first.") }}
+    {%- if not found -%}
+        {{ exceptions.raise_compiler_error("No stream has " ~ where ~ " and vonage_layout (VONAGE_LAYOUT), or load rows first.") }}
+    {%- endif -%}
+{%- endif -%}
+{%- endmacro -%}
+
+{#- Stop if the database does not know the time zone of the reports: it would fail in the middle of a model. -#}
+{%- macro check_time_zone() -%}
+{%- if execute and flags.WHICH in ('build', 'run') -%}
+    {%- set zone = var('vonage_time_zone') -%}
+    {%- set known = "select 1 from (" ~ vonage_reports.time_zones() ~ ") as zones where lower_name = lower('" ~ zone | replace("'", "''") ~ "')" -%}
+    {%- if not run_query(known).rows | length -%}
+        {{ exceptions.raise_compiler_error("vonage_time_zone is '" ~ zone ~ "', which the database does not know. Set it to a name such as Europe/London or UTC.") }}
     {%- endif -%}
 {%- endif -%}
 {%- endmacro -%}

@@ -51,6 +51,15 @@ generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), i
 unnest(generate_series(cast({{ first }} as timestamp), cast({{ last }} as timestamp), interval '1 day'))
 {%- endmacro -%}
 
+{#- Whether a text is missing, or hashed by the tap's setting personal_data. -#}
+{%- macro is_hidden(column) -%}
+({{ column }} is null or {{ vonage_reports.is_hashed(column) }})
+{%- endmacro -%}
+
+{%- macro is_hashed(column) -%}
+(length({{ column }}) = 64 and {{ column }} ~ '^[0-9a-f]+$')
+{%- endmacro -%}
+
 {#- The present time, in UTC. -#}
 {%- macro utc_now() -%}
 (current_timestamp at time zone 'UTC')

@@ -163,10 +163,10 @@ def invoice(marts: Marts, _: Window) -> Section:
         section.lead = "Each line of an invoice beside the records of its month, and records that the invoice lacks."
         section.body.append(empty("No invoice was entered. Add its lines to the seed <code>vonage_invoices</code>."))
         return section
-    newest = rows[0]["invoice"]
-    rows = [row for row in rows if row["invoice"] == newest]
+    newest, month = rows[0]["invoice"], rows[0]["month"]
+    rows = [row for row in rows if row["month"] == month]
     wrong = [row for row in rows if not row["is_equal"]]
-    section.window = f"invoice {newest} for {rows[0]['month']:%B %Y} ({rows[0]['time_zone']})"
+    section.window = f"invoice {newest} for {month:%B %Y} ({rows[0]['time_zone']})"
     section.lead = f"{len(rows) - len(wrong)} of {len(rows)} lines agree with the records. " + (
         "The others, with the most likely cause:" if wrong else ""
     )

@@ -154,6 +154,8 @@ def limits(marts: Marts, _: Window) -> Section:
         if same
         else "<p>None were found.</p>"
     )
+    hidden = marts.rows("select reason from vonage__same_message_limits where reason is not null order by 1")
+    section.body += [f"<p>{escape(row['reason'])}</p>" for row in hidden]
     streams = marts.rows("select stream, records, newest_row_at, newest_load_at from vonage__freshness order by stream")
     for row in streams:
         for name in ("newest_row_at", "newest_load_at"):

@@ -111,11 +111,33 @@ best as (
     from pairs
 ),
 
+-- Where senders or recipients are hashed, dropped or not loaded, no SMS is known to be of Verify.
+hidden_senders as (
+    select
+        account_id,
+        min(date_received) - interval '{{ var('vonage_verify_minutes') | int }} minutes' as first_sent_at,
+        max(date_received) as last_sent_at
+    from (
+        select account_id, date_received from sms where {{ vonage_reports.is_hidden('sender') }} or recipient is null
+        union all
+        select account_id, date_received from messages where {{ vonage_reports.is_hidden('sender') }} or recipient is null
+    ) as hidden
+    group by account_id
+),
+
 -- What another product may list, too, without a sign which row it is.
 possible as (
     select usage_key, 'MESSAGES' as counted_in, 'client_ref' as rule from sms where messages_id is not null
     union all
     select usage_key, 'VERIFY' as counted_in, 'verify' as rule from of_verify
+    union all
+    select verified.usage_key, 'SMS' as counted_in, 'sender hidden' as rule
+    from verified
+    inner join hidden_senders
+        on verified.account_id = hidden_senders.account_id
+        and verified.date_received >= hidden_senders.first_sent_at
+        and verified.date_received <= hidden_senders.last_sent_at
+    where verified.usage_key not in (select counted_as from by_verify)
     {%- if 'sms' in streams %}
     union all
     select usage_key, 'SMS' as counted_in, 'provider sms' as rule from messages

@@ -23,10 +23,18 @@ with usage as (
         {%- endfor %}
         cast({{ product.get('quantity', '1') }} as {{ vonage_reports.type_of('integer') }}) as quantity,
         '{{ product.unit }}' as unit,
-        loaded_at
+        loaded_at,
+        loaded_from
     from {{ ref('stg_vonage__' ~ product.stream) }}
     {%- if product.stream in since %}
-    where loaded_at is null or loaded_at >= timestamp '{{ since[product.stream] }}'
+    where loaded_at is null
+        or loaded_at >= timestamp '{{ since[product.stream] }}'
+        {%- if vonage_reports.layout() == 'parquet' %}
+        -- A file may come later than files with newer names.
+        or loaded_from not in (
+            select loaded_from from {{ this }} where stream = '{{ product.stream }}' and loaded_from is not null
+        )
+        {%- endif %}
     {%- endif %}
     {{ 'union all' if not loop.last }}
     {%- endfor %}

@@ -16,7 +16,7 @@ with loaded as (
 ),
 
 names as (
-    select account_id, name from {{ ref(var('vonage_account_names')) }}
+    select account_id, name from {{ vonage_reports.seed('vonage_account_names') }}
 ),
 
 used as (
@@ -37,14 +37,26 @@ account_ids as (
     select account_id from used
 ),
 
+-- Not the name in Vonage's dashboard, which may be a person's. Two accounts of one name stay two on every page.
+named as (
+    select
+        account_ids.account_id,
+        case
+            when count(*) over (partition by coalesce(names.name, account_ids.account_id)) > 1 and names.name is not null
+                then names.name || ' (' || account_ids.account_id || ')'
+            else coalesce(names.name, account_ids.account_id)
+        end as account_name
+    from account_ids
+    left join names on account_ids.account_id = names.account_id
+),
+
 lists as (
     select (select count(*) from loaded) + (select count(*) from names) as accounts
 )
 
 select
-    account_ids.account_id,
-    -- Not the name in Vonage's dashboard, which may be a person's.
-    coalesce(names.name, account_ids.account_id) as account_name,
+    named.account_id,
+    named.account_name,
     loaded.primary_account_id,
     loaded.is_suspended,
     loaded.created_at,
@@ -54,8 +66,8 @@ select
     loaded.account_id is not null or names.account_id is not null or lists.accounts = 0 as is_own,
     used.first_used_at,
     used.last_used_at
-from account_ids
+from named
 cross join lists
-left join loaded on account_ids.account_id = loaded.account_id
-left join names on account_ids.account_id = names.account_id
-left join used on account_ids.account_id = used.account_id
+left join loaded on named.account_id = loaded.account_id
+left join names on named.account_id = names.account_id
+left join used on named.account_id = used.account_id

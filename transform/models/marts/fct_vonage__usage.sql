@@ -5,7 +5,7 @@ with usage as (
 ),
 
 status_classes as (
-    select * from {{ ref(var('vonage_status_classes')) }}
+    select * from {{ vonage_reports.seed('vonage_status_classes') }}
 ),
 
 -- A row is left out only if the other one carries its price: same account, same currency, and a price where it has one.
@@ -13,6 +13,7 @@ same_message as (
     select
         pair.usage_key,
         pair.counted_in,
+        pair.is_certain and pair.counted_in = 'MESSAGES' as is_in_messages,
         pair.is_certain
         and usage.account_id is not distinct from other.account_id
         and (
@@ -60,6 +61,11 @@ select
     {%- else -%}
     true
     {%- endif %} as is_counted,
+    {% if var('vonage_count_once') -%}
+    coalesce(not same_message.is_in_messages, true)
+    {%- else -%}
+    true
+    {%- endif %} as is_outcome_counted,
     usage.loaded_at
 from usage
 left join status_classes

@@ -7,7 +7,8 @@ with usage as (
         usage.unit,
         usage.currency,
         usage.quantity,
-        usage.total_price
+        usage.total_price,
+        usage.may_be_in
     from {{ ref('fct_vonage__usage') }} as usage
     left join {{ ref('dim_vonage__account') }} as accounts on usage.account_id = accounts.account_id
     where usage.is_counted
@@ -25,23 +26,15 @@ traffic as (
         coalesce(sum(quantity), 0) as all_units,
         coalesce(sum(quantity) filter (where total_price > 0), 0) as charged_units,
         coalesce(sum(total_price), 0) as cost,
+        count(may_be_in) as doubtful_records,
+        coalesce(sum(total_price) filter (where may_be_in is not null), 0) as doubtful_cost,
         row_number() over (order by month, account_id, product, country, unit, currency) as traffic_id
     from usage
     group by month, account_id, product, country, unit, currency
 ),
 
 typed_plans as (
-    select
-        cast(account_id as {{ vonage_reports.type_of('text') }}) as account_id,
-        cast(product as {{ vonage_reports.type_of('text') }}) as product,
-        cast(country as {{ vonage_reports.type_of('text') }}) as country,
-        cast(valid_from as date) as valid_from,
-        cast(valid_to as date) as valid_to,
-        coalesce(cast(markup_percent as numeric(10, 4)), 0) as markup_percent,
-        coalesce(cast(fee_per_unit as numeric(18, 8)), 0) as fee_per_unit,
-        coalesce(cast(free_units as bigint), 0) as free_units,
-        coalesce(cast(units as {{ vonage_reports.type_of('text') }}), 'charged') as units
-    from {{ ref(var('vonage_price_plans')) }}
+    {{ vonage_reports.price_plans() | indent(4) }}
 ),
 
 plans as (
@@ -89,7 +82,9 @@ lines as (
         sum(traffic.records) as records,
         sum(traffic.all_units) as all_units,
         sum(case when plans.units = 'all' then traffic.all_units else traffic.charged_units end) as units,
-        {{ vonage_reports.billable('sum(traffic.cost)') }} as cost
+        {{ vonage_reports.billable('sum(traffic.cost)') }} as cost,
+        sum(traffic.doubtful_records) as doubtful_records,
+        {{ vonage_reports.billable('sum(traffic.doubtful_cost)') }} as doubtful_cost
     from traffic
     left join candidates on traffic.traffic_id = candidates.traffic_id and candidates.place = 1
     left join plans on candidates.plan_id = plans.plan_id
@@ -112,6 +107,8 @@ select
     units,
     greatest(units - free_units, 0) as billed_units,
     cost,
+    doubtful_records,
+    doubtful_cost,
     round(
         cost * factor
         + cast(fee_per_unit as numeric(18, 8)) * cast(greatest(units - free_units, 0) as numeric(18, 0)),

@@ -13,5 +13,5 @@ select
     count(*) filter (where status = 'read') as seen,
     count(*) filter (where status_class in ('succeeded', 'failed')) as known_outcomes
 from {{ ref('fct_vonage__usage') }}
-where stream in ('sms', 'messages') and direction = 'outbound'
+where stream in ('sms', 'messages') and direction = 'outbound' and is_outcome_counted
 group by 1, 2, 3, 4, 5, 6

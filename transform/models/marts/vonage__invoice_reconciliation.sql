@@ -2,54 +2,82 @@
 usage.started_at >= invoices.starts_at and usage.started_at < invoices.ends_at
 {%- endset -%}
 
-with seed_lines as (
+with lines as (
+    {{ vonage_reports.invoice_lines() | indent(4) }}
+),
+
+zones as (
+    {{ vonage_reports.time_zones() | indent(4) }}
+),
+
+-- All invoices of a month together are what Vonage billed for it: corrections and credit notes come as invoices, too.
+periods as (
     select
-        cast(invoice as {{ vonage_reports.type_of('text') }}) as invoice,
-        cast(date_trunc('month', cast(month as date)) as date) as month,
-        coalesce(cast(time_zone as {{ vonage_reports.type_of('text') }}), 'UTC') as time_zone,
-        cast(issued_at as timestamp) as issued_at,
-        coalesce(cast(account_id as {{ vonage_reports.type_of('text') }}), '') as account_id,
-        cast(product as {{ vonage_reports.type_of('text') }}) as product,
-        coalesce(cast(currency as {{ vonage_reports.type_of('text') }}), '') as currency,
-        cast(quantity as numeric(28, 4)) as quantity,
-        cast(amount as numeric(28, 10)) as amount
-    from {{ ref(var('vonage_invoices')) }}
+        lines.month,
+        string_agg(distinct lines.invoice, ', ' order by lines.invoice) as invoice,
+        min(coalesce(zones.name, lines.time_zone)) as time_zone,
+        max(lines.issued_at) as issued_at,
+        max(lines.account_id) <> '' as is_by_account,
+        case
+            when count(zones.name) < count(*) then 'not compared: unknown time zone'
+            when count(distinct zones.name) > 1 then 'not compared: several time zones in one month'
+            when min(lines.account_id) = '' and max(lines.account_id) <> ''
+                then 'not compared: only some lines of the month name an account'
+        end as problem
+    from lines
+    left join zones on lower(lines.time_zone) = zones.lower_name
+    group by lines.month
 ),
 
 invoices as (
     select
-        invoice,
         month,
-        time_zone,
-        max(issued_at) as issued_at,
-        max(account_id) <> '' as is_by_account,
+        issued_at,
+        is_by_account,
         cast(month as timestamp) at time zone time_zone at time zone 'UTC' as starts_at,
         cast(month + interval '1 month' as timestamp) at time zone time_zone at time zone 'UTC' as ends_at,
         cast(month - interval '1 month' as timestamp) at time zone time_zone at time zone 'UTC' as before_starts_at,
         cast(month + interval '2 months' as timestamp) at time zone time_zone at time zone 'UTC' as after_ends_at
-    from seed_lines
-    group by invoice, month, time_zone
+    from (select month, issued_at, is_by_account, case when problem is null then time_zone end as time_zone from periods) as comparable
 ),
 
-billed as (
+billed_by_invoice as (
     select
-        invoice,
+        month,
         account_id,
         product,
         currency,
+        invoice,
         count(*) as lines,
         sum(quantity) as quantity,
         sum(amount) as amount,
         max(amount) as one_amount,
-        count(distinct amount) as amounts
-    from seed_lines
-    group by invoice, account_id, product, currency
+        min(amount) as least_amount
+    from lines
+    group by month, account_id, product, currency, invoice
 ),
 
--- The month of each invoice in its time zone, and what else an invoice may have billed instead.
+billed as (
+    select
+        month,
+        account_id,
+        product,
+        currency,
+        string_agg(invoice, ', ' order by invoice) as billed_on,
+        count(*) as invoices,
+        sum(lines) as lines,
+        sum(quantity) as quantity,
+        sum(amount) as amount,
+        max(one_amount) as one_amount,
+        max(one_amount) = min(least_amount) as is_one_amount
+    from billed_by_invoice
+    group by month, account_id, product, currency
+),
+
+-- The month in the time zone of its invoices, and what else they may have billed instead.
 used as (
     select
-        invoices.invoice,
+        invoices.month,
         case when invoices.is_by_account then coalesce(usage.account_id, 'unassigned') else '' end as account_id,
         usage.product,
         coalesce(usage.currency, '') as currency,
@@ -78,14 +106,16 @@ used as (
 
 matched as (
     select
-        coalesce(billed.invoice, used.invoice) as invoice,
+        coalesce(billed.month, used.month) as month,
         coalesce(billed.account_id, used.account_id) as account_id,
         coalesce(billed.product, used.product) as product,
         billed.currency as invoice_currency,
         used.currency as usage_currency,
+        billed.billed_on,
+        billed.invoices,
         billed.lines,
         billed.one_amount,
-        billed.amounts,
+        billed.is_one_amount,
         billed.quantity as invoiced_quantity,
         billed.amount as invoiced,
         used.records,
@@ -98,7 +128,7 @@ matched as (
         used.month_after
     from billed
     full outer join used
-        on billed.invoice = used.invoice
+        on billed.month = used.month
         and billed.account_id = used.account_id
         and billed.product = used.product
         and billed.currency = used.currency
@@ -112,7 +142,7 @@ ranked as (
         case when invoiced is null then 'usage' when coalesce(records, 0) = 0 then 'invoice' else 'both' end as side,
         row_number() over (
             partition by
-                invoice,
+                month,
                 account_id,
                 product,
                 case when invoiced is null then 'usage' when coalesce(records, 0) = 0 then 'invoice' else 'both' end
@@ -123,14 +153,16 @@ ranked as (
 
 joined as (
     select
-        line.invoice,
+        line.month,
         line.account_id,
         line.product,
         line.invoice_currency,
         coalesce(other.usage_currency, line.usage_currency) as usage_currency,
+        line.billed_on,
+        line.invoices,
         line.lines,
         line.one_amount,
-        line.amounts,
+        line.is_one_amount,
         line.invoiced_quantity,
         line.invoiced,
         coalesce(other.records, line.records, 0) as records,
@@ -141,12 +173,12 @@ joined as (
         coalesce(line.utc_month, 0) as utc_month,
         coalesce(line.month_before, 0) as month_before,
         coalesce(line.month_after, 0) as month_after,
-        other.invoice is not null as is_other_currency
+        other.month is not null as is_other_currency
     from ranked as line
     left join ranked as other
         on line.side = 'invoice'
         and other.side = 'usage'
-        and line.invoice = other.invoice
+        and line.month = other.month
         and line.account_id = other.account_id
         and line.product = other.product
         and line.place = other.place
@@ -157,14 +189,16 @@ joined as (
     union all
 
     select
-        line.invoice,
+        line.month,
         line.account_id,
         line.product,
         line.invoice_currency,
         line.usage_currency,
+        line.billed_on,
+        line.invoices,
         line.lines,
         line.one_amount,
-        line.amounts,
+        line.is_one_amount,
         line.invoiced_quantity,
         line.invoiced,
         line.records,
@@ -179,27 +213,54 @@ joined as (
     from ranked as line
     left join ranked as other
         on other.side = 'invoice'
-        and line.invoice = other.invoice
+        and line.month = other.month
         and line.account_id = other.account_id
         and line.product = other.product
         and line.place = other.place
         and other.month_before is null
-    where line.side = 'usage' and other.invoice is null
+    where line.side = 'usage' and other.month is null
+),
+
+loaded as (
+    select distinct product from {{ ref('fct_vonage__usage') }}
 ),
 
 compared as (
     select
         joined.*,
-        invoices.month,
-        invoices.time_zone,
-        invoices.issued_at,
-        case when not joined.is_other_currency then coalesce(joined.invoiced, 0) - joined.expected end as difference,
+        periods.invoice,
+        periods.time_zone,
+        periods.problem,
+        case
+            when periods.problem is null and not joined.is_other_currency
+                then coalesce(joined.invoiced, 0) - joined.expected
+        end as difference,
         greatest(
             {{ var('vonage_tolerance') }},
             {{ var('vonage_tolerance_share') }} * abs(joined.expected)
-        ) as tolerance
+        ) as tolerance,
+        periods.is_by_account
+        and joined.account_id not in (select lines.account_id from lines where lines.month = joined.month) as is_other_account,
+        joined.product in ({{ vonage_reports.product_names() }}) as is_product,
+        joined.product in (select loaded.product from loaded) as is_loaded
     from joined
-    inner join invoices on joined.invoice = invoices.invoice
+    inner join periods on joined.month = periods.month
+),
+
+judged as (
+    select
+        compared.*,
+        compared.invoices > 1
+        and exists (
+            select 1
+            from billed_by_invoice as alone
+            where alone.month = compared.month
+                and alone.account_id = compared.account_id
+                and alone.product = compared.product
+                and alone.currency = compared.invoice_currency
+                and abs(alone.amount - compared.expected) <= compared.tolerance
+        ) as is_one_invoice_equal
+    from compared
 )
 
 select
@@ -210,26 +271,32 @@ select
     product,
     coalesce(nullif(invoice_currency, ''), nullif(usage_currency, '')) as currency,
     nullif(usage_currency, '') as usage_currency,
+    billed_on,
     lines,
     invoiced_quantity,
-    quantity,
+    case when problem is null then quantity end as quantity,
     invoiced,
-    expected,
+    case when problem is null then expected end as expected,
     difference,
     coalesce(abs(difference) <= tolerance, false) as is_equal,
     case
+        when problem is not null then problem
         when abs(difference) <= tolerance then null
         when is_other_currency and usage_currency = '' then 'currency unknown: usage has none'
         when is_other_currency then 'another currency'
+        when invoiced is null and is_other_account then 'no line for this account'
         when invoiced is null and product = 'REPORTS-USAGE' then 'REPORTS-USAGE: rows of reports are not on the invoice'
         when invoiced is null then 'missing line'
-        when lines > 1 and amounts = 1 and abs(one_amount - expected) <= tolerance then 'line more than once'
+        when lines > 1 and is_one_amount and abs(one_amount - expected) <= tolerance then 'line more than once'
+        when is_one_invoice_equal then 'several invoices: one of them agrees alone'
         when counted_elsewhere > 0 and abs(difference - counted_elsewhere) <= tolerance then 'double counting'
         when time_zone <> 'UTC' and abs(invoiced - utc_month) <= tolerance then 'time zone'
         when late > 0 and abs(difference + late) <= tolerance then 'late rows'
         when abs(invoiced - month_before) <= tolerance then 'another month: the one before'
         when abs(invoiced - month_after) <= tolerance then 'another month: the one after'
-        when records = 0 then 'product not loaded'
+        when records = 0 and not is_product then 'unknown product name'
+        when records = 0 and not is_loaded then 'product not loaded'
+        when records = 0 then 'no records in this month'
         when product = 'REPORTS-USAGE' then 'REPORTS-USAGE: flat price or free rows'
         when invoiced_quantity = quantity then 'price'
         when late > 0 and difference < 0 and difference >= -late - tolerance then 'late rows, in part'
@@ -238,4 +305,4 @@ select
     end as likely_cause,
     counted_elsewhere,
     late
-from compared
+from judged

@@ -10,5 +10,6 @@ from {{ ref('fct_vonage__usage') }}
 where stream in ('sms', 'messages')
     and direction = 'outbound'
     and status_class = 'succeeded'
+    and is_outcome_counted
     and latency_ms is not null
 group by 1, 2, 3, 4

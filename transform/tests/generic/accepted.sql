@@ -9,11 +9,6 @@ select {{ column_name }} from {{ model }}
 where {{ column_name }} not in ('inbound', 'outbound')
 {% endtest %}
 
-{% test is_charged_or_all(model, column_name) %}
-select {{ column_name }} from {{ model }}
-where {{ column_name }} not in ('charged', 'all')
-{% endtest %}
-
 {% test is_metric(model, column_name) %}
 select {{ column_name }} from {{ model }}
 where {{ column_name }} not in ('records', 'price')
