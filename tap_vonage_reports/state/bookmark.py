@@ -74,7 +74,7 @@ class Bookmark:
         self.adopt_after = stored.adopt_after
         self.last_read_at = max([*self.coverage.ends, *self.coverage.read_at.values()], default=None)
         self.max_page_window = stored.max_page_window
-        self.started = bool(self.coverage.times or self.page or self.reports)
+        self.started = bool(self.coverage.times or self.gaps or self.page or self.reports)
         self.filters_changed = bool(self.coverage.times) and stored.row_filter != row_filter
         if self.filters_changed:
             self.reset()

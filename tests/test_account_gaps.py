@@ -1,0 +1,79 @@
+"""What earlier runs left out of accounts is read, however the accounts are read later, and whoever left meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_vonage_reports.sandbox import Fault
+from tests.together import BY_ID, KEYS, SAMPLE, maker, rows, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tap_vonage_reports.sandbox import Sandbox
+    from tests.harness import Output
+
+FIRST_DAY = "2026-11-14T02:00:00Z"
+"""A time in the first of seven days before the sandbox's now, so that nothing before it is read."""
+
+
+@pytest.fixture
+def make(make_sandbox: Callable[..., Sandbox]) -> Callable[..., Sandbox]:
+    return maker(make_sandbox)
+
+
+def run_without_start(sandbox: Sandbox, mode: str, state: Any = None, **settings: Any) -> Output:
+    given: dict[str, Any] = {"start_date": None, "report_window_days": 1, **settings}
+    return run(sandbox, mode, state, **given)
+
+
+def expected(sandbox: Sandbox, since: str, **settings: Any) -> set[str]:
+    return set(rows(run(sandbox, "each", start_date=since, **settings)))
+
+
+@pytest.mark.promise("Nothing is lost. The bookmark only moves over time that was read completely.")
+@pytest.mark.parametrize(("first", "second"), [("each", "together"), ("together", "each")])
+def test_what_the_first_run_left_out_is_read_after_a_move_days_later_without_a_start_date(
+    make: Callable[..., Sandbox], first: str, second: str
+) -> None:
+    sandbox = make(*KEYS[:2])
+    with sandbox.faults.during(Fault.WINDOW_FAILED, FIRST_DAY):
+        failed = run_without_start(sandbox, first)
+    sandbox.clock.advance(hours=48)
+    moved = run_without_start(sandbox, second, failed.state)
+    assert (failed.code, moved.code) == (1, 0)
+    assert expected(sandbox, "2026-11-13T12:00:00Z") <= set(rows(failed, moved))
+
+
+@pytest.mark.parametrize("mode", ["each", "together"])
+def test_what_was_left_out_of_an_account_that_left_is_read_when_it_comes_back(
+    make: Callable[..., Sandbox], mode: str
+) -> None:
+    sandbox = make(*KEYS[:2])
+    with sandbox.faults.during(Fault.WINDOW_FAILED, FIRST_DAY):
+        outputs = [run_without_start(sandbox, "together")]
+    account = sandbox.accounts.remove(KEYS[1])
+    outputs.append(run_without_start(sandbox, "together", outputs[-1].state))
+    sandbox.clock.advance(hours=48)
+    sandbox.accounts.add(account)
+    outputs.append(run_without_start(sandbox, mode, outputs[-1].state))
+    assert [output.code for output in outputs] == [1, 0, 0]
+    assert expected(sandbox, "2026-11-13T12:00:00Z") <= set(rows(*outputs))
+
+
+@pytest.mark.parametrize("status_refresh", ["window", "ids"])
+def test_accounts_that_have_no_time_in_common_are_read_from_where_each_of_them_ends(
+    make: Callable[..., Sandbox], status_refresh: str
+) -> None:
+    sandbox = make(KEYS[0], rows={SAMPLE: 60})
+    settings = {**BY_ID, "status_refresh": status_refresh}
+    outputs = [run_without_start(sandbox, "none", account_ids=[KEYS[0]], **settings)]
+    sandbox.clock.advance(hours=24 * 20)
+    outputs.append(
+        run_without_start(sandbox, "none", outputs[-1].state, account_ids=[sandbox.api_key], **settings)
+    )
+    outputs.append(run_without_start(sandbox, "together", outputs[-1].state, **settings))
+    everything = expected(sandbox, "2026-11-13T12:00:00Z", **settings, account_ids=[KEYS[0]])
+    assert {row for row in everything if KEYS[0] in row} <= set(rows(*outputs))
