@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.sandbox import Fault
-from tests.together import BY_ID, KEYS, SAMPLE, maker, rows, run
+from tests.together import BY_ID, KEYS, SAMPLE, maker, of_all, rows, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,3 +77,71 @@ def test_accounts_that_have_no_time_in_common_are_read_from_where_each_of_them_e
     outputs.append(run_without_start(sandbox, "together", outputs[-1].state, **settings))
     everything = expected(sandbox, "2026-11-13T12:00:00Z", **settings, account_ids=[KEYS[0]])
     assert {row for row in everything if KEYS[0] in row} <= set(rows(*outputs))
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_no_report_is_adopted_that_was_requested_while_an_account_was_away(
+    make: Callable[..., Sandbox], *, waits: bool
+) -> None:
+    sandbox = make(*KEYS[:2], polls=1 if waits else 2)
+    settings: dict[str, Any] = {"report_window_days": 1, "adopt_reports": True}
+    outputs = [run(sandbox, "together", **settings)]
+    account = sandbox.accounts.remove(KEYS[1])
+    sandbox.clock.advance(hours=48)
+    outputs.append(run(sandbox, "together", outputs[-1].state, **settings, wait_for_reports=waits))
+    sandbox.accounts.add(account)
+    sandbox.faults.on(Fault.SERVER_ERROR, accounts=[KEYS[1]])
+    outputs.append(run(sandbox, "each", outputs[-1].state, **settings))
+    sandbox.faults.off(Fault.SERVER_ERROR)
+    outputs.append(run(sandbox, "together", outputs[-1].state, **settings))
+    assert [output.code for output in outputs] == [0, 0, 1, 0]
+    assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
+@pytest.mark.parametrize("mode", ["each", "together"])
+def test_no_report_of_a_lost_state_is_adopted_if_an_earlier_state_says_that_an_account_was_away(
+    make: Callable[..., Sandbox], mode: str
+) -> None:
+    sandbox = make(*KEYS[:2])
+    outputs = [run(sandbox, "together")]
+    account = sandbox.accounts.remove(KEYS[1])
+    outputs.append(run(sandbox, "together", outputs[-1].state))
+    sandbox.clock.advance(hours=24)
+    run(sandbox, "together", outputs[-1].state)  # its state is lost, its reports are at the API
+    sandbox.clock.advance(hours=1)
+    sandbox.accounts.add(account)
+    if mode == "each":
+        sandbox.faults.on(Fault.SERVER_ERROR, accounts=[KEYS[1]])
+        outputs.append(run(sandbox, "each", outputs[-1].state))
+        sandbox.faults.off(Fault.SERVER_ERROR)
+    outputs.append(run(sandbox, "together", outputs[-1].state, adopt_reports=True))
+    assert outputs[-1].code == 0
+    assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
+def test_no_report_is_adopted_that_was_requested_before_a_known_list_had_an_account(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make(*KEYS[:2])
+    with sandbox.faults.during(Fault.SUBACCOUNTS_REFUSED):
+        outputs = [run(sandbox, "together")]  # the list is known, and nothing was read
+    account = sandbox.accounts.remove(KEYS[1])
+    with sandbox.faults.during(Fault.SUBACCOUNTS_REFUSED):
+        outputs.append(run(sandbox, "together", outputs[-1].state))
+    run(sandbox, "together", outputs[-1].state)  # its state is lost, its reports are at the API
+    sandbox.clock.advance(hours=1)
+    sandbox.accounts.add(account)
+    outputs.append(run(sandbox, "together", outputs[-1].state, adopt_reports=True))
+    assert [output.code for output in outputs] == [1, 1, 0]
+    assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
+def test_the_state_forgets_which_reports_not_to_adopt_once_vonage_has_forgotten_them(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make(*KEYS[:2])
+    together = run(sandbox, "together")
+    each = run(sandbox, "each", together.state)
+    assert [part.keys() for part in of_all(each)] == [{"context", "adopt_after"}] * 2
+    sandbox.clock.advance(hours=73)
+    assert of_all(run(sandbox, "each", each.state)) == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.config.schema import DIRECTION
 from tap_vonage_reports.planning.partition import ACCOUNT, SUBACCOUNTS, Partition
+from tap_vonage_reports.planning.windows import REPORT_FILE_RETENTION
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.format import CONTEXT
 from tap_vonage_reports.state.subaccounts import BookmarkReader, distribute, gather
@@ -145,6 +146,8 @@ class Accounts:
             self._dates.earliest(product),
             partial(self._dates.start, product),
             self._settings.lookback_of(product),
+            now := self._dates.clock(),
+            now - REPORT_FILE_RETENTION,
             partial(self._read, product),
         )
         if not self._settings.reads_together:

@@ -181,11 +181,15 @@ class Bookmark:
 
     def remove_report(self, request_id: str) -> None:
         """Record that a report was read, or is of no use any more, so that it is not adopted either."""
-        removed = [report.requested_at for report in self.reports if report.request_id == request_id]
-        if removed:
-            self.adopt_after = max([*removed, *([self.adopt_after] if self.adopt_after else [])])
-            state_format.write_adopt_after(self._state, self.adopt_after)
+        for report in self.reports:
+            if report.request_id == request_id:
+                self.adopt_later(report.requested_at)
         self._set_reports([report for report in self.reports if report.request_id != request_id])
+
+    def adopt_later(self, time: datetime) -> None:
+        """Record that no report is adopted that was requested at a time or before it."""
+        self.adopt_after = max(time, self.adopt_after or time)
+        state_format.write_adopt_after(self._state, self.adopt_after)
 
     def refuse_report(self, window: TimeWindow, request_id: str, refused_at: datetime) -> None:
         """Record that the report of a window has a file that cannot be read, so that none is requested again."""

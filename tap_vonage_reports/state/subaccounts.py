@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.intervals import EMPTY, before, between, hour_windows, since, to_intervals
 from tap_vonage_reports.state.coverage import Coverage
-from tap_vonage_reports.state.format import write_coverage
+from tap_vonage_reports.state.format import write_adopt_after, write_coverage
 from tap_vonage_reports.state.listed_accounts import ListedAccounts, UnlistedAccount, hashed
 from tap_vonage_reports.state.pending_ids import account_of
 
@@ -37,6 +37,8 @@ class BookmarkReader:
         earliest: The oldest time of which Vonage still has records.
         start: Returns where to start reading of which the end is given.
         lookback: How long a row may change.
+        now: The time. A report that was requested earlier may lack an account that was not listed then.
+        adopted_since: When the oldest report was requested that may still be adopted.
         read: Reads a partition's state as a bookmark.
     """
 
@@ -46,6 +48,8 @@ class BookmarkReader:
     earliest: datetime
     start: Callable[[datetime], datetime]
     lookback: timedelta
+    now: datetime
+    adopted_since: datetime
     read: Callable[[dict[str, Any]], Bookmark]
 
     def write(self, state: dict[str, Any], coverage: Coverage, gaps: TimeSet) -> None:
@@ -76,8 +80,11 @@ def gather(
     """
     state = index.find(together)
     shared, accounts = reader.read(state), ListedAccounts.read(state, reader.stream, reader.row_filter)
-    _unlist(accounts, shared, {hashed(account) for account in each}, reader)
+    listed, known = {hashed(account) for account in each}, frozenset(accounts.listed)
+    _unlist(accounts, shared, listed, reader)
     returned = _relist(accounts, index, each, reader)
+    if returned or (known and listed - known):
+        shared.adopt_later(reader.now)
     found = {account: index.get(context) for account, context in each.items()}
     own = {account: None if one is None else reader.read(one) for account, one in found.items()}
     coverage = shared.coverage if accounts.listed else _begin(shared, accounts, own, returned)
@@ -120,12 +127,23 @@ def distribute(
     state = index.get(together)
     if state is None:
         return
-    accounts = ListedAccounts.read(state, reader.stream, reader.row_filter)
-    _unlist(accounts, reader.read(state), set(), reader)
+    shared, accounts = reader.read(state), ListedAccounts.read(state, reader.stream, reader.row_filter)
+    _drop_reports(shared)
+    if accounts.unlisted.keys() & set(map(hashed, each)):
+        shared.adopt_later(reader.now)
+    _unlist(accounts, shared, set(), reader)
     _relist(accounts, index, each, reader)
     index.remove([together])
     if accounts.unlisted:
         accounts.write(index.find(together), reader.row_filter)
+    if shared.adopt_after and shared.adopt_after > reader.adopted_since:
+        write_adopt_after(index.find(together), shared.adopt_after)
+
+
+def _drop_reports(shared: Bookmark) -> None:
+    """Drop the requested reports: an account that they lack may be listed when a later run would adopt them."""
+    for report in shared.reports:
+        shared.remove_report(report.request_id)
 
 
 def _unlist(accounts: ListedAccounts, shared: Bookmark, listed: set[str], reader: BookmarkReader) -> None:
@@ -160,8 +178,7 @@ def _begin(
 
     Accounts that were not listed for some time do not hold back the others: they catch up.
     """
-    for report in shared.reports:  # requested when none of the listed accounts was
-        shared.remove_report(report.request_id)
+    _drop_reports(shared)
     shared.reset()
     covered = {account: _without_tracked(one) for account, one in own.items() if one is not None}
     read = {account: coverage for account, coverage in covered.items() if not coverage.times.empty}

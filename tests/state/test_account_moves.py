@@ -78,7 +78,17 @@ class Story:
 
     @property
     def reader(self) -> BookmarkReader:
-        return BookmarkReader(STREAM, KEY, self.fingerprint, ORIGIN, self.start_of, LOOKBACK, self.bookmark)
+        return BookmarkReader(
+            STREAM,
+            KEY,
+            self.fingerprint,
+            ORIGIN,
+            self.start_of,
+            LOOKBACK,
+            self.now,
+            self.now - timedelta(hours=72),
+            self.bookmark,
+        )
 
     def start_of(self, end: datetime) -> datetime:
         return self.start or min(self.now, end) - RANGE
