@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_vonage_reports.sandbox import Fault
-from tests.together import BY_ID, KEYS, SAMPLE, maker, of_all, rows, run
+from tests.together import BY_ID, KEYS, SAMPLE, maker, of_all, requests, rows, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,3 +145,17 @@ def test_the_state_forgets_which_reports_not_to_adopt_once_vonage_has_forgotten_
     assert [part.keys() for part in of_all(each)] == [{"context", "adopt_after"}] * 2
     sandbox.clock.advance(hours=73)
     assert of_all(run(sandbox, "each", each.state)) == []
+
+
+def test_reports_in_the_place_of_lookups_are_read_by_a_later_run_that_does_not_wait(
+    make: Callable[..., Sandbox],
+) -> None:
+    sandbox = make(*KEYS, rows={SAMPLE: 300}, polls=3)
+    outputs = [run(sandbox, "together", **BY_ID)]
+    sandbox.clock.advance(hours=30)
+    with sandbox.faults.during(Fault.IDS_NOT_FOUND):
+        for _ in range(6):
+            outputs.append(run(sandbox, "together", outputs[-1].state, **BY_ID, wait_for_reports=False))
+            assert requests(sandbox)["report-cancel"] == 0
+    assert [output.code for output in outputs] == [0] * 7
+    assert rows(*outputs) == rows(run(sandbox, "each"))

@@ -120,6 +120,19 @@ class Bookmark:
         """Mark time for refetching. The next `commit_window` persists it."""
         self.coverage = self.coverage.reopen(times)
 
+    def give_up_ids(self, ids: Iterable[str], times: TimeSet) -> None:
+        """Record that rows cannot be looked up by ID, so that time is read again instead, by this run or the next.
+
+        Args:
+            ids: The ids of the rows.
+            times: The time, with the rows in it.
+        """
+        self.reopen(times)
+        self.gaps |= times
+        if not times.empty:
+            state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
+        self.untrack(ids)
+
     def commit_page(self, page: PageCursor) -> None:
         """Record that the records before `page` are written."""
         self.started = True
