@@ -159,3 +159,15 @@ def test_reports_in_the_place_of_lookups_are_read_by_a_later_run_that_does_not_w
             assert requests(sandbox)["report-cancel"] == 0
     assert [output.code for output in outputs] == [0] * 7
     assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
+def test_a_state_that_leaves_windows_of_all_accounts_to_pages_is_read_by_reports(make: Callable[..., Sandbox]) -> None:
+    sandbox = make(*KEYS)
+    first = run(sandbox, "together", end_date="2026-11-15")
+    for part in of_all(first):
+        part["refused_reports"] = [
+            {"date_start": "2026-11-15T00:00:00Z", "date_end": "2026-11-17T00:00:00Z", "refused_at": "2026-11-19T00:00:00Z"}
+        ]
+    second = run(sandbox, "together", first.state)
+    assert second.error is None
+    assert rows(first, second) == rows(run(sandbox, "each"))
