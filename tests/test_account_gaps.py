@@ -71,9 +71,7 @@ def test_accounts_that_have_no_time_in_common_are_read_from_where_each_of_them_e
     settings = {**BY_ID, "status_refresh": status_refresh}
     outputs = [run_without_start(sandbox, "none", account_ids=[KEYS[0]], **settings)]
     sandbox.clock.advance(hours=24 * 20)
-    outputs.append(
-        run_without_start(sandbox, "none", outputs[-1].state, account_ids=[sandbox.api_key], **settings)
-    )
+    outputs.append(run_without_start(sandbox, "none", outputs[-1].state, account_ids=[sandbox.api_key], **settings))
     outputs.append(run_without_start(sandbox, "together", outputs[-1].state, **settings))
     everything = expected(sandbox, "2026-11-13T12:00:00Z", **settings, account_ids=[KEYS[0]])
     assert {row for row in everything if KEYS[0] in row} <= set(rows(*outputs))
@@ -147,6 +145,22 @@ def test_the_state_forgets_which_reports_not_to_adopt_once_vonage_has_forgotten_
     assert of_all(run(sandbox, "each", each.state)) == []
 
 
+@pytest.mark.parametrize("has_rows", [True, False])
+def test_an_account_that_catches_up_is_skipped_only_if_no_report_has_rows_of_it(
+    make: Callable[..., Sandbox], *, has_rows: bool
+) -> None:
+    none = {f"{SAMPLE}/{direction}/{KEYS[1]}": 0 for direction in ("outbound", "inbound")}
+    sandbox = make(*KEYS[:2], rows={SAMPLE: 12, **({} if has_rows else none)})
+    outputs = [run(sandbox, "none")]
+    sandbox.clock.advance(hours=12)
+    sandbox.faults.on(Fault.FORBIDDEN, accounts=[KEYS[1]])
+    outputs.append(run(sandbox, "together", outputs[-1].state))
+    assert outputs[-1].code == has_rows
+    sandbox.faults.off(Fault.FORBIDDEN)
+    outputs.append(run(sandbox, "together", outputs[-1].state))
+    assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
 def test_reports_in_the_place_of_lookups_are_read_by_a_later_run_that_does_not_wait(
     make: Callable[..., Sandbox],
 ) -> None:
@@ -166,7 +180,11 @@ def test_a_state_that_leaves_windows_of_all_accounts_to_pages_is_read_by_reports
     first = run(sandbox, "together", end_date="2026-11-15")
     for part in of_all(first):
         part["refused_reports"] = [
-            {"date_start": "2026-11-15T00:00:00Z", "date_end": "2026-11-17T00:00:00Z", "refused_at": "2026-11-19T00:00:00Z"}
+            {
+                "date_start": "2026-11-15T00:00:00Z",
+                "date_end": "2026-11-17T00:00:00Z",
+                "refused_at": "2026-11-19T00:00:00Z",
+            }
         ]
     second = run(sandbox, "together", first.state)
     assert second.error is None
