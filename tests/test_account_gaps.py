@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.sandbox import Fault
+from tests.extract.test_adoption import Listing, echo_of
+from tests.extract.test_report_jobs import planned
+from tests.planning.test_windows import at
 from tests.together import BY_ID, KEYS, SAMPLE, maker, of_all, requests, rows, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tap_vonage_reports.api.client import ReportsClient
     from tap_vonage_reports.sandbox import Sandbox
     from tests.harness import Output
 
@@ -132,6 +139,21 @@ def test_no_report_is_adopted_that_was_requested_before_a_known_list_had_an_acco
     outputs.append(run(sandbox, "together", outputs[-1].state, adopt_reports=True))
     assert [output.code for output in outputs] == [1, 1, 0]
     assert rows(*outputs) == rows(run(sandbox, "each"))
+
+
+@pytest.mark.parametrize(("since", "is_found"), [(at(0) - timedelta(seconds=1), True), (at(0), False), (None, False)])
+def test_no_report_is_left_to_the_list_that_the_next_run_would_not_adopt(
+    since: datetime | None, *, is_found: bool
+) -> None:
+    job = planned()
+    job.sync.partition = replace(job.sync.partition, with_subaccounts=True)
+    job.request_id, job.requested_at = "mine", at(0)
+    api = Listing(echo_of(job, request_id="mine"))
+    finder = ReportFinder(
+        cast("ReportsClient", api), enabled=True, needs_list=lambda: True, accounts_since=lambda: since
+    )
+    finder.verify_list(job)
+    assert finder.will_find(job) is is_found
 
 
 def test_the_state_forgets_which_reports_not_to_adopt_once_vonage_has_forgotten_them(
