@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.bench import NOW
 from benchmarks.measure import Subject
@@ -23,31 +23,37 @@ if TYPE_CHECKING:
     from benchmarks.report import Section
 
 SIZES, QUICK_SIZES = (10, 100, 1_000), (2, 4)
-ROWS_A_DAY = 2_000
+ROWS_A_DAY, QUICK_ROWS_A_DAY = 2_000, 8
 DAYS = 7
 DAY = timedelta(days=1)
+HISTORY_DAYS, QUICK_HISTORY_DAYS = 395, 40
+"""The API keeps 13 months."""
 ABOUT = """\
 Runs of one process for `sms`, with {rows:,} rows a day and direction over all accounts, whatever their number. *First
-run*: {days} days. *Daily run*: a day later, with the default lookback of 72 hours and the state of the first run. There
-are no rate limits: at Vonage's, 10 requests for records take a second, and a report takes 3 requests of 5 a second,
-and minutes to be generated. *STATE MB* is the length of all STATE messages together."""
+run*: {days} days. *Daily run*: a day later, with the default lookback of 72 hours and the state of the first run. *13
+months*: {history} days ({all_rows:,} rows, counted), by reports, with `report_window_days` 396; most of the time, the
+tap waits for the sandbox to generate them. There are no rate limits: at Vonage's, 10 requests for records take a
+second, and a report takes 3 requests of 5 a second, and minutes to be generated. *STATE MB* is the length of all STATE
+messages together."""
 
 
 def table(bench: Bench) -> Section:
     """Measure table 8."""
-    rows = bench.size(ROWS_A_DAY, 8)
+    rows = bench.size(ROWS_A_DAY, QUICK_ROWS_A_DAY)
     with ExitStack() as stack:
         served = {
             accounts: stack.enter_context(serve(accounts, rows)) for accounts in (QUICK_SIZES if bench.quick else SIZES)
         }
         outcomes = bench.measure(
-            subject for accounts, sandbox in served.items() for subject in subjects(bench, accounts, sandbox)
+            subject
+            for accounts, sandbox in served.items()
+            for subject in (*subjects(bench, accounts, sandbox), *histories(bench, accounts, sandbox))
         )
     main = Column("Requests for records", lambda outcome: outcome.fact("requests"), whole)
     return section(
         8,
         "Sub-accounts",
-        about=ABOUT.format(rows=ROWS_A_DAY, days=DAYS),
+        about=ABOUT.format(rows=ROWS_A_DAY, days=DAYS, history=HISTORY_DAYS, all_rows=2 * HISTORY_DAYS * ROWS_A_DAY),
         outcomes=outcomes.values(),
         columns=[
             main,
@@ -73,15 +79,7 @@ def serve(accounts: int, rows: int) -> Sandbox:
 def subjects(bench: Bench, accounts: int, sandbox: Sandbox) -> Iterator[Subject]:
     """A first run and a daily run, each in both ways."""
     for mode in ("each", "together"):
-        settings = {
-            "api_url": sandbox.url,
-            "subaccounts": mode,
-            "adopt_reports": False,
-            "start_date": (NOW - DAYS * DAY).isoformat(),
-            "max_requests_per_second": UNLIMITED,
-            "max_report_requests_per_second": UNLIMITED,
-        }
-        command = bench.tap(settings)
+        command = bench.tap(settings_for(sandbox, mode, DAYS))
         sandbox.clock.set(NOW)
         before = bench.write(state_of_a_run(bench, command))
         for kind, now, arguments in (("first run", NOW, ()), ("daily run", NOW + DAY, ("--state", str(before)))):
@@ -91,6 +89,37 @@ def subjects(bench: Bench, accounts: int, sandbox: Sandbox) -> Iterator[Subject]
                 check=partial(check, sandbox, messages(accounts, None)),
                 prepare=partial(prepare, sandbox, now),
             )
+
+
+def histories(bench: Bench, accounts: int, sandbox: Sandbox) -> Iterator[Subject]:
+    """All that the API keeps, with the largest number of accounts, in both ways."""
+    if accounts != max(QUICK_SIZES if bench.quick else SIZES):
+        return
+    days = bench.size(HISTORY_DAYS, QUICK_HISTORY_DAYS)
+    rows = 2 * days * accounts * (bench.size(ROWS_A_DAY, QUICK_ROWS_A_DAY) // accounts)
+    for mode in ("each", "together"):
+        settings = settings_for(sandbox, mode, days + 1)
+        # Rows of the last hours may be delayed, so both ways end a day before.
+        end = (NOW - DAY).isoformat()
+        settings |= {"report_window_days": 396, "fetch_mode": "async", "end_date": end, "adopt_reports": True}
+        yield Subject(
+            f"13 months, {accounts:,} accounts, {mode}",
+            [bench.tap(settings)],
+            check=partial(check, sandbox, messages(accounts, rows)),
+            prepare=partial(prepare, sandbox, NOW),
+        )
+
+
+def settings_for(sandbox: Sandbox, mode: str, days: int) -> dict[str, Any]:
+    """The tap's settings for so many days."""
+    return {
+        "api_url": sandbox.url,
+        "subaccounts": mode,
+        "adopt_reports": False,
+        "start_date": (NOW - days * DAY).isoformat(),
+        "max_requests_per_second": UNLIMITED,
+        "max_report_requests_per_second": UNLIMITED,
+    }
 
 
 def prepare(sandbox: Sandbox, now: datetime) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +73,14 @@ def test_process():
 """
 ALONE = """
 from tap_vonage_reports.planning.alone import forgotten
+"""
+STUCK = """
+import os, pathlib, threading
+
+def test_it():
+    if forgotten() == {expected}:
+        pathlib.Path({fifo!r}).write_text(str(os.getpid()))
+        threading.Event().wait(600)
 """
 
 
@@ -187,6 +197,31 @@ def test_a_run_that_judges_nothing_fails(tmp_path: Path, module: str, said: str)
     assert not [line for line in lines if "noticed" in line]
 
 
+@forks
+@pytest.mark.parametrize("while_judging", [False, True])
+def test_a_run_that_is_terminated_leaves_no_process_and_no_copy(tmp_path: Path, *, while_judging: bool) -> None:
+    tree, copies, fifo = tmp_path / "tree", tmp_path / "copies", tmp_path / "fifo"
+    copies.mkdir()
+    os.mkfifo(fifo)
+    expected = 2 if while_judging else 1  # the mutants return 2 and 0, or None
+    write_tree(tree, alone=UNREACHED, test_alone=f"{ALONE}{STUCK.format(fifo=str(fifo), expected=expected)}")
+    command = [sys.executable, "-m", "tests.mutants", "--sample=0", "--workers=2", f"--tree={tree}"]
+    command += ["--module=tap_vonage_reports/planning/alone.py"]
+    environment = {**os.environ, "TMPDIR": str(copies)}
+    run = subprocess.Popen(  # noqa: S603 - our own
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    child = int(fifo.read_text())  # the tests are under way
+    assert list(copies.iterdir())
+    run.send_signal(signal.SIGTERM)
+    out, err = run.communicate(timeout=60)  # which ends with the last process that has its standard output
+    assert (run.returncode, err) == (128 + signal.SIGTERM, "")
+    assert "noticed" not in out
+    assert list(copies.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
 @pytest.mark.parametrize(
     ("text", "chosen"),
     [
@@ -211,7 +246,23 @@ def test_a_mutant_meets_the_tests_that_execute_its_line_the_quickest_first(text:
         lines["LIMIT = 5"]: {OUTSIDE},
     }
     line = next(number for found, number in lines.items() if found.startswith(text))
-    assert measured.choose(Mutant("x.py", line, "constant", 0, 0, ""), SOURCE, "tests/planning") == chosen
+    assert measured.choose(Mutant("x.py", line, "constant", 0, 0, ""), {"x.py": SOURCE}, "tests/planning") == chosen
+
+
+def test_a_mutant_of_a_constant_meets_the_tests_of_the_modules_that_import_it() -> None:
+    user = "from package.limits import {name}\n\ndef within(value):\n    return value < {name}\n"
+    sources = {
+        "package/limits.py": "MOST, LEAST = 5, 1\nLIMIT = 5\n",
+        "package/x.py": user.format(name="LIMIT"),
+        "package/y.py": user.format(name="LEAST"),
+    }
+    measured = CoverageMap(
+        costs={"tests/of_x": 1, "tests/of_y": 2},
+        lines={path: {4: {f"tests/of_{path[8]}"}} for path in sources} | {"package/limits.py": {2: {OUTSIDE}}},
+        seconds={"tests/of_x": 1, "tests/of_y": 2},
+    )
+    for line, chosen in ((2, ["tests/of_x"]), (1, ["tests/of_x", "tests/of_y"])):
+        assert measured.choose(Mutant("package/limits.py", line, "constant", 0, 0, ""), sources, "tests") == chosen
 
 
 def test_modules_of_tests_share_the_budget() -> None:
@@ -219,7 +270,7 @@ def test_modules_of_tests_share_the_budget() -> None:
     seconds |= {"long.py::test": BUDGET_SECONDS * 2, "slow.py::test": BUDGET_SECONDS / 2}
     seconds |= {f"quick.py::test_{number}": 0.0 for number in range(99)}
     measured = CoverageMap(costs=seconds, lines={"x.py": {1: {*seconds}}})
-    chosen = measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), "x = f(1)", "tests")
+    chosen = measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), {"x.py": "x = f(1)"}, "tests")
     assert [test for test in chosen if "quick" not in test] == [
         *(f"one.py::test_{number}" for number in range(4)),
         "slow.py::test",
@@ -231,4 +282,4 @@ def test_a_mutant_meets_no_more_tests_than_the_budget_has_room_for() -> None:
     names = [f"test {number}" for number in range(9)]
     for seconds, count in ((BUDGET_SECONDS / 4, 4), (BUDGET_SECONDS * 2, 1)):
         measured = CoverageMap(costs=dict.fromkeys(names, seconds), lines={"x.py": {1: {*names}}})
-        assert len(measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), "x = f(1)", "tests")) == count
+        assert len(measured.choose(Mutant("x.py", 1, "constant", 0, 0, ""), {"x.py": "x = f(1)"}, "tests")) == count

@@ -49,7 +49,7 @@ class PartitionIndex:
         partitions = self._stream_state().setdefault(PARTITIONS, [])
         if partitions is not self._partitions or len(partitions) < self._indexed:
             self._partitions, self._indexed, self._by_context = partitions, 0, {}
-        for state in partitions[self._indexed :] if len(partitions) > self._indexed else ():
+        for state in partitions[self._indexed :]:
             self._by_context.setdefault(context_key(state[CONTEXT]), state)
         self._indexed = len(partitions)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -458,6 +459,34 @@ def test_the_list_is_verified_with_one_of_the_first_three_reports_or_not_at_all(
     assert not finder.will_find(planned())
 
 
+def test_the_list_is_verified_by_the_requested_report_and_by_no_other() -> None:
+    job = planned()
+    job.request_id = "ours"
+    api = Listing(echo_of(job, request_id="another"), echo_of(job, request_id="ours", product="OTHER"))
+    finder = ReportFinder(cast("ReportsClient", api), enabled=True, needs_list=lambda: True)
+    finder.verify_list(job)
+    assert not finder.will_find(job)
+    api.listed.append(echo_of(job, request_id="ours"))
+    for _ in range(2):
+        finder.verify_list(job)
+        assert finder.will_find(job)
+    assert api.lists == 2
+
+
+def test_the_list_is_not_verified_unless_that_is_worth_a_request() -> None:
+    job, api = planned(), Listing()
+    finder_of(api).verify_list(job)
+    ReportFinder(cast("ReportsClient", api), enabled=False, needs_list=lambda: True).verify_list(job)
+    assert api.lists == 0
+
+
+def test_a_plan_tells_whether_it_adopts_and_shows_progress_for_each_partition() -> None:
+    opened, ticks = opened_at(100), []
+    plans, added = finder_of(Listing()).plan([opened.sync] * 2, opened.session.planner, lambda: ticks.append(1))
+    assert (plans, added) == ([opened.session.planner.reports(opened.sync)] * 2, False)
+    assert len(ticks) == 2
+
+
 def test_only_a_run_says_that_it_adopts(caplog: pytest.LogCaptureFixture) -> None:
     for is_dry in (True, False):
         opened = opened_at(100)
@@ -485,6 +514,15 @@ def test_a_request_that_never_left_charges_nothing() -> None:
     assert job.sync.result.fetched.unconfirmed_reports == 0
     creator_of(Api(TIMED_OUT)).create(job, 0)
     assert job.sync.result.fetched.unconfirmed_reports == 1
+
+
+def test_a_lost_report_is_looked_for_since_its_request_was_sent() -> None:
+    noted: list[float] = []
+    finder = SimpleNamespace(find_lost=lambda _job: None, note_lost=lambda _job, seconds: noted.append(seconds))
+    before = time.monotonic()
+    creator_of(Api(TIMED_OUT), finder=finder).create(planned(), 0)
+    (seconds,) = noted
+    assert 0 <= seconds <= time.monotonic() - before
 
 
 # The echo of a request

@@ -12,7 +12,9 @@ import pytest
 
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.errors import (
+    AccessDeniedError,
     ApiError,
+    ConsecutiveGapsError,
     CredentialsRevokedError,
     ProductUnavailableError,
     RequestRejectedError,
@@ -337,6 +339,34 @@ def test_a_rejected_lookup_finds_nothing(caplog: pytest.LogCaptureFixture) -> No
 def test_a_lookup_without_access_is_an_error_and_not_an_empty_answer(error: type[RequestRejectedError]) -> None:
     with pytest.raises(error):
         looked_up(IdApi(error(401, "Unauthorized")), "a")
+
+
+@pytest.mark.parametrize("names", [("a",), ("first,a",)])
+def test_revoked_credentials_end_the_lookups_of_one_account_and_of_several(names: tuple[str, ...]) -> None:
+    with pytest.raises(CredentialsRevokedError):
+        looked_up(IdApi(CredentialsRevokedError(401, "Unauthorized")), *names)
+
+
+@pytest.mark.parametrize("error", [AccessDeniedError, ProductUnavailableError])
+def test_a_lookup_of_one_account_that_is_refused_among_several_finds_nothing(
+    error: type[RequestRejectedError],
+) -> None:
+    api = IdApi(error(403, "Low balance"))
+    [result] = looked_up(api, "first,a", "first,b")
+    assert (result.missing, [one["account_id"] for one in api.params]) == ({"first,a", "first,b"}, ["first"])
+
+
+def test_a_lookup_that_works_ends_a_row_of_gaps() -> None:
+    sync = open_partition(tracks=True)
+    lookups = LookupCommitter(sync, 9)
+    for _ in range(3):
+        leave_gap(sync, ReadFailure("HTTP 500"))
+        leave_gap(sync, ReadFailure("HTTP 500"))
+        lookups.chunk(LookupResult(("a",), []))
+    leave_gap(sync, ReadFailure("HTTP 500"))
+    leave_gap(sync, ReadFailure("HTTP 500"))
+    with pytest.raises(ConsecutiveGapsError):
+        leave_gap(sync, ReadFailure("HTTP 500"))
 
 
 def test_a_lookup_without_a_usable_answer_is_a_failure_and_not_an_empty_answer() -> None:

@@ -161,6 +161,24 @@ def test_the_consumer_wakes_at_each_item_and_at_the_end_of_a_task(
     assert consumed(ahead, waits.release) == [0] * 50 * items
 
 
+def test_requests_of_a_task_that_is_needed_earlier_go_first(make: Callable[[int], Prefetcher[Any]]) -> None:
+    """Whatever the caller itself requests goes before them, in the order of all groups."""
+    priorities: list[tuple[int, int]] = []
+
+    def note(context: RequestContext) -> Iterator[str]:
+        priorities.append(context.priority)
+        yield ""
+
+    ahead = make(1)
+    for group in ("first", "second"):
+        ahead.add(group, [note, note])
+    for group in ("first", "second"):
+        assert consumed(ahead, group=group) == ["", ""]
+    assert RequestContext().priority < priorities[0]
+    assert priorities == sorted(set(priorities))
+    assert len(priorities) == 4
+
+
 def test_idle_workers_take_up_a_later_group(make: Callable[[int], Prefetcher[Any]]) -> None:
     ahead = make(1)
     for group in ("first", "second"):

@@ -250,7 +250,9 @@ def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     return Stopwatch(monkeypatch)
 
 
-def creator_of(api: Any, events: list[str] | None = None, job: ReportJob | None = None) -> ReportCreator:
+def creator_of(
+    api: Any, events: list[str] | None = None, job: ReportJob | None = None, finder: Any = None
+) -> ReportCreator:
     events = [] if events is None else events
 
     @contextmanager
@@ -262,7 +264,7 @@ def creator_of(api: Any, events: list[str] | None = None, job: ReportJob | None 
     def checkpoint() -> None:
         events.append(" ".join(["state", *(one.request_id for one in job.sync.bookmark.reports)] if job else ["state"]))
 
-    finder = ReportFinder(api, enabled=False)
+    finder = finder or ReportFinder(api, enabled=False)
     return ReportCreator(api, finder, budget=5, timeout=TIMEOUT, checkpoint=checkpoint, defer_signals=deferred)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ from tests.mutants.operators import Mutant, mutants_of
 from tests.mutants.runner import PACKAGE, PACKAGES, MutantsError, Result, judge, measure, start_worker, tests_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from concurrent.futures import Executor
 
 TREE = Path(__file__).resolve().parent.parent.parent
@@ -37,6 +39,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     say(f"{len(chosen)} mutants, seed {options.seed}")
     results = []
+    try:
+        with start_workers(options) as workers:
+            measured = measurement(workers, options.tree, chosen)
+            sources = sources_of(options.tree)
+            tests = [measured.choose(mutant, sources, f"tests/{package_of(mutant)}") for mutant in chosen]
+            seconds = [sum(measured.seconds[test] for test in some) for some in tests]
+            for result in workers.map(judge, chosen, tests, seconds):
+                results.append(result)
+                if result.outcome == "survived":
+                    say(*told(result, options.tree))
+    except MutantsError as error:
+        say(str(error))
+        return 1
+    share = summarized(results)
+    return int(share < options.at_least)
+
+
+@contextmanager
+def start_workers(options: argparse.Namespace) -> Generator[Executor, None, None]:
+    """Start workers, each with a copy of the tree. No process and no copy stays, also of a run that ends early."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
     # Each worker loads the libraries itself: only then is it free of threads, and may fork.
     with (
         TemporaryDirectory(prefix="mutants-") as folder,
@@ -48,18 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ) as workers,
     ):
         try:
-            measured = measurement(workers, options.tree, chosen)
-        except MutantsError as error:
-            say(str(error))
-            return 1
-        tests = [tests_for(mutant, measured, options.tree) for mutant in chosen]
-        seconds = [sum(measured.seconds[test] for test in some) for some in tests]
-        for result in workers.map(judge, chosen, tests, seconds):
-            results.append(result)
-            if result.outcome == "survived":
-                say(*told(result, options.tree))
-    share = summarized(results)
-    return int(share < options.at_least)
+            yield workers
+        except BaseException:
+            for process in active_children():
+                process.terminate()
+            raise
 
 
 def sample(tree: Path, modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
@@ -102,10 +122,10 @@ def measurement(workers: Executor, tree: Path, mutants: Sequence[Mutant]) -> Cov
     return measured
 
 
-def tests_for(mutant: Mutant, measured: CoverageMap, tree: Path) -> list[str]:
-    """Return the tests for a mutant."""
-    source = (tree / mutant.path).read_text(encoding="utf-8")
-    return measured.choose(mutant, source, f"tests/{package_of(mutant)}")
+def sources_of(tree: Path) -> dict[str, str]:
+    """Return the texts of the tap's modules, by path."""
+    paths = python_files(tree / PACKAGE)
+    return {path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def package_of(mutant: Mutant) -> str:

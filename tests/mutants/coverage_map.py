@@ -19,7 +19,7 @@ import pytest
 from coverage import Coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from tests.mutants.operators import Mutant
 
@@ -59,24 +59,26 @@ class CoverageMap:
             for line, tests in lines.items():
                 known.setdefault(line, set()).update(tests)
 
-    def choose(self, mutant: Mutant, source: str, own: str) -> list[str]:
+    def choose(self, mutant: Mutant, sources: Mapping[str, str], own: str) -> list[str]:
         """Return the tests for a mutant, the quickest first.
 
         Args:
             mutant: The mutant.
-            source: The text of its module.
+            sources: The texts of its module and of those that may use it, by path.
             own: The folder of the package's own tests.
 
         Returns:
             Tests that execute the statement. For a statement that is executed by an import, such as a constant, tests
-            that execute a function of the module, or else the package's own. If no test executes the statement, tests
-            that start processes, which may do so unseen. At most `BUDGET_SECONDS` of them, but at least one of any. The
-            modules of tests share it, because each has other promises: of each its quickest tests are chosen.
+            that execute a function of the module, or of one that imports the constant, or else the package's own. If no
+            test executes the statement, tests that start processes, which may do so unseen. At most `BUDGET_SECONDS` of
+            them, but at least one of any. The modules of tests share it, because each has other promises: of each its
+            quickest tests are chosen.
         """
-        place = _place(source, mutant.line)
+        place = _place(sources[mutant.path], mutant.line)
         executed = self._tests(mutant.path, place.lines)
         if place.by_import or executed == {OUTSIDE}:
-            executed |= self._tests(mutant.path, _function_lines(source))
+            for path in (mutant.path, *_users(mutant.path, place.constant, sources)):
+                executed |= self._tests(path, _function_lines(sources[path]))
         tests = executed - {OUTSIDE}
         if not tests and place.by_import:
             tests = {test for test in self.seconds if test.startswith(f"{own}/")}
@@ -106,6 +108,8 @@ class CoverageMap:
 class _Place:
     lines: range
     by_import: bool
+    constant: str = ""
+    """The constant of the module that the line defines."""
 
 
 def _place(source: str, line: int) -> _Place:
@@ -117,7 +121,24 @@ def _place(source: str, line: int) -> _Place:
     by_import = not any(isinstance(node, FUNCTIONS) for node in around)
     if hasattr(statement, "body") or isinstance(statement, ast.Match):
         return _Place(range(line, line + 1), by_import)
-    return _Place(range(statement.lineno, (statement.end_lineno or 0) + 1), by_import)
+    lines = range(statement.lineno, (statement.end_lineno or 0) + 1)
+    return _Place(lines, by_import, _constant(statement) if len(around) == 1 else "")
+
+
+def _constant(statement: ast.stmt) -> str:
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def _users(path: str, constant: str, sources: Mapping[str, str]) -> list[str]:
+    """Return the modules that import a constant of a module."""
+    module = path.removesuffix(".py").replace("/", ".")
+    return [
+        user
+        for user, source in sources.items()
+        for node in _statements(source)
+        if isinstance(node, ast.ImportFrom) and node.module == module and constant in {one.name for one in node.names}
+    ]
 
 
 def _function_lines(source: str) -> list[int]:

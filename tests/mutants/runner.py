@@ -41,17 +41,21 @@ SUITES = {
         "tests/extract/test_adoption.py",
         "tests/extract/test_page_commits.py",
         "tests/test_completeness.py",
+        "tests/test_listed_accounts.py",
         "tests/test_together.py",
     ),
     "extract": (
+        "tests/api/test_credentials.py",
         "tests/test_accounts.py",
         "tests/test_clock.py",
         "tests/test_connection_test.py",
         "tests/test_failure.py",
+        "tests/test_first_errors.py",
         "tests/test_completeness.py",
         "tests/test_concurrency.py",
         "tests/test_costs.py",
         "tests/test_gaps.py",
+        "tests/test_listed_accounts.py",
         "tests/test_plan.py",
         "tests/test_progress.py",
         "tests/test_resume.py",
@@ -63,6 +67,8 @@ SUITES = {
         "tests/output/test_batch_files.py",
         "tests/test_completeness.py",
         "tests/test_odd_rows.py",
+        "tests/test_text_forms.py",
+        "tests/test_timestamps.py",
     ),
 }
 """By package, whole runs that are measured beside the package's own tests."""
@@ -211,10 +217,17 @@ class Runner:
 
 
 _worker: list[Runner] = []
+_children: list[int] = []
+"""The process that runs tests, while there is one."""
 
 
 def start_worker(tree: Path, folder: Path, timeout: float) -> None:
-    """Prepare this process to judge mutants, in a copy of the tree below a folder."""
+    """Prepare this process to judge mutants, in a copy of the tree below a folder.
+
+    It ends with SIGTERM, and its tests with it. Ctrl-C reaches it too, but is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_worker)
     _worker[:] = [Runner(tree, Path(tempfile.mkdtemp(dir=folder)), timeout)]
 
 
@@ -226,6 +239,12 @@ def measure(module: str) -> CoverageMap:
 def judge(mutant: Mutant, tests: Sequence[str], seconds: float) -> Result:
     """Judge a mutant in this process."""
     return _worker[0].judge(mutant, tests, seconds)
+
+
+def _end_worker(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    _end_children()
+    os._exit(128 + number)
 
 
 def _processor_seconds() -> float:
@@ -241,18 +260,21 @@ def _outcome(code: int | None) -> Outcome:
 
 def _in_fork(folder: Path, run: Callable[[], int], limit: float, *, compiles: bool) -> int | None:
     """Run tests in a process of their own; return its exit code, or None if it did not end in time."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until it is known which process to end then
     child = os.fork()
     if not child:
         _run_and_exit(folder, run, compiles=compiles)
+    _children.append(child)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
+            _children.clear()
             _end_group(child)
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.02)
-    _end_group(child)
-    os.waitpid(child, 0)
+    _end_children()
     return None
 
 
@@ -262,10 +284,22 @@ def _end_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
+def _end_children() -> None:
+    while _children:
+        child = _children.pop()
+        _end_group(child)
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)  # it may have no group yet
+            os.waitpid(child, 0)
+
+
 def _run_and_exit(folder: Path, run: Callable[[], int], *, compiles: bool) -> None:
     code = 70
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.chdir(folder)
         log = os.open(folder / LOG, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

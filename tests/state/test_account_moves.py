@@ -18,7 +18,7 @@ from tap_vonage_reports.state.subaccounts import BookmarkReader, distribute, gat
 from tap_vonage_reports.state.values import PendingReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tap_vonage_reports.intervals import TimeSet
 
@@ -97,6 +97,10 @@ class Story:
         since = self.start or ORIGIN
         return Bookmark(state, stream=STREAM, replication_key=KEY, row_filter=self.fingerprint, since=since)
 
+    def coverage(self, context: Mapping[str, str]) -> TimeSet:
+        """The time that counts as read of a partition."""
+        return self.bookmark(self.index.find(context)).coverage.times
+
     def read_pages(self, account: str, end: datetime, *, is_whole: bool) -> None:
         bookmark = self.bookmark(self.index.find({"account_id": account}))
         for window in self.windows(bookmark, end, is_whole=is_whole):
@@ -164,6 +168,14 @@ class Story:
                 )
 
 
+def hour(number: int) -> datetime:
+    return ORIGIN + timedelta(hours=number)
+
+
+def hours(start: int, end: int) -> TimeWindow:
+    return TimeWindow(hour(start), hour(end))
+
+
 def on_grid(window: TimeWindow) -> list[datetime]:
     """Every tenth hour of a window."""
     first = ORIGIN + -(-(window.start - ORIGIN) // GRID) * GRID
@@ -198,3 +210,41 @@ def test_what_was_read_counts_in_either_way() -> None:
         assert story.run(mode, ACCOUNTS, is_whole=True) == 0
     # No more than the lookback was requested again.
     assert len(story.included) - seen <= 4
+
+
+@pytest.mark.parametrize(("read", "kept"), [(90, 18), (99, 27), (100, 60), (101, 60)])
+def test_an_account_that_catches_up_is_refetched_only_if_it_was_read_before_the_others(read: int, kept: int) -> None:
+    """Of the account that was read earlier, rows may have changed since that are final for the others."""
+    story = Story(0)
+    story.start = ORIGIN
+    own = {account: {"account_id": account} for account in ACCOUNTS[:2]}
+    story.bookmark(story.index.find(own["primary"])).commit_window(hours(0, 100), hour(100))
+    gather(story.index, TOGETHER, {"primary": own["primary"]}, story.reader)
+    assert story.coverage(TOGETHER) == between(hour(0), hour(100))
+    story.bookmark(story.index.find(own["first"])).commit_window(hours(0, 60), hour(read))
+    assert gather(story.index, TOGETHER, own, story.reader) == {"first": hour(100)}
+    assert story.coverage(own["first"]) == between(hour(0), hour(kept))
+    assert story.coverage(TOGETHER) == between(hour(0), hour(100))
+
+
+def test_a_partition_of_an_account_goes_unless_more_was_read_of_it_than_of_all() -> None:
+    story = Story(0)
+    story.start = ORIGIN
+    own = {account: {"account_id": account} for account in ACCOUNTS[:3]}
+    for account, end in zip(own, (100, 120, 100), strict=True):
+        story.bookmark(story.index.find(own[account])).commit_window(hours(0, end), hour(120))
+    assert gather(story.index, TOGETHER, own, story.reader) == {}
+    assert story.coverage(TOGETHER) == between(hour(0), hour(100))
+    assert [account for account in own if story.index.get(own[account])] == ["first"]
+
+
+@pytest.mark.parametrize(("read", "is_late"), [(None, True), (0, True), (99, True), (100, False), (120, False)])
+def test_an_account_that_is_new_catches_up_to_where_the_others_are(read: int | None, *, is_late: bool) -> None:
+    story = Story(0)
+    story.start = ORIGIN
+    own = {account: {"account_id": account} for account in ACCOUNTS[:2]}
+    story.bookmark(story.index.find(own["primary"])).commit_window(hours(0, 100), hour(100))
+    gather(story.index, TOGETHER, {"primary": own["primary"]}, story.reader)
+    if read is not None:
+        story.bookmark(story.index.find(own["first"])).commit_window(hours(0, read), hour(200))
+    assert gather(story.index, TOGETHER, own, story.reader) == ({"first": hour(100)} if is_late else {})

@@ -52,6 +52,27 @@ def large(states: States) -> Checkpointer:
     return checkpointer
 
 
+def test_a_state_of_sixteen_kibibytes_is_written_after_a_window_without_rows() -> None:
+    states = States(SMALL_STATE_BYTES)
+    large(states).write_if_due(0)
+    assert len(states.written) == 1
+
+
+def test_a_state_is_not_written_for_a_byte_less_than_it_is_worth() -> None:
+    for more in (0, 1):
+        states = States(1000 * BYTES_PER_ROW + BYTES_PER_WINDOW + more)
+        large(states).write_if_due(1000)
+        assert len(states.written) == 1 - more
+
+
+def test_a_checkpointer_is_active_while_records_are_written() -> None:
+    checkpointer = Checkpointer(States(0).write)
+    seen = [checkpointer.is_active]
+    with checkpointer.active(bookmark({"context": {}})):
+        seen.append(checkpointer.is_active)
+    assert [*seen, checkpointer.is_active] == [False, True, False]
+
+
 def test_a_large_state_waits_for_windows_that_are_worth_its_length() -> None:
     states = States(100 * BYTES_PER_WINDOW)
     checkpointer = large(states)

@@ -150,8 +150,8 @@ class ReportFinder:
             job: The job.
             seconds: How long ago the request was sent.
         """
-        if self._failures < MAX_FAILURES and job not in self._lost_since:
-            self._lost_since[job] = self._client.clock.now() - timedelta(seconds=seconds) - CLOCK_TOLERANCE
+        since = self._client.clock.now() - timedelta(seconds=seconds) - CLOCK_TOLERANCE
+        self._lost_since.setdefault(job, since)
 
     def find_lost(self, job: ReportJob) -> PendingReport | None:
         """Return the report that a failed request for a job has made; None if none is found."""
