@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.config.schema import DIRECTION
 from tap_vonage_reports.planning.partition import ACCOUNT, SUBACCOUNTS, Partition
+from tap_vonage_reports.planning.windows import REPORT_FILE_RETENTION
 from tap_vonage_reports.state.bookmark import Bookmark
 from tap_vonage_reports.state.format import CONTEXT
 from tap_vonage_reports.state.subaccounts import BookmarkReader, distribute, gather
@@ -47,6 +48,7 @@ class Accounts:
         self._accounts = accounts
         self._dates = dates
         self._has_rows = self._has_first_without_rows = False
+        self._with_rows: set[tuple[str, str]] = set()
 
     @cached_property
     def listed(self) -> tuple[str, ...]:
@@ -115,10 +117,18 @@ class Accounts:
             self._has_first_without_rows |= is_first
             return
         self._has_rows = True
+        self._with_rows |= {(result.partition.stream, account) for account in counts}
         listed = set(self.listed)
         result.foreign_rows = sum(count for account, count in counts.items() if account not in listed)
         if set(counts) == {self._settings.api_key} and self._accounts.active_subaccounts():
             logger.warning("%s: all rows are the primary account's, %s", result.partition, _LEFT_OUT)
+
+    def has_rows(self, partition: Partition) -> bool:
+        """Return True if reports of all accounts brought rows of a partition's account and product to this run.
+
+        Then the API cannot say of an account that catches up that it does not have the product.
+        """
+        return (partition.stream, partition.account_id) in self._with_rows
 
     def compare_all(self) -> None:
         """Warn if the first reports of all accounts had no row of any. A quiet day is no reason."""
@@ -145,6 +155,8 @@ class Accounts:
             self._dates.earliest(product),
             partial(self._dates.start, product),
             self._settings.lookback_of(product),
+            now := self._dates.clock(),
+            now - REPORT_FILE_RETENTION,
             partial(self._read, product),
         )
         if not self._settings.reads_together:

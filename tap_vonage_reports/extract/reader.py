@@ -48,7 +48,6 @@ class PartitionSync:
         resumed_reads: The windows of pages and reports of an earlier run that this one has read to their ends, each
             with when the rows were read back then. They may have changed since.
         refetch_later: Time to refetch by reports, once all else is read.
-        on_refetched: What to commit then.
         max_report_window: The longest window of a report by the settings.
         ids_reliable: False once the API did not find an id that it had listed: rows are not tracked by id any more.
         accept_archive: Reads a report's file to its end, given its announced row count, and returns its row count;
@@ -68,7 +67,6 @@ class PartitionSync:
     resumed_reports: frozenset[str] = frozenset()
     resumed_reads: list[tuple[TimeWindow, datetime]] = field(default_factory=list)
     refetch_later: TimeSet = EMPTY
-    on_refetched: Callable[[], None] = field(default=lambda: None)
     max_report_window: timedelta = timedelta.max
     ids_reliable: bool = True
     accept_archive: AcceptArchive = verify

@@ -216,17 +216,22 @@ class SyncSession:
         Raises:
             FatalApiError: The API cannot be used at all.
         """
-        bookmark = sync.bookmark
-        with self.checkpointer.active(bookmark), recorded(self.results, sync.result, lambda: bookmark.started):
+        bookmark, partition = sync.bookmark, sync.partition
+        was_read = partial(self._was_read, sync)
+        with self.checkpointer.active(bookmark), recorded(self.results, sync.result, was_read):
             try:
                 yield
-                is_first = sync.partition.with_subaccounts and sync.lookback.covered_since is None
+                is_first = partition.with_subaccounts and sync.lookback.covered_since is None
                 self.accounts.compare(sync.result, is_first=is_first)
             finally:
                 sync.result.left = timedelta(0)
                 self.reader.release(sync)
         if sync.result.status is not SyncStatus.READ:
             self.checkpointer.write_if_due(0)
+
+    def _was_read(self, sync: PartitionSync) -> bool:
+        """Return True if the API has ever served a partition, or the rows of its account in a report of all."""
+        return sync.bookmark.started or self.accounts.has_rows(sync.partition)
 
     def commit(self, chunks: Iterable[Chunk], *, due: bool) -> None:
         """Move the bookmark over chunks whose rows are written, and write STATE if it is due."""

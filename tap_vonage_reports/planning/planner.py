@@ -146,7 +146,9 @@ class Planner:
         """Plan what a partition reads by reports."""
         settings, bookmark = self._settings, scope.bookmark
         mode = self._mode(scope.partition)
-        missing = self.missing(scope) - to_intervals(refused.window for refused in bookmark.refused_reports)
+        missing = self.missing(scope)
+        if not scope.partition.with_subaccounts:  # no page can replace theirs
+            missing -= to_intervals(refused.window for refused in bookmark.refused_reports)
         if page := _resumable_page(scope, missing):
             missing -= to_intervals([page.window])
         kept = list(_resumable_reports(scope, missing)) if mode != SYNC else []

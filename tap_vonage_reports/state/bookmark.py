@@ -74,7 +74,7 @@ class Bookmark:
         self.adopt_after = stored.adopt_after
         self.last_read_at = max([*self.coverage.ends, *self.coverage.read_at.values()], default=None)
         self.max_page_window = stored.max_page_window
-        self.started = bool(self.coverage.times or self.page or self.reports)
+        self.started = bool(self.coverage.times or self.gaps or self.page or self.reports)
         self.filters_changed = bool(self.coverage.times) and stored.row_filter != row_filter
         if self.filters_changed:
             self.reset()
@@ -119,6 +119,19 @@ class Bookmark:
     def reopen(self, times: TimeSet) -> None:
         """Mark time for refetching. The next `commit_window` persists it."""
         self.coverage = self.coverage.reopen(times)
+
+    def give_up_ids(self, ids: Iterable[str], times: TimeSet) -> None:
+        """Record that rows cannot be looked up by ID, so that time is read again instead, by this run or the next.
+
+        Args:
+            ids: The ids of the rows.
+            times: The time, with the rows in it.
+        """
+        self.reopen(times)
+        self.gaps |= times
+        if not times.empty:
+            state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
+        self.untrack(ids)
 
     def commit_page(self, page: PageCursor) -> None:
         """Record that the records before `page` are written."""
@@ -181,11 +194,15 @@ class Bookmark:
 
     def remove_report(self, request_id: str) -> None:
         """Record that a report was read, or is of no use any more, so that it is not adopted either."""
-        removed = [report.requested_at for report in self.reports if report.request_id == request_id]
-        if removed:
-            self.adopt_after = max([*removed, *([self.adopt_after] if self.adopt_after else [])])
-            state_format.write_adopt_after(self._state, self.adopt_after)
+        for report in self.reports:
+            if report.request_id == request_id:
+                self.adopt_later(report.requested_at)
         self._set_reports([report for report in self.reports if report.request_id != request_id])
+
+    def adopt_later(self, time: datetime) -> None:
+        """Record that no report is adopted that was requested at a time or before it."""
+        self.adopt_after = max(time, self.adopt_after or time)
+        state_format.write_adopt_after(self._state, self.adopt_after)
 
     def refuse_report(self, window: TimeWindow, request_id: str, refused_at: datetime) -> None:
         """Record that the report of a window has a file that cannot be read, so that none is requested again."""

@@ -9,7 +9,7 @@ from tap_vonage_reports.intervals import EMPTY, TimeWindow, before, to_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from tap_vonage_reports.intervals import TimeSet
 
@@ -90,6 +90,16 @@ class Coverage:
     def reopen(self, times: TimeSet) -> Coverage:
         """Return this coverage without `times`, which will be read again."""
         return self.restrict(self.times - times)
+
+    def unsettled(self, lookback: timedelta) -> TimeSet:
+        """Return the part of this time that may have changed since it was read.
+
+        Args:
+            lookback: How long a row may change.
+        """
+        return to_intervals(
+            TimeWindow(max(part.start, at - lookback), part.end) for part, at in self.parts if at - lookback < part.end
+        )
 
     def truncate(self, end: datetime) -> Coverage:
         """Return this coverage without what lies at or after `end`, where nothing can have been read."""

@@ -73,12 +73,12 @@ def read_partition(state: Mapping[str, Any], stream: str) -> PartitionState:
 def write_coverage(
     state: dict[str, Any], replication_key: str, coverage: Coverage, gaps: TimeSet, row_filter: str
 ) -> None:
-    """Write the coverage of a partition, which is not empty, to its state.
+    """Write the coverage of a partition, or its gaps where nothing is covered, to its state.
 
     A gap before the end of the coverage holds back `replication_key_value`, which other programs may read alone.
     """
     ends = coverage.ends
-    inside = list(to_windows(gaps & before(ends[-1])))
+    inside = list(to_windows(gaps & before(ends[-1]) if ends else gaps))
     changes: dict[str, Any] = {
         REPLICATION_KEY: replication_key,
         REPLICATION_VALUE: format_timestamp(inside[0].start if inside else ends[-1]),
@@ -99,9 +99,9 @@ def write_coverage(
 
 
 def coverage_keys(coverage: Coverage) -> dict[str, Any]:
-    """Return coverage, which is not empty, as the keys of a state that say what was read, and when."""
+    """Return coverage as the keys of a state that say what was read, and when."""
     times = [format_timestamp(coverage.read_at[end]) if end in coverage.read_at else None for end in coverage.ends]
-    read_at = times if any(times[:-1]) else times[-1]
+    read_at = times if any(times[:-1]) else next(reversed(times), None)
     return {COVERED: bounds(coverage.times), **({READ_AT: read_at} if read_at else {})}
 
 
@@ -239,9 +239,10 @@ class _ReportShape(msgspec.Struct):
 
 class _UnlistedShape(msgspec.Struct):
     hashes: str
-    covered: Annotated[list[tuple[str, str]], msgspec.Meta(min_length=1)]
+    covered: list[tuple[str, str]]
     read_at: str | list[str | None] | None = None
     query: str = ""
+    gaps: list[tuple[str, str]] = []
 
 
 class PartitionShape(SdkShape):

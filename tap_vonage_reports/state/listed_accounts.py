@@ -12,10 +12,12 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from tap_vonage_reports.intervals import EMPTY, bounds, to_intervals
 from tap_vonage_reports.state.coverage import Coverage
 from tap_vonage_reports.state.format import (
     ACCOUNTS,
     COVERED,
+    GAPS,
     QUERY,
     READ_AT,
     UNLISTED,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from tap_vonage_reports.intervals import TimeSet
+
 HASH_BYTES = 5
 """Bytes of an account's hash. Among 10,000 accounts, one in 100 million new ones looks like a known one."""
 
@@ -41,6 +45,19 @@ HASH_BYTES = 5
 def hashed(account: str) -> str:
     """Return the hash by which the state knows an account."""
     return sha256(account.encode()).digest()[:HASH_BYTES].hex()
+
+
+@dataclass(frozen=True)
+class UnlistedAccount:
+    """What was read of an account until it left the list.
+
+    Attributes:
+        coverage: The time that was read completely.
+        gaps: The time that was left out, or has to be read again: it still has to be read.
+    """
+
+    coverage: Coverage
+    gaps: TimeSet = EMPTY
 
 
 @dataclass
@@ -54,7 +71,7 @@ class ListedAccounts:
     """
 
     listed: dict[str, datetime | None] = field(default_factory=dict)
-    unlisted: dict[str, Coverage] = field(default_factory=dict)
+    unlisted: dict[str, UnlistedAccount] = field(default_factory=dict)
 
     @classmethod
     def read(cls, state: Mapping[str, Any], stream: str, row_filter: str) -> ListedAccounts:
@@ -75,10 +92,10 @@ class ListedAccounts:
             for name in _unpack(packed, ACCOUNTS, stream)
         }
         unlisted = {
-            name: coverage
+            name: account
             for group in state.get(UNLISTED, [])
             if group.get(QUERY, "") == row_filter
-            for coverage in [_coverage(group, stream)]
+            for account in [_unlisted(group, stream)]
             for name in _unpack(group[UNLISTED_HASHES], UNLISTED, stream)
         }
         return cls(listed, unlisted)
@@ -89,17 +106,21 @@ class ListedAccounts:
         for name, since in self.listed.items():
             listed.setdefault(format_timestamp(since) if since else "", []).append(name)
         left: dict[str, tuple[dict[str, Any], list[str]]] = {}
-        for name, coverage in self.unlisted.items():
-            keys = {**coverage_keys(coverage), **({QUERY: row_filter} if row_filter else {})}
+        for name, account in self.unlisted.items():
+            gaps = {} if account.gaps.empty else {GAPS: bounds(account.gaps)}
+            keys = {**coverage_keys(account.coverage), **gaps, **({QUERY: row_filter} if row_filter else {})}
             left.setdefault(repr(keys), (keys, []))[1].append(name)
         put(state, ACCOUNTS, {text: _pack(names) for text, names in sorted(listed.items())} or None)
         put(state, UNLISTED, [{**keys, UNLISTED_HASHES: _pack(names)} for keys, names in left.values()] or None)
 
 
-def _coverage(group: Mapping[str, Any], stream: str) -> Coverage:
+def _unlisted(group: Mapping[str, Any], stream: str) -> UnlistedAccount:
     """Return what was read of accounts that are not listed any more."""
-    windows = [parse_window(start, end, UNLISTED, stream) for start, end in group[COVERED]]
-    return Coverage.of(windows, parse_read_at(group.get(READ_AT), len(windows), stream), [])
+    windows, gaps = (
+        [parse_window(start, end, UNLISTED, stream) for start, end in group.get(key, ())] for key in (COVERED, GAPS)
+    )
+    coverage = Coverage.of(windows, parse_read_at(group.get(READ_AT), len(windows), stream), [])
+    return UnlistedAccount(coverage, to_intervals(gaps))
 
 
 def _pack(names: Iterable[str]) -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.intervals import EMPTY, TimeWindow, before, between, hour_windows, since, to_intervals
+from tap_vonage_reports.intervals import EMPTY, before, between, hour_windows, since, to_intervals
 from tap_vonage_reports.state.coverage import Coverage
-from tap_vonage_reports.state.format import write_coverage
-from tap_vonage_reports.state.listed_accounts import ListedAccounts, hashed
+from tap_vonage_reports.state.format import write_adopt_after, write_coverage
+from tap_vonage_reports.state.listed_accounts import ListedAccounts, UnlistedAccount, hashed
 from tap_vonage_reports.state.pending_ids import account_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class BookmarkReader:
         earliest: The oldest time of which Vonage still has records.
         start: Returns where to start reading of which the end is given.
         lookback: How long a row may change.
+        now: The time. A report that was requested earlier may lack an account that was not listed then.
+        adopted_since: When the oldest report was requested that may still be adopted.
         read: Reads a partition's state as a bookmark.
     """
 
@@ -46,11 +48,13 @@ class BookmarkReader:
     earliest: datetime
     start: Callable[[datetime], datetime]
     lookback: timedelta
+    now: datetime
+    adopted_since: datetime
     read: Callable[[dict[str, Any]], Bookmark]
 
     def write(self, state: dict[str, Any], coverage: Coverage, gaps: TimeSet) -> None:
-        """Write the coverage of a partition, if there is any."""
-        if not coverage.times.empty:
+        """Write the coverage and the gaps of a partition, if there are any."""
+        if not (coverage.times | gaps).empty:
             write_coverage(state, self.replication_key, coverage, gaps - coverage.times, self.row_filter)
 
 
@@ -76,8 +80,11 @@ def gather(
     """
     state = index.find(together)
     shared, accounts = reader.read(state), ListedAccounts.read(state, reader.stream, reader.row_filter)
-    _unlist(accounts, shared, {hashed(account) for account in each}, reader)
+    listed, known = {hashed(account) for account in each}, frozenset(accounts.listed)
+    _unlist(accounts, shared, listed, reader)
     returned = _relist(accounts, index, each, reader)
+    if returned or (known and listed - known):
+        shared.adopt_later(reader.now)
     found = {account: index.get(context) for account, context in each.items()}
     own = {account: None if one is None else reader.read(one) for account, one in found.items()}
     coverage = shared.coverage if accounts.listed else _begin(shared, accounts, own, returned)
@@ -90,6 +97,9 @@ def gather(
     for account in late:
         if read_at and (one := own[account]) and hashed(account) not in marked:
             _reopen_older(one, found[account] or {}, read_at, reader)
+    for account, one in own.items():
+        if one and account not in late:
+            shared.gaps |= _owed(one, reader)
     accounts.write(state, reader.row_filter)
     reader.write(state, coverage, shared.gaps)
     index.remove(
@@ -117,12 +127,23 @@ def distribute(
     state = index.get(together)
     if state is None:
         return
-    accounts = ListedAccounts.read(state, reader.stream, reader.row_filter)
-    _unlist(accounts, reader.read(state), set(), reader)
+    shared, accounts = reader.read(state), ListedAccounts.read(state, reader.stream, reader.row_filter)
+    _drop_reports(shared)
+    if accounts.unlisted.keys() & set(map(hashed, each)):
+        shared.adopt_later(reader.now)
+    _unlist(accounts, shared, set(), reader)
     _relist(accounts, index, each, reader)
     index.remove([together])
     if accounts.unlisted:
         accounts.write(index.find(together), reader.row_filter)
+    if shared.adopt_after and shared.adopt_after > reader.adopted_since:
+        write_adopt_after(index.find(together), shared.adopt_after)
+
+
+def _drop_reports(shared: Bookmark) -> None:
+    """Drop the requested reports: an account that they lack may be listed when a later run would adopt them."""
+    for report in shared.reports:
+        shared.remove_report(report.request_id)
 
 
 def _unlist(accounts: ListedAccounts, shared: Bookmark, listed: set[str], reader: BookmarkReader) -> None:
@@ -130,11 +151,15 @@ def _unlist(accounts: ListedAccounts, shared: Bookmark, listed: set[str], reader
     gone = accounts.listed.keys() - listed
     tracked = _tracked_hours(shared) if gone else {}
     for name in gone:
-        coverage = _since(shared.coverage, accounts.listed.pop(name)).reopen(hour_windows(tracked.get(name, ())))
-        accounts.unlisted[name] = coverage.track(EMPTY)
+        start = accounts.listed.pop(name)
+        coverage, again = _since(shared.coverage, start), hour_windows(tracked.get(name, ()))
+        gaps = (shared.gaps & since(start) if start else shared.gaps) | (coverage.times & again)
+        accounts.unlisted[name] = UnlistedAccount(coverage.reopen(again).track(EMPTY), gaps)
     kept = since(reader.earliest)
     accounts.unlisted = {
-        name: coverage for name, coverage in accounts.unlisted.items() if not (coverage.times & kept).empty
+        name: account
+        for name, account in accounts.unlisted.items()
+        if not ((account.coverage.times | account.gaps) & kept).empty
     }
 
 
@@ -153,8 +178,7 @@ def _begin(
 
     Accounts that were not listed for some time do not hold back the others: they catch up.
     """
-    for report in shared.reports:  # requested when none of the listed accounts was
-        shared.remove_report(report.request_id)
+    _drop_reports(shared)
     shared.reset()
     covered = {account: _without_tracked(one) for account, one in own.items() if one is not None}
     read = {account: coverage for account, coverage in covered.items() if not coverage.times.empty}
@@ -209,11 +233,25 @@ def _reopen_older(own: Bookmark, state: dict[str, Any], read_at: datetime, reade
 
     The partition of all accounts refetches only what may have changed since it was read itself.
     """
-    older = [(part, at - reader.lookback) for part, at in own.coverage.parts if at < read_at]
-    own.reopen(to_intervals(TimeWindow(max(part.start, start), part.end) for part, start in older if start < part.end))
-    if own.coverage.times.empty:
-        own.reset()
+    older = to_intervals(part for part, at in own.coverage.parts if at < read_at)
+    reopened = own.coverage.restrict(older).unsettled(reader.lookback)
+    own.reopen(reopened)
+    own.gaps |= reopened
     reader.write(state, own.coverage, own.gaps)
+
+
+def _owed(own: Bookmark, reader: BookmarkReader) -> TimeSet:
+    """Return the time of an account's own partition that still has to be read, or read again, up to where it ends.
+
+    Without a `start_date`, only its state says that.
+    """
+    coverage = _without_tracked(own)
+    return _filled(own.coverage.times | own.gaps) - (coverage.times - coverage.unsettled(reader.lookback))
+
+
+def _filled(times: TimeSet) -> TimeSet:
+    """Return some time, and all between it."""
+    return EMPTY if times.empty else between(times.lower, times.upper)
 
 
 def _has_more(own: TimeSet, covered: TimeSet) -> bool:
@@ -236,11 +274,12 @@ def _relist(
     """Give accounts that are listed again what was read of them before they left the list, and return them."""
     returned = set()
     for account, context in each.items():
-        if coverage := accounts.unlisted.pop(hashed(account), None):
+        if left := accounts.unlisted.pop(hashed(account), None):
             returned.add(account)
             state = index.find(context)
             own = reader.read(state)
-            reader.write(state, own.coverage.join(coverage), own.gaps)
+            coverage = own.coverage.join(left.coverage)
+            reader.write(state, coverage, _filled(coverage.times | own.gaps | left.gaps))
     return returned
 
 

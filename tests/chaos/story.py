@@ -207,7 +207,7 @@ class Story:
             since = known.listed[name]
             covered |= portion.Interval(*_windows(shared)) & portion.closedopen(since or -portion.inf, portion.inf)
         if name in known.unlisted:
-            covered |= known.unlisted[name].times
+            covered |= known.unlisted[name].coverage.times
         return covered
 
     def _states_of(self, part: Part) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -78,7 +78,17 @@ class Story:
 
     @property
     def reader(self) -> BookmarkReader:
-        return BookmarkReader(STREAM, KEY, self.fingerprint, ORIGIN, self.start_of, LOOKBACK, self.bookmark)
+        return BookmarkReader(
+            STREAM,
+            KEY,
+            self.fingerprint,
+            ORIGIN,
+            self.start_of,
+            LOOKBACK,
+            self.now,
+            self.now - timedelta(hours=72),
+            self.bookmark,
+        )
 
     def start_of(self, end: datetime) -> datetime:
         return self.start or min(self.now, end) - RANGE
@@ -148,7 +158,7 @@ class Story:
                 claims.append(coverage.restrict(coverage.times & since(mark)) if mark else coverage)
             if hashed(account) in known.unlisted:
                 assert account not in listed
-                claims.append(known.unlisted[hashed(account)])
+                claims.append(known.unlisted[hashed(account)].coverage)
             for part, at in (one for claim in claims for one in claim.parts):
                 # A row that was older than the lookback at the time of reading was final.
                 assert all(self.read[account].get(time, NEVER) >= min(at, time + LOOKBACK) for time in on_grid(part)), (

@@ -124,12 +124,13 @@ class PageFetcher:
         refetch = self._planner.fall_back(sync, missing)
         sync.ids_reliable = False
         sync.result.fetched.refetch |= refetch
-        sync.bookmark.reopen(refetch)
-        untrack = partial(sync.bookmark.untrack, missing)
         if sync.partition.with_subaccounts:
-            sync.refetch_later, sync.on_refetched = refetch, untrack
+            sync.refetch_later = refetch
+            # The reports may be left to the next run, which takes them only for time that is missing.
+            yield Chunk(partial(sync.bookmark.give_up_ids, missing, refetch), checkpoint_due=True, rows=[])
         else:
-            yield from self._read_now(sync, refetch, on_complete=untrack)
+            sync.bookmark.reopen(refetch)
+            yield from self._read_now(sync, refetch, on_complete=partial(sync.bookmark.untrack, missing))
 
     def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
         """Refetch what was read from pages and reports of an earlier run, and may have changed since.

@@ -132,10 +132,12 @@ class ReportFinder:
     def will_find(self, job: ReportJob) -> bool:
         """Return True if the next run will find the report of a job although no STATE names it.
 
-        That needs a list that is known to work, and a bookmark that does not take the report for one that was read.
+        That needs a list that is known to work, a bookmark that does not take the report for one that was read, and no
+        account that may be newer than the report.
         """
         bookmark = job.sync.bookmark
-        return self._is_verified and (bookmark.adopt_after is not None or bookmark.last_read_at is None)
+        is_unread = bookmark.adopt_after is not None or bookmark.last_read_at is None
+        return self._is_verified and is_unread and self._has_all_accounts(job.sync, job.requested_at)
 
     def note(self, request_id: str) -> None:
         """Note that a report is known, so that it is not found again."""
@@ -172,10 +174,8 @@ class ReportFinder:
     def _adopt(
         self, sync: PartitionSync, planner: Planner, plan: ReportPlan, listed: list[dict[str, Any]], *, is_dry: bool
     ) -> bool:
-        found = list(self._unknown(listed, sync.query))
-        if found and sync.partition.with_subaccounts:
-            since = self._accounts_since()
-            found = [report for report in found if since and report.requested_at > since]
+        unknown = self._unknown(listed, sync.query)
+        found = [report for report in unknown if self._has_all_accounts(sync, report.requested_at)]
         adopted = planner.adoptable(sync, plan, found)
         for report in adopted:
             self._known.add(report.request_id)
@@ -184,6 +184,13 @@ class ReportFinder:
             count = counted(len(adopted), "report")
             logger.info("%s: adopting %s from an earlier run, found at the API", sync.partition, count)
         return bool(adopted)
+
+    def _has_all_accounts(self, sync: PartitionSync, requested_at: datetime | None) -> bool:
+        """Return True if a report of a partition includes all of its accounts."""
+        if not sync.partition.with_subaccounts:
+            return True
+        since = self._accounts_since()
+        return since is not None and requested_at is not None and requested_at > since
 
     def _unknown(self, listed: list[dict[str, Any]], query: Query) -> Iterator[PendingReport]:
         """Yield the listed reports that a query has requested, without those that are known."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tap_vonage_reports.extract.reader import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from tap_vonage_reports.extract.reader import PartitionSync
     from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
@@ -52,11 +52,9 @@ class ReportRefetcher:
         yield from self._reports.read_next(sync, self._planner.reports_of(times, sync.bookmark))
         if len(sync.result.gaps) > gaps or sync.result.pending_reports:
             return
-        steps: list[Callable[[], None]] = [sync.on_refetched]
         if not stale.empty:
-            steps.append(partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until))
-        for step in steps:
-            yield Chunk(step, checkpoint_due=True, rows=[])
+            refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
+            yield Chunk(refresh, checkpoint_due=True, rows=[])
 
     def poll(self) -> None:
         """Nothing is due: the fetcher of reports polls them."""
