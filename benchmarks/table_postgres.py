@@ -207,7 +207,7 @@ def subject(  # noqa: PLR0913 - where, and what for
         if loaded.rows != report.rows or (ours and not exact):
             message = f"it has loaded {loaded}, and not {report.rows:,} rows at {report.total_price}"
             raise BenchError(message)
-        if "target-vonage-files" in name and any((out / BATCH).iterdir()):
+        if "target-vonage-files" in name and any(path.is_file() for path in (out / BATCH).rglob("*")):
             message = "it has left files"
             raise BenchError(message)
         place.drop()

@@ -29,7 +29,7 @@ the report of the incoming SMS too, which is empty. The others are given the fil
 
 Standard output goes to a file in a temporary folder, for all alike. *Whole process* is from start to end. *Path
 alone* is that less the median time of the same command on a report without rows; for the tap this takes out the
-second that it waits before it first asks whether a report is finished.
+quarter of a second that it waits before it first asks whether a report is finished.
 
 `floors.py python` is plain Python, as tight as it gets, that turns the file into RECORD lines of the same types;
 `floors.py arrow` goes from the zip to one Parquet file by Arrow. The plain SDK tap is what the Singer SDK does with

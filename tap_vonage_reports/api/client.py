@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from tap_vonage_reports.api.accounts import check_accounts
 from tap_vonage_reports.api.downloads import FileDownload
-from tap_vonage_reports.api.rate_limit import PriorityRateLimiter
+from tap_vonage_reports.api.rate_limit import BURST_SPACING, PriorityRateLimiter
 from tap_vonage_reports.api.request_context import RequestContext
 from tap_vonage_reports.api.responses import check_records, check_report, check_report_list, is_id
 from tap_vonage_reports.api.retry import ONE_TRY, RetryPolicy, final_error
@@ -89,7 +89,7 @@ class ReportsClient:
         )
         self.clock: ServerClock = self._transport.clock
         self._sync_limiter = PriorityRateLimiter(sync_rate) if delay_factor else None
-        self._async_limiter = PriorityRateLimiter(async_rate) if delay_factor else None
+        self._async_limiter = PriorityRateLimiter(async_rate, spacing=BURST_SPACING) if delay_factor else None
         self.retry_policy = replace(self.retry_policy, delay_factor=delay_factor)
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import threading
 import time
+from collections import deque
 from fractions import Fraction
 from itertools import count
 from math import ceil, floor
@@ -23,6 +24,9 @@ SLACK = 1.03
 """Scale of the limit's windows, because requests arrive at slightly other distances than they leave."""
 MIN_SPACING = 0.95
 """Distance between two requests, as a part of the average distance. Without it a burst would ignore priorities."""
+BURST_SPACING = 0.25
+"""The same for requests that one thread sends one after the other, so that there are no priorities to ignore. A burst
+is as long as the limit of a second allows, and the rest of that second is a pause."""
 MAX_WINDOW_SECONDS = 10
 """About the longest window over which a limit that is not a whole number is kept, such as 23 requests in 10 s."""
 MAX_INTERVAL_SECONDS = 10 * 365 * 86_400
@@ -42,17 +46,18 @@ class PriorityRateLimiter:
     five requests in any two seconds, and at most three in any one.
     """
 
-    def __init__(self, requests_per_second: float) -> None:
+    def __init__(self, requests_per_second: float, *, spacing: float = MIN_SPACING) -> None:
         """Set up a limit.
 
         Args:
             requests_per_second: How many requests may be sent in any second; more than 0.
+            spacing: The least distance between two requests, as a part of the average distance.
         """
+        rates = rates_of(requests_per_second, spacing)
         # The library logs the bucket that it would create by itself.
-        self._limiter = Limiter(InMemoryBucket(rates_of(requests_per_second)))
+        self._limiter = Limiter(InMemoryBucket(rates))
         self._poll_seconds = min(max(MIN_POLL_SECONDS, POLL_SHARE / requests_per_second), QUEUE_CHECK_SECONDS)
-        self._distance = 1 / requests_per_second
-        self._next_at = 0.0
+        self._sent = [(rate.interval / 1000, deque[float](maxlen=rate.limit)) for rate in rates]
         self._queue: list[tuple[tuple[int, int], int]] = []
         self._arrivals = count()
         self._changed = threading.Condition()
@@ -76,32 +81,36 @@ class PriorityRateLimiter:
         context.cancel_token.pause(0)
 
     def seconds_left(self) -> float:
-        """Return how long it takes until a request may be sent, at the average distance from the last one."""
-        return max(0.0, self._next_at - time.monotonic())
+        """Return how long it takes until a request may be sent, if no other one is sent before."""
+        now = time.monotonic()
+        left = (max(0.0, sent[0] + interval - now) for interval, sent in self._sent if len(sent) == sent.maxlen)
+        return max(left, default=0.0)
 
     def _acquire(self, place: tuple[tuple[int, int], int]) -> bool:
         """Take a slot if this request is the most urgent one."""
         if self._queue[0] != place or self._limiter.try_acquire("request", blocking=False) is not True:
             return False
-        self._next_at = time.monotonic() + self._distance
+        for _, sent in self._sent:
+            sent.append(time.monotonic())
         return True
 
 
-def rates_of(requests_per_second: float) -> list[Rate]:
+def rates_of(requests_per_second: float, spacing: float = MIN_SPACING) -> list[Rate]:
     """Return a limit as the library takes it: the least distance between two requests, and requests in a window.
 
     Args:
         requests_per_second: How many requests may be sent in any second; more than 0.
+        spacing: The least distance, as a part of the average distance.
     """
     ratio = Fraction(requests_per_second).limit_denominator(MAX_WINDOW_SECONDS)
     requests = ratio.numerator if requests_per_second > 1 else 1
     limit = Rate(requests, ceil(_milliseconds(requests / requests_per_second)))
     if requests == 1:
         return [limit]
-    spacing = MIN_SPACING / requests_per_second
+    distance = spacing / requests_per_second
     if requests_per_second % 1:  # the window is longer than a second, so only the distance limits what a second has
-        spacing = max(spacing, 1 / ceil(requests_per_second))
-    return [Rate(1, max(1, floor(_milliseconds(spacing)))), limit]
+        distance = max(distance, 1 / ceil(requests_per_second))
+    return [Rate(1, max(1, floor(_milliseconds(distance)))), limit]
 
 
 def _milliseconds(seconds: float) -> float:

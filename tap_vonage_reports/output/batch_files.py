@@ -12,6 +12,9 @@ import secrets
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cache, cached_property, partial
+from importlib.util import find_spec
+from threading import Thread
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 from tap_vonage_reports.config.schema import BY_STREAM, BY_STREAM_AND_DATE, COMPRESSIONS, FLAT
@@ -138,8 +141,9 @@ class BatchFiles:
         """
         kind = config.encoding.format
         compression = config.encoding.compression or COMPRESSIONS[kind][0]
-        make_format: MakeFormat = _parquet() if kind == "parquet" else JsonLines
-        self._format = make_format(schema, fields, parser, compression)
+        if kind == "parquet":
+            _prepare_parquet()
+        self._make_format = partial(_new_format, kind, schema, fields, parser, compression)
         self._storage = open_storage(config.storage)
         self._journal = Journal(self._storage, RUN)
         self.encoding = replace(config.encoding, compression=compression)
@@ -152,6 +156,10 @@ class BatchFiles:
         self._draft: _Draft | None = None
         self._published: dict[str, str] = {}
         self._finished: dict[str, str] = {}
+
+    @cached_property
+    def _format(self) -> FileFormat:
+        return self._make_format()
 
     @property
     def rows(self) -> int:
@@ -317,21 +325,51 @@ class _Draft:
             self.path.unlink()
 
 
-def _parquet() -> MakeFormat:
-    """Import the Parquet format, which needs a package that is an extra.
+def _new_format(
+    kind: str, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
+) -> FileFormat:
+    return (_parquet() if kind == "parquet" else JsonLines)(schema, fields, parser, compression)
+
+
+def _prepare_parquet() -> None:
+    """Import the Parquet format in a thread, while the run still waits for the API.
 
     Raises:
-        SettingsError: The package is not installed.
+        SettingsError: The package that it needs, which is an extra, is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise _no_parquet()
+    _start_import()
+
+
+@cache
+def _start_import() -> None:
+    def import_parquet() -> None:
+        with suppress(SettingsError):  # raised again where the format is needed
+            _parquet()
+
+    Thread(target=import_parquet, name="import-parquet", daemon=True).start()
+
+
+def _parquet() -> MakeFormat:
+    """Import the Parquet format; if a thread is about to, wait for it.
+
+    Raises:
+        SettingsError: The package that it needs cannot be imported.
     """
     try:
         from tap_vonage_reports.output.parquet import Parquet  # noqa: PLC0415
     except ImportError:
-        problem = (
-            "The setting batch_config selects Parquet files, which need the package pyarrow. It is not installed. "
-            "Run pip install 'tap-vonage-reports[parquet]', or set the format to jsonl."
-        )
-        raise SettingsError([problem]) from None
+        raise _no_parquet() from None
     return Parquet
+
+
+def _no_parquet() -> SettingsError:
+    problem = (
+        "The setting batch_config selects Parquet files, which need the package pyarrow. It is not installed. "
+        "Run pip install 'tap-vonage-reports[parquet]', or set the format to jsonl."
+    )
+    return SettingsError([problem])
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -1,6 +1,7 @@
 """The volume of a partition in the state: rows and length of the windows read last.
 
-Only `--plan` uses it, to estimate the next run. A state without it loses nothing.
+It estimates the next run: for `--plan`, and for how long a report may be and when it may be ready. A state without it
+loses nothing.
 """
 
 from __future__ import annotations

@@ -96,18 +96,34 @@ def test_two_and_a_half_requests_a_second_are_five_in_any_two_seconds() -> None:
 
 
 def test_how_long_a_request_would_wait_follows_from_the_limit(slots: threading.Semaphore) -> None:
-    with mock.patch("time.monotonic", return_value=100.0):
-        slow, fast = PriorityRateLimiter(0.2), PriorityRateLimiter(4)
-        assert (slow.seconds_left(), fast.seconds_left()) == (0, 0)
-        for limiter in (slow, fast):
+    with mock.patch("time.monotonic", return_value=100.0) as clock:
+        slow, fast, burst = PriorityRateLimiter(0.2), PriorityRateLimiter(4), PriorityRateLimiter(4, spacing=0.25)
+        limiters = (slow, fast, burst)
+        assert [limiter.seconds_left() for limiter in limiters] == [0, 0, 0]
+        for limiter in limiters:
             slots.release()
             limiter.wait(RequestContext())
-        assert (slow.seconds_left(), fast.seconds_left()) == (5, 0.25)
+        assert [limiter.seconds_left() for limiter in limiters] == pytest.approx([5.15, 0.244, 0.064])
+        for _ in range(3):
+            slots.release()
+            burst.wait(RequestContext())
+        assert burst.seconds_left() == pytest.approx(1.03), "the second has all the requests that it may have"
+        clock.return_value = 102.0
+        assert [limiter.seconds_left() for limiter in limiters] == pytest.approx([3.15, 0, 0])
 
 
-def times_sent(rate: float, seconds: int) -> list[float]:
+@pytest.mark.parametrize("rate", [2, 2.5, 5, 10])
+def test_a_burst_is_no_longer_than_the_limit_of_a_second(rate: float) -> None:
+    sent = times_sent(rate, seconds=60, spacing=0.25)
+    assert max(sum(at <= other < at + 1 for other in sent) for at in sent) <= ceil(rate)
+    assert min(distances(sent)) >= 0.25 / rate - 0.001
+    assert sent[1] < 0.5 / rate or rate % 1, "what is left of the second is the pause"
+    assert len(sent) >= 0.9 * rate * 60, "and the limit is used"
+
+
+def times_sent(rate: float, seconds: int, spacing: float = 0.95) -> list[float]:
     """When requests leave, in seconds, if there is always one that waits. No time passes."""
-    bucket = InMemoryBucket(rates_of(rate))
+    bucket = InMemoryBucket(rates_of(rate, spacing))
     return [at / 1000 for at in range(seconds * 1000) if bucket.put(RateItem("request", at))]
 
 

@@ -29,6 +29,7 @@ from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.planning.plans import ReportPlan
 from tap_vonage_reports.state.report_limits import ReportLimit
 from tap_vonage_reports.state.values import PendingReport
+from tap_vonage_reports.state.volume import Volume
 from tests.planning.test_windows import ACCOUNT, at, hours, open_sync
 
 if TYPE_CHECKING:
@@ -169,17 +170,25 @@ def test_an_unknown_status_is_an_error_and_never_a_finished_report(body: dict[st
     assert "has a status that the API documentation does not list" in str(transition.error)
 
 
-def test_polls_become_rarer_up_to_a_limit() -> None:
-    job = job_of()
+@pytest.mark.parametrize(
+    ("rows_a_day", "first"),
+    [(None, [0.25, 1, 1.5]), (2_500, [0.25, 1, 1.5]), (2_501, [1, 1.5, 2.25])],
+    ids=["unknown", "small", "large"],
+)
+def test_polls_become_rarer_up_to_a_limit_and_the_first_comes_early_unless_the_report_is_known_to_be_large(
+    rows_a_day: int | None, first: list[float]
+) -> None:
+    job = job_of()  # of two days
+    job.sync.bookmark.volume.volume = None if rows_a_day is None else Volume(rows_a_day, 86_400)
     job.schedule_poll(1, is_first=True)
     intervals = [job.poll_interval]
     for _ in range(12):
         job.schedule_poll(1)
         intervals.append(job.poll_interval)
-    assert intervals[:3] == [1, 1.5, 2.25]
+    assert intervals[:3] == first
     assert intervals[-1] == 30
     job.schedule_poll(1, is_first=True)
-    assert job.poll_interval == 1
+    assert job.poll_interval == first[0]
 
 
 def test_a_report_of_an_earlier_run_is_polled_at_the_same_intervals_as_a_new_one() -> None:
@@ -497,8 +506,8 @@ def test_neither_a_poll_nor_a_request_waits_long_for_the_rate_limit(stopwatch: S
     api.delay = 5
     reports.poll()
     assert (api.polled, requested(sync)) == ([], [0])
-    assert reports.idle_seconds() == 4
-    api.delay = 1
+    assert reports.idle_seconds() == 4.9
+    api.delay = 0.1
     reports.poll()
     assert (api.polled, requested(sync)) == (["report-1"], [0, 1])
 
@@ -537,7 +546,7 @@ def test_a_refused_report_fails_its_partition_and_no_other(stopwatch: Stopwatch)
     assert job
     assert job.error is refused
     assert (requested(sync), requested(other)) == ([], [0])
-    assert reports.idle_seconds() == pytest.approx(1)
+    assert reports.idle_seconds() == pytest.approx(0.25)
     assert stopwatch.now == SINCE
 
 

@@ -660,6 +660,15 @@ def test_without_pyarrow_parquet_says_what_to_do(tmp_path: Path) -> None:
         files_for(config(tmp_path))
 
 
+def test_a_pyarrow_that_cannot_be_imported_says_what_to_do_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tap_vonage_reports.output.parquet", None)
+    with files_for(config(tmp_path)) as files, pytest.raises(SettingsError, match="need the package pyarrow"):
+        files.write_records(records_of({}))
+    assert in_folder(tmp_path) == set()
+
+
 @pytest.mark.usefixtures("without_pyarrow")
 def test_json_lines_need_no_pyarrow(tmp_path: Path) -> None:
     with files_for(config(tmp_path, "jsonl")) as files:

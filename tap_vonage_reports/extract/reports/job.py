@@ -32,6 +32,10 @@ MAX_REQUESTS = 3
 """A report that failed, was aborted or has vanished is requested this often in total."""
 POLL_SECONDS = (1.0, 30.0)
 """The interval between two polls of a report: at first, and at most."""
+EARLY_POLL_SECONDS = 0.25
+"""The interval before the first poll of a report that is not known to be large. It costs one poll where it is."""
+MAX_EARLY_ROWS = 5_000
+"""The rows of a report that may be ready after a second: the API takes some minutes for a million [likely]."""
 POLL_GROWTH = 1.5
 RESUME_HINT = "The next run resumes the same report"
 
@@ -160,6 +164,13 @@ class ReportJob:
         return self.status in RUNNING and self.error is None
 
     @property
+    def is_known_large(self) -> bool:
+        """True if it has more than `MAX_EARLY_ROWS`, going by the rows per day that the partition had so far."""
+        volume = self.sync.bookmark.volume.volume
+        rows_per_day = (volume.rows_per_day if volume else None) or 0
+        return rows_per_day * (self.window.duration / timedelta(days=1)) > MAX_EARLY_ROWS
+
+    @property
     def is_unrequested(self) -> bool:
         """True if it was never requested, and will be."""
         return self.status is ReportStatus.PLANNED and not self.requests and self.error is None
@@ -205,8 +216,10 @@ class ReportJob:
             is_first: True for the first poll after the request.
         """
         shortest, longest = POLL_SECONDS
-        # A resumed report has no interval yet.
-        self.poll_interval = shortest if is_first else min(max(self.poll_interval * POLL_GROWTH, shortest), longest)
+        if is_first:
+            self.poll_interval = shortest if self.is_known_large else EARLY_POLL_SECONDS
+        else:  # a resumed report has no interval yet
+            self.poll_interval = min(max(self.poll_interval * POLL_GROWTH, shortest), longest)
         self.next_poll = time.monotonic() + self.poll_interval * delay_factor
 
     def on_status(self, body: Mapping[str, Any], now: float, timeout: timedelta) -> Transition:

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_WAIT_SECONDS = 60.0
-MAX_DELAY_SECONDS = 1.0
-"""A poll that the rate limit would delay longer than this is postponed, because it would hold up rows that are ready.
-Only limits below 1 request per second do."""
+MAX_DELAY_SECONDS = 0.1
+"""A poll or a request that the rate limit would delay longer than this is postponed, because it would hold up rows that
+are ready."""
 
 
 class ReportScheduler:
