@@ -48,6 +48,8 @@ def invoices(marts: MadeUp) -> None:
     error: dict[str, Any] = {"difference": 5, "invoiced": 15, "is_equal": False, "likely_cause": "price"}
     marts.invoice("A-2", product="AMD", **error)
     marts.invoice("A-2", account_id="acc00001", product="ASR", **error)
+    other = {"currency": "CHF", "usage_currency": "USD", "expected": 7, "difference": None, "is_equal": False}
+    marts.invoice("A-2", product="MESSAGES", likely_cause="another currency", **other)
     for number in range(40):
         marts.invoice("<B-1>", month=date(2026, 9, 1), product=f"PRODUCT-{number}", **error)
 
@@ -87,6 +89,7 @@ def names(marts: MadeUp) -> None:
     marts.usage(LAST, 100, account_id="foreign1")
     marts.usage(LAST, 200, account_id=None)
     marts.anomaly(LAST - timedelta(days=2), account_id="odd00001")
+    marts.anomaly(LAST - timedelta(days=1), actual=10, difference=0, is_anomaly=False)
     marts.anomaly(LAST - timedelta(days=2), account_id="same0003aaaa", metric="price", currency="EUR")
 
 
@@ -106,6 +109,16 @@ def many(marts: MadeUp) -> None:
         marts.latency(country=country, records=number, p95_ms=1000 * 3.0 ** (number % 12))
         marts.loss(number, product=f"PRODUCT-{number}-OF-MANY")
         marts.reading(number, product=f"PRODUCT-{number}-OF-MANY")
+
+
+def products(marts: MadeUp) -> None:
+    marts.common()
+    marts.usage(LAST, 5, product="MESSAGES", stream="messages")
+    for number in range(11):
+        for day in days(10 if number > 3 else 1):
+            marts.usage(day, 10 * number if number > 3 else number, product=f"PRODUCT-{number}")
+    same = {"month": LAST.replace(day=1), "product": "MESSAGES", "other_product": "SMS", "is_certain": False}
+    marts.rows["vonage__same_message"].append(same | {"currency": "EUR", "records": 7, "total_price": 1})
 
 
 def credits_equal_costs(marts: MadeUp) -> None:
@@ -156,6 +169,7 @@ CASES: Mapping[str, Callable[[MadeUp], None]] = {
     "twice_left_out": twice_left_out,
     "names": names,
     "many": many,
+    "products": products,
     "credits_equal_costs": credits_equal_costs,
     "negative": negative,
     "nothing": nothing,

@@ -88,7 +88,14 @@ class MadeUp:
     def invoice(self, invoice: str, **columns: Any) -> None:
         """Add a line of an invoice for October, which is right."""
         row: Row = {"invoice": invoice, "month": date(2026, 10, 1), "time_zone": "UTC", "product": "SMS"}
-        row |= {"currency": "EUR", "invoiced": 10, "expected": 10, "difference": 0, "is_equal": True}
+        row |= {
+            "currency": "EUR",
+            "usage_currency": "EUR",
+            "invoiced": 10,
+            "expected": 10,
+            "difference": 0,
+            "is_equal": True,
+        }
         self.rows["vonage__invoice_reconciliation"].append(row | columns)
 
     def anomaly(self, day: date, **columns: Any) -> None:

@@ -72,8 +72,12 @@ def query(folder: Path, name: str, query: str, *days: date) -> list[tuple[Any, .
 
 
 def number(text: str) -> Decimal:
-    """The number in a cell or tile; one that is less than a cent is taken for none."""
-    return Decimal(0) if text.startswith(("<", ">")) else Decimal(text.replace(",", "").replace("\u2212", "-"))
+    """The number in a cell or tile; one that is less than a cent, or missing, is taken for none."""
+    return (
+        Decimal(0)
+        if text.startswith(("<", ">")) or text == "-"
+        else Decimal(text.replace(",", "").replace("\u2212", "-"))
+    )
 
 
 def sums(table: Table, head: str) -> dict[str, Decimal]:
@@ -142,9 +146,10 @@ def test_the_tiles_are_the_sums_of_the_marts_and_of_the_tables(folder: Path, cas
             assert sum(map(number, table.column("Sent"))) == sent
             assert sum(map(number, table.column("Delivered"))) == succeeded
     assert any("delivered, of known" in tile for tile in tiles) == bool(known)
-    ((odd,),) = query(folder, case, "select count(*) from vonage__anomalies where usage_date >= ?", FIRST)
+    unusual = "select count(*) filter (where is_anomaly), count(*) from vonage__anomalies where usage_date >= ?"
+    ((odd, compared),) = query(folder, case, unusual, FIRST)
     ((wrong,),) = query(folder, case, "select count(*) from vonage__invoice_reconciliation where not is_equal")
-    assert any(tile.startswith(f"{odd} unusual") for tile in tiles)
+    assert any(tile.startswith(f"{odd} unusual, of {compared} value") for tile in tiles) == bool(compared)
     if wrong:
         assert any(tile.startswith(f"{wrong} lines") for tile in tiles)
         assert sum(map(number, page.parts["invoice"].tables[0].column("Differ"))) == wrong
@@ -185,19 +190,25 @@ def test_all_invoices_of_a_month_are_shown(folder: Path) -> None:
     overview, wrong, lines = part.tables
     assert [(row[0], row[1], row[-2], row[-1]) for row in overview.rows] == [
         ("A-1", "October 2026", "1", "0"),
-        ("A-2", "October 2026", "2", "2"),
+        ("A-2", "October 2026", "3", "3"),
         ("<B-1>", "September 2026", "40", "40"),
     ]
-    assert Counter(lines.column("Invoice")) == {"A-1": 1, "A-2": 2, "<B-1>": 40}
+    assert Counter(lines.column("Invoice")) == {"A-1": 1, "A-2": 3, "<B-1>": 40}
     assert "One" in lines.column("Account")
-    assert "30 of 42 rows" in part.text
-    assert sums(wrong, "Difference") == {"EUR": 5 * 42}
+    assert "30 of 43 rows" in part.text
+    assert sums(wrong, "Difference") == {"EUR": 5 * 42, "CHF": 0}
+
+
+def test_records_in_another_currency_than_the_line_are_not_added_up_with_it(folder: Path) -> None:
+    (line,) = [row for row in part_of(folder, "invoices", "invoice").tables[2].rows if "CHF" in row]
+    assert line[4:] == ["10.00", "-", "-", "another currency (records: 7.00 USD)"]
 
 
 @pytest.mark.parametrize(
     ("case", "words"),
     [
         ("common", "No message of this time was found in two products."),
+        ("products", "Of 7 messages of all time it is not known"),
         ("twice_counted_once", "counts in both: 4 messages here are also in another product."),
         ("twice_counted_twice", "counted in each of them (vonage_count_once is off)."),
         ("twice_left_out", "counts once here: 4 rows of the other product are left out."),
@@ -254,6 +265,19 @@ def test_counts_of_records_have_no_cents_and_amounts_have_their_currency(folder:
         ("records", "100", "10", "90"),
         ("cost in EUR", "100.00", "10.00", "90.00"),
     }
+
+
+def test_unusual_days_are_told_beside_how_many_could_be_compared(folder: Path) -> None:
+    assert "4 values of 3 days could be compared." in part_of(folder, "names", "anomalies").text
+    assert "Not known yet: no value has four weeks before it." in part_of(folder, "one_day", "anomalies").text
+    assert ("anomalies", "3", "unusual, of 4 values compared") in page_of(folder, "names").tiles
+
+
+def test_products_that_are_added_up_as_others_are_named(folder: Path) -> None:
+    part = part_of(folder, "products", "cost_by_day")
+    assert part.captions[0].endswith("Others: MESSAGES, PRODUCT-1, PRODUCT-2, PRODUCT-3, SMS and VOICE-CALL.")
+    assert part.tables[1].heads[-1] == "others"
+    assert number(part.tables[1].rows[0][-1]) == 2 + 1 + 5 + 0 + 1 + 2 + 3
 
 
 def test_days_whose_credits_equal_their_costs_are_no_error_and_their_accounts_are_shown(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from transform.page import charts
-from transform.page.accounts import accounts_of
+from transform.page.accounts import UNASSIGNED, accounts_of
 from transform.page.charts import COLORS, OTHERS, render
 from transform.page.section import (
     MAX_BARS,
@@ -22,7 +22,7 @@ from transform.page.section import (
     unit,
 )
 from transform.page.tables import table
-from transform.page.words import money, plural
+from transform.page.words import listed, money, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_GROUPS = 8
 MAX_CUSTOMERS = 30
 NO_COUNTRY = "no country"
+UNASSIGNED_IS = "Rows of accounts that are none of yours are unassigned."
 
 
 def costs_of(marts: Marts, window: Window) -> list[Row]:
@@ -98,10 +99,12 @@ def _days_of(currency: str, rows: Sequence[Row], colors: Mapping[str, str], wind
     for row in days:
         row["total"] = sum(row[product] or 0 for product in products)
     columns = {"day": "Day", "total": "All"} | {product: product for product in products}
+    others = sorted({row["product"] for row in rows} - set(colors))
     chart = charts.stacked_days(points, {product: colors[product] for product in products}, currency)
+    note = f"Others: {listed(others)}." if others else ""
     return [
         heading(currency, f"{money(sum(row['price'] for row in rows))} in {window.length}"),
-        render(chart, f"Cost of each day by product in {currency}", window.days),
+        render(chart, f"Cost of each day by product in {currency}", window.days, note),
         numbers(days[::-1], columns, dict.fromkeys(("total", *products), "money")),
     ]
 
@@ -114,7 +117,7 @@ def spend(marts: Marts, window: Window) -> Section:
         *_spend_by(marts, window, "account", "account_id", accounts.payer),
         *_spend_by(marts, window, "country", "country", lambda country: country or NO_COUNTRY),
     ]
-    section.lead = f"Price by account and by country. {window.once} Some products have no country."
+    section.lead = f"Price by account and by country. {window.once} Some products have no country. {UNASSIGNED_IS}"
     return section
 
 
@@ -192,6 +195,7 @@ def bill(marts: Marts, window: Window) -> Section:
     )
     if not window.is_month_over:
         section.lead += " The month is not over, so no bill is final."
+    section.lead += f" {UNASSIGNED_IS}" if any(row["account_id"] == UNASSIGNED for row in rows) else ""
     heads = {"account": "Customer", "currency": "Currency", "cost": "Cost", "amount": "Bill", "margin": "Margin"}
     formats = dict.fromkeys(("cost", "amount", "margin"), "money")
     totals = [total for _, (total,) in by_currency(sums.values(), window)]

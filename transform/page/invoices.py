@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transform.page.accounts import accounts_of
 from transform.page.section import NO_CURRENCY, Section, empty, numbers
 from transform.page.tables import table
-from transform.page.words import plural
+from transform.page.words import money, plural
 
 if TYPE_CHECKING:
     from transform.page.marts import Marts, Row
@@ -20,6 +20,7 @@ def invoice(marts: Marts, _: Window) -> Section:
     """Return the differences between Vonage's invoices and the records, of all invoices."""
     rows = marts.rows(f"""
         select invoice, month, time_zone, account_id, product, coalesce(currency, '{NO_CURRENCY}') as currency,
+            coalesce(usage_currency, '{NO_CURRENCY}') as usage_currency,
             invoiced, expected, difference, is_equal, likely_cause
         from vonage__invoice_reconciliation order by month desc, invoice, is_equal, abs(difference) desc, product
     """)
@@ -32,6 +33,10 @@ def invoice(marts: Marts, _: Window) -> Section:
     invoices: dict[tuple[object, ...], Row] = {}
     for row in rows:
         row["account"] = accounts.label(row["account_id"])
+        if row["expected"] and row["usage_currency"] != row["currency"]:
+            # An amount in another currency than its line says would be added up with others.
+            row["likely_cause"] = f"{row['likely_cause']} (records: {money(row['expected'])} {row['usage_currency']})"
+            row["expected"] = None
         key = (row["invoice"], row["month"], row["time_zone"])
         total = invoices.setdefault(key, row | {"month": f"{row['month']:%B %Y}", "lines": 0, "wrong": 0})
         total["lines"] += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from transform.page.costs import bill, cost_by_day, costs_of, losses, reading, spend
 from transform.page.invoices import invoice
-from transform.page.quality import anomalies, delivery, latency, limits, outcomes_of
+from transform.page.quality import anomalies, compared_of, delivery, latency, limits, outcomes_of
 from transform.page.section import MAX_CURRENCIES, Section, Window, span, window_of
 from transform.page.words import count, listed, money, plural, share
 
@@ -105,8 +105,11 @@ def tiles(marts: Marts, window: Window) -> str:
     if lines["lines"]:
         text = f"{'line' if lines['lines'] == 1 else 'lines'} of {plural(lines['invoices'], 'invoice')}"
         figures.append(("invoice", count(lines["lines"]), f"{text} that differ{'s' if lines['lines'] == 1 else ''}"))
-    (odd,) = marts.rows(f"select count(*) as days from vonage__anomalies where is_anomaly and {window.condition()}")
-    figures.append(("anomalies", count(odd["days"]), f"unusual values in {window.length}"))
+    compared = compared_of(marts, window)
+    if compared["compared"]:
+        figures.append(
+            ("anomalies", count(compared["odd"]), f"unusual, of {plural(compared['compared'], 'value')} compared")
+        )
     shown = "\n".join(
         f'<a class="tile" href="#{section}"><b>{escape(value)}</b><span>{escape(text)}</span></a>'
         for section, value, text in figures
@@ -115,10 +118,11 @@ def tiles(marts: Marts, window: Window) -> str:
 
 
 def _html(section: Section) -> str:
+    lead = f'<p class="lead">{section.lead}</p>' if section.lead else ""
     body = "\n".join(section.body)
     return f"""<section id="{section.name}">
 <h2>{escape(section.title)}</h2>
 <p class="window">{escape(section.window[0].upper() + section.window[1:])}</p>
-<p>{section.lead}</p>
+{lead}
 {body}
 </section>"""

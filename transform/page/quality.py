@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_ANOMALIES = 20
 LEAST_LATENCY = 0.01
 """Seconds, for a logarithmic scale has no 0."""
+NO_WEEKS = "no value has four weeks before it"
 CLASSES = {"succeeded": COLORS[1], "failed": COLORS[2], "pending": COLORS[3], "unknown": COLORS[8]}
 OUTCOMES = "sum(sent) as sent, sum(succeeded) as succeeded, sum(failed) as failed, sum(pending) as pending, "
 OUTCOMES += "sum(unknown) as unknown, sum(known_outcomes) as known"
@@ -85,15 +86,24 @@ def _twice(marts: Marts, window: Window) -> str:
     sent = outcomes_of(marts, window)["sent"] or 0
     if not window.counts_once:
         return window.once
+    (doubtful,) = marts.rows("""
+        select coalesce(sum(records), 0) as records from vonage__same_message
+        where not is_certain and product in ('SMS', 'MESSAGES')
+    """)
+    rest = ""
+    if doubtful["records"]:
+        rest = f' Of {plural(int(doubtful["records"]), "message")} of all time <a href="#limits">it is not known</a>.'
     left_out, counted_elsewhere = rows["records"] - sent, rows["records"] - rows["counted"]
     if left_out > 0:
         other = plural(left_out, "row")
-        return f"A message that two products list counts once here: {other} of the other product are left out."
+        return f"A message that two products list counts once here: {other} of the other product are left out.{rest}"
     if counted_elsewhere > 0:
         listed_too = plural(counted_elsewhere, "message")
         verb = "is" if counted_elsewhere == 1 else "are"
-        return f"A message that two products list counts in both: {listed_too} here {verb} also in another product."
-    return "No message of this time was found in two products."
+        return (
+            f"A message that two products list counts in both: {listed_too} here {verb} also in another product.{rest}"
+        )
+    return f"No message of this time was found in two products.{rest}"
 
 
 def latency(marts: Marts, window: Window) -> Section:
@@ -130,6 +140,16 @@ def latency(marts: Marts, window: Window) -> Section:
     return section
 
 
+def compared_of(marts: Marts, window: Window) -> Row:
+    """Return how many values were compared with earlier weeks, of how many days, and how many were unusual."""
+    (row,) = marts.rows(f"""
+        select count(*) as compared, count(distinct usage_date) as days,
+            coalesce(sum(case when is_anomaly then 1 else 0 end), 0) as odd
+        from vonage__anomalies where {window.condition()}
+    """)
+    return row
+
+
 def anomalies(marts: Marts, window: Window) -> Section:
     """Return the days that differ from what is usual."""
     rows = marts.rows(f"""
@@ -144,9 +164,12 @@ def anomalies(marts: Marts, window: Window) -> Section:
         "difference first. The newest day is left out, because it is usually not complete, and so are the first four "
         "weeks of a product and account."
     )
+    compared = compared_of(marts, window)
+    among = f"{plural(compared['compared'], 'value')} of {plural(compared['days'], 'day')} could be compared."
     if not rows:
-        section.body.append(empty("None."))
+        section.body.append(empty(f"None: {among}" if compared["compared"] else f"Not known yet: {NO_WEEKS}."))
         return section
+    section.lead += f" {among}"
     accounts = accounts_of(marts)
     figures = ("expected", "actual", "difference")
     for row in rows:
