@@ -329,6 +329,15 @@ def test_lines_without_a_plan_are_said_to_be_billed_at_cost(folder: Path) -> Non
     assert {row[4] for row in part.tables[0].rows} == {"0.00"}
 
 
+def test_the_bills_of_the_month_before_are_there_with_the_days_that_they_have(folder: Path) -> None:
+    part = part_of(folder, "common", "bill")
+    assert "The bills of October 20 to 31, 2026" in part.text
+    assert part.tables[-1].rows == [
+        ["One", "EUR", "36.00", "43.20", "7.20"],
+        ["All customers", "EUR", "36.00", "43.20", "7.20"],
+    ]
+
+
 @pytest.mark.parametrize("case", ["common", "many", "currencies"])
 def test_the_largest_come_first(folder: Path, case: str) -> None:
     for table in part_of(folder, case, "spend").tables:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 UNASSIGNED = "unassigned"
 """Rows of accounts that are none of yours, as the marts call them."""
+UNASSIGNED_IS = "Rows of accounts that are none of yours are unassigned."
 KEY_LENGTH = 8
 
 

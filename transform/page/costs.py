@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from transform.page import charts
-from transform.page.accounts import UNASSIGNED, accounts_of
+from transform.page.accounts import UNASSIGNED_IS, accounts_of
 from transform.page.charts import COLORS, OTHERS, render
 from transform.page.section import (
     MAX_BARS,
@@ -22,7 +22,7 @@ from transform.page.section import (
     unit,
 )
 from transform.page.tables import table
-from transform.page.words import listed, money, plural
+from transform.page.words import listed, money
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from transform.page.section import Window
 
 MAX_GROUPS = 8
-MAX_CUSTOMERS = 30
 NO_COUNTRY = "no country"
-UNASSIGNED_IS = "Rows of accounts that are none of yours are unassigned."
 
 
 def costs_of(marts: Marts, window: Window) -> list[Row]:
@@ -157,66 +155,6 @@ def _spend_by(marts: Marts, window: Window, what: str, column: str, name_of: Cal
 def _by_size(rows: Sequence[Row]) -> list[Row]:
     """Return rows by the size of their price, also of a credit."""
     return sorted(rows, key=lambda row: (-abs(row["price"]), row["name"]))
-
-
-def bill(marts: Marts, window: Window) -> Section:
-    """Return the newest month's bill of each customer."""
-    rows = marts.rows(f"""
-        select account_id, product, country, coalesce(currency, '{NO_CURRENCY}') as currency, unit,
-            sum(units) as units, sum(cost) as cost, sum(amount) as amount,
-            min(case when has_plan then 1 else 0 end) as has_plan
-        from vonage__customer_billing where month = date '{window.month}'
-        group by 1, 2, 3, 4, 5 having sum(amount) <> 0 or sum(cost) <> 0
-    """)
-    section = Section("bill", "What do customers owe this month?", window.in_month)
-    if not rows:
-        section.lead = "Vonage's price, with the markup and fees of the price plan."
-        section.body.append(empty("No record of this month has a price or a fee."))
-        return section
-    accounts = accounts_of(marts)
-    for row in rows:
-        row["account"] = accounts.label(row["account_id"])
-    rows.sort(key=lambda row: (row["account"], row["currency"], row["product"], row["country"] or "", row["unit"]))
-    customers: dict[tuple[str, str], Row] = {}
-    sums: dict[str, Row] = {}
-    for row in rows:
-        currency = {"currency": row["currency"], "cost": 0, "amount": 0}
-        customer = customers.setdefault((row["account"], row["currency"]), {"account": row["account"]} | currency)
-        for total in (customer, sums.setdefault(row["currency"], {"account": "All customers"} | currency)):
-            total["cost"] += row["cost"]
-            total["amount"] += row["amount"]
-    for total in (*customers.values(), *sums.values()):
-        total["margin"] = total["amount"] - total["cost"]
-    without = sum(1 for row in rows if not row["has_plan"])
-    section.lead = "Vonage's price, with the markup and fees of the price plan, rounded by the line. " + (
-        f"{without} of {plural(len(rows), 'line')} {'has' if without == 1 else 'have'} no plan: billed at cost."
-        if without
-        else "Every line has a price plan."
-    )
-    if not window.is_month_over:
-        section.lead += " The month is not over, so no bill is final."
-    section.lead += f" {UNASSIGNED_IS}" if any(row["account_id"] == UNASSIGNED for row in rows) else ""
-    heads = {"account": "Customer", "currency": "Currency", "cost": "Cost", "amount": "Bill", "margin": "Margin"}
-    formats = dict.fromkeys(("cost", "amount", "margin"), "money")
-    totals = [total for _, (total,) in by_currency(sums.values(), window)]
-    ordered = [
-        row
-        for _, some in by_currency(customers.values(), window)
-        for row in sorted(some, key=lambda row: (-abs(row["amount"]), row["account"]))
-    ]
-    section.body.append(table(ordered, heads, formats, totals=totals, most=MAX_CUSTOMERS))
-    if len(ordered) > MAX_CUSTOMERS:
-        section.body.append(numbers(ordered, heads, formats, title="All customers"))
-    section.body += [
-        numbers(
-            rows,
-            {"account": "Customer", "product": "Product", "country": "Country", "unit": "Unit", "currency": "Currency"}
-            | {"units": "Units", "cost": "Cost", "amount": "Bill"},
-            {"units": "count", "cost": "money", "amount": "money"},
-            title="The lines of the bills",
-        ),
-    ]
-    return section
 
 
 def losses(marts: Marts, window: Window) -> Section:

@@ -6,7 +6,8 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from transform.page.costs import bill, cost_by_day, costs_of, losses, reading, spend
+from transform.page.bills import bill
+from transform.page.costs import cost_by_day, costs_of, losses, reading, spend
 from transform.page.invoices import invoice
 from transform.page.quality import anomalies, compared_of, delivery, latency, limits, outcomes_of
 from transform.page.section import MAX_CURRENCIES, Section, Window, span, window_of
@@ -64,11 +65,10 @@ def build(marts: Marts) -> str:
         return _PAGE.format(title=TITLE, style=style, about=empty, tiles="", links="", sections="", footer="")
     sections = [section(marts, window) for section in SECTIONS]
     links = "\n".join(f'<a href="#{section.name}">{escape(section.title)}</a>' for section in sections)
-    (first,) = marts.rows("select min(date_day) as day from dim_vonage__date")
     about = (
-        f"Call and message records of the Vonage Reports API, {span(first['day'], window.last)}. Charts show the "
-        f"newest {window.length}, bills the newest month. Days are in {escape(window.time_zone)}; the newest one may "
-        "be incomplete. Currencies are never added up."
+        f"Call and message records of the Vonage Reports API, {span(window.begin, window.last)}. Charts cover "
+        f"{window.length}, bills the newest month. Days are in {escape(window.time_zone)}; the newest one may be "
+        "incomplete. Currencies are never added up."
     )
     footer = "Made from the dbt project vonage_reports. The marts have every digit; this page rounds to two."
     return _PAGE.format(

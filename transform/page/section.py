@@ -30,6 +30,7 @@ class Window:
     """The time that the page shows.
 
     Attributes:
+        begin: The first day of which there are rows.
         first: The first day of the charts.
         last: The newest day of which there are rows.
         time_zone: The time zone of the days.
@@ -37,6 +38,7 @@ class Window:
         counts_once: False if a message that several products list is counted in each of them.
     """
 
+    begin: date
     first: date
     last: date
     time_zone: str
@@ -116,11 +118,12 @@ def span(first: date, last: date) -> str:
 def window_of(marts: Marts) -> Window | None:
     """Return the time to show, or None if there are no rows."""
     (row,) = marts.rows("""
-        select min(date_day) as first, max(date_day) as last, max(time_zone) as time_zone from dim_vonage__date
+        select min(date_day) as begin_day, max(date_day) as last, max(time_zone) as time_zone from dim_vonage__date
     """)
     if row["last"] is None:
         return None
-    window = Window(max(row["first"], row["last"] - timedelta(days=MAX_DAYS - 1)), row["last"], row["time_zone"])
+    first = max(row["begin_day"], row["last"] - timedelta(days=MAX_DAYS - 1))
+    window = Window(row["begin_day"], first, row["last"], row["time_zone"])
     currencies = marts.rows(f"""
         select coalesce(currency, '{NO_CURRENCY}') as currency, sum(counted_records) as records
         from vonage__daily_usage where usage_date >= date '{min(window.first, window.month)}'
