@@ -51,7 +51,7 @@ def invoice(marts: Marts, _: Window) -> Section:
     section.body.append(table(list(invoices.values()), heads, counts))
     heads = {"invoice": "Invoice"} if len(invoices) > 1 else {}
     heads |= {"account": "Account"} if any(row["account_id"] for row in rows) else {}
-    heads |= {"product": "Product", "currency": "Currency", "invoiced": "Invoiced", "expected": "Records"}
+    heads |= {"product": "Product", "currency": "Currency", "invoiced": "Invoiced", "expected": "From records"}
     heads |= {"difference": "Difference", "likely_cause": "Likely cause"}
     formats = dict.fromkeys(("invoiced", "expected", "difference"), "money")
     if wrong:
