@@ -27,8 +27,9 @@ TYPES = {
     "boolean": "is_own is_certain is_equal is_anomaly is_suspended is_weekend has_plan",
     "timestamp": "first_row_at newest_row_at newest_load_at first_used_at last_used_at created_at finalized_at",
     "double": "actual deviation p50_ms p95_ms product_refetched_share",
-    "bigint": "records counted_records quantity sent succeeded failed pending unknown seen known_outcomes requests "
-    "rows_pulled product_rows_pulled product_rows_held all_units units billed_units free_units lines",
+    # Sums of counts are decimals in PostgreSQL.
+    "decimal(18, 0)": "records counted_records quantity sent succeeded failed pending unknown seen known_outcomes "
+    "requests rows_pulled product_rows_pulled product_rows_held all_units units billed_units free_units lines",
     "decimal(38, 10)": "total_price counted_price lost_price price cost amount invoiced expected difference "
     "counted_elsewhere late balance credit_limit",
 }

@@ -198,7 +198,7 @@ def parts(rows: Sequence[Row], groups: dict[str, str]) -> Callable[[str], Any]:
     def make(size: str) -> Any:  # noqa: ANN401 - Altair's chart
         laid = _Rows(rows, size)
         values = [
-            {"key": row["key"], "group": group, "rank": rank, "value": float(row[group])}
+            {"key": row["key"], "group": group, "rank": rank, "value": row[group]}
             for row in laid.rows
             for rank, group in enumerate(groups)
         ]

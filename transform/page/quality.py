@@ -53,6 +53,7 @@ def delivery(marts: Marts, window: Window) -> Section:
     """)
     for row in (*products, *countries):
         row["rate"] = row["succeeded"] / row["known"] if row["known"] else None
+    shares = [{"name": row["name"]} | {group: float(row[group]) for group in CLASSES} for row in products]
     rated = [row for row in countries if row["known"]]
     bars = [
         {"name": row["name"], "value": float(row["rate"]), "text": f"{share(row['rate'])} of {count(row['known'])}"}
@@ -63,7 +64,7 @@ def delivery(marts: Marts, window: Window) -> Section:
     heads |= {"rate": "Rate"}
     section.body += [
         "<h3>What became of them</h3>",
-        render(charts.parts(products, CLASSES), "Outcomes of messages by product", window.days),
+        render(charts.parts(shares, CLASSES), "Outcomes of messages by product", window.days),
         numbers(products, {"name": "Product"} | heads, formats),
         "<h3>Delivery rate by country</h3>",
     ]
