@@ -122,7 +122,7 @@ def main(database: str, page: str) -> None:
         install()
     except (OSError, subprocess.CalledProcessError):
         sys.exit(NOT_INSTALLED)
-    with subprocess.Popen([DBT_HOME / BIN / "python", BUILD], stdin=subprocess.PIPE) as dbt:  # noqa: S603 - this project
+    with subprocess.Popen([DBT_HOME / BIN / "python", "-I", BUILD], stdin=subprocess.PIPE) as dbt:  # noqa: S603 - this project
         from transform.page.__main__ import main as report  # noqa: PLC0415 - takes its time while dbt takes its own
 
         if not sys.stdin.buffer.readline():
