@@ -98,13 +98,10 @@ def tiles(marts: Marts, window: Window) -> str:
         figures.append(("delivery", count(sent["sent"]), f"messages sent in {window.length}"))
     if sent["known"]:
         figures.append(("delivery", share(sent["succeeded"] / sent["known"]), "delivered, of known outcomes"))
-    (lines,) = marts.rows("""
-        select count(*) as lines, count(distinct invoice) as invoices
-        from vonage__invoice_reconciliation where not is_equal
-    """)
-    if lines["lines"]:
-        text = f"{'line' if lines['lines'] == 1 else 'lines'} of {plural(lines['invoices'], 'invoice')}"
-        figures.append(("invoice", count(lines["lines"]), f"{text} that differ{'s' if lines['lines'] == 1 else ''}"))
+    (lines,) = marts.rows("select count(*) as wrong from vonage__invoice_reconciliation where not is_equal")
+    if lines["wrong"]:
+        words = "invoice line that differs" if lines["wrong"] == 1 else "invoice lines that differ"
+        figures.append(("invoice", count(lines["wrong"]), words))
     compared = compared_of(marts, window)
     if compared["compared"]:
         figures.append(
