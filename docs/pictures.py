@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-STYLE = ROOT / "report" / "page.css"
+STYLE = ROOT / "transform" / "page" / "page.css"
 PICTURES = ROOT / "docs" / "static" / "answers"
 SECTIONS = ("cost_by_day", "delivery", "latency", "losses")
 

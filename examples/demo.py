@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -81,15 +82,17 @@ def main() -> None:
     start = midnight - timedelta(days=DAYS)
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
-    answers = Answers(HOME)
-    install_meltano()
     with (
+        ThreadPoolExecutor(1) as background,
         Sandbox(scale=SCALE, clock=midnight + timedelta(minutes=1)) as sandbox,
         LOADERS[chosen](HOME) as loader,
     ):
+        installed = background.submit(install_meltano)
+        answers = Answers(HOME, loader.models, loader.database) if loader.models else None
         say(f"The sandbox plays the Reports API at {sandbox.url}, with {DAYS} days of a customer's traffic.")
         environment = environment_of(sandbox, start) | loader.environment
         say("", "$ tap-vonage-reports --plan", *plan(environment))
+        installed.result()
         say("", f"$ meltano run {' '.join(loader.pipeline)}")
         meltano_run(sandbox, environment, loader, "--install")
         first = {stream: loader.rows(stream) for stream in STREAMS}
@@ -110,7 +113,7 @@ def main() -> None:
         changed = sum(before != after for before, after in pairs)
         say(f"  {new:,} rows are new, {changed:,} earlier ones have changed, and no id is there twice")
         compare(second, loader, sandbox, start, midnight + timedelta(days=1))
-        page = show(answers, loader, sandbox, midnight + timedelta(days=1))
+        page = show(answers, sandbox, midnight + timedelta(days=1)) if answers else []
     say(
         "",
         *page,
@@ -126,12 +129,10 @@ def main() -> None:
     )
 
 
-def show(answers: Answers, loader: Loader, sandbox: Sandbox, end: datetime) -> list[str]:
-    """Build the models and the page, if dbt can read what was loaded. Return where the page is."""
-    if not loader.models:
-        return []
+def show(answers: Answers, sandbox: Sandbox, end: datetime) -> list[str]:
+    """Build the models and the page. Return where the page is."""
     say("", "$ dbt build", "$ ./run report")
-    say(f"  {answers.build(loader.models, loader.database, sandbox, end)}")
+    say(f"  {answers.build(sandbox, end)}")
     return [f"Page   {answers.page}: cost, bills, an invoice with errors, delivery"]
 
 

@@ -1,4 +1,8 @@
-"""The end of the demo: the models of transform/ over what was loaded, and the page of charts from them."""
+"""The end of the demo: the models of transform/ over what was loaded, and the page of charts from them.
+
+What does not need the rows runs in the background while the tap waits for the API: the program at the end of this file
+installs dbt, and starts everything that has to be imported and parsed.
+"""
 
 # ruff: noqa: INP001 - part of a program, not of a package
 
@@ -27,72 +31,64 @@ DBT_HOME = ROOT / ".run" / "environments" / f"dbt-python{sys.version_info.major}
 BIN = "Scripts" if os.name == "nt" else "bin"
 MARKUP_PERCENT = 20
 INVOICE = "DEMO-1 (made up, with errors)"
+BUILD = Path(__file__).with_name("demo_dbt.py")
+GO = b"build\n"
+"""What the program at the end of this file, and then dbt, wait for on their standard input."""
+NOT_INSTALLED, DBT_FAILED = 3, 4
+FAILURES = {NOT_INSTALLED: "dbt could not be installed", DBT_FAILED: "dbt failed"}
+"""Exit codes of the program at the end of this file."""
 ERRORS = {"VIDEO-API": "missing", "VERIFY-V2": "twice", "AMD": "currency"}
 """What is wrong on the demo's invoice, by product. It also has a product that the demo does not load."""
 
 
 class Answers:
-    """The models and the page. dbt is installed in the background, while something else runs.
+    """The models and the page.
 
     Attributes:
         page: Where the page is.
     """
 
-    def __init__(self, home: Path) -> None:
-        """Begin to install dbt.
+    def __init__(self, home: Path, variables: Mapping[str, str], database: str) -> None:
+        """Begin to install dbt and to parse the models.
 
         Args:
             home: The demo's folder.
+            variables: Where the rows are, as the dbt project reads it from the environment.
+            database: Where the models are, as `./run report` takes it.
         """
-        self._home = home
         self.page = home / "report.html"
         self._log = home / "dbt.log"
-        self._installing = subprocess.Popen(  # noqa: S603 - this file
-            [sys.executable, __file__], stdout=subprocess.DEVNULL, stderr=self._log.open("ab")
-        )
+        self._project = home / "transform"
+        shutil.copytree(ROOT / "transform", self._project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb"))
+        folders = {"DBT_PROJECT_DIR": str(self._project), "DBT_PROFILES_DIR": str(self._project)}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - this file
+                [sys.executable, __file__, database, self.page],
+                env={**os.environ, "PYTHONPATH": str(ROOT), **folders, **variables},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
 
-    def build(self, variables: Mapping[str, str], database: str, sandbox: Sandbox, last: datetime) -> str:
+    def build(self, sandbox: Sandbox, last: datetime) -> str:
         """Build the models and the page.
 
         Args:
-            variables: Where the rows are, as the dbt project reads it from the environment.
-            database: Where the models are, as `./run report` takes it.
             sandbox: What the made-up invoice is made of.
             last: The end of what was loaded.
 
         Returns:
             What dbt says at its end.
         """
-        if self._installing.wait():
-            self._fail("dbt could not be installed")
-        project = self._home / "transform"
-        shutil.copytree(ROOT / "transform", project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb"))
         for seed, rows in seeds(sandbox, last):
-            with (project / "seeds" / f"{seed}.csv").open("a", newline="", encoding="utf-8") as file:
+            with (self._project / "seeds" / f"{seed}.csv").open("a", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows(rows)
-        folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
-        program = DBT_HOME / BIN / "dbt"
-        with self._log.open("ab") as log:
-            done = subprocess.run(  # noqa: S603 - from above
-                [program, "build"], env={**os.environ, **folders, **variables}, stdout=log, stderr=log, check=False
-            )
-            if done.returncode:
-                self._fail("dbt failed")
-            page = subprocess.run(  # noqa: S603 - this project
-                [sys.executable, "-m", "transform.page", database, "--output", self.page],
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-                check=False,
-            )
-            if page.returncode:
-                self._fail("The page could not be made")
+        self._process.communicate(GO)
+        if self._process.returncode:
+            what = FAILURES.get(self._process.returncode, "The page could not be made")
+            sys.exit(f"{what}. The log: {self._log}")
         *_, last_line = self._log.read_text(encoding="utf-8").partition("Done. ")[2].splitlines()[:1] or [""]
         return last_line
-
-    def _fail(self, what: str) -> None:
-        """Exit with an error."""
-        sys.exit(f"{what}. The log: {self._log}")
 
 
 def seeds(sandbox: Sandbox, last: datetime) -> Iterator[tuple[str, list[list[object]]]]:
@@ -120,6 +116,23 @@ def invoice(sandbox: Sandbox, last: datetime) -> list[list[object]]:
     return lines
 
 
+def main(database: str, page: str) -> None:
+    """Install dbt and prepare everything. When the rows are there, build the models and the page."""
+    try:
+        install()
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit(NOT_INSTALLED)
+    with subprocess.Popen([DBT_HOME / BIN / "python", "-I", BUILD], stdin=subprocess.PIPE) as dbt:  # noqa: S603 - this project
+        from transform.page.__main__ import main as report  # noqa: PLC0415 - takes its time while dbt takes its own
+
+        if not sys.stdin.buffer.readline():
+            return
+        dbt.communicate(GO)
+    if dbt.returncode:
+        sys.exit(DBT_FAILED)
+    report([database, "--output", page])
+
+
 def install() -> None:
     """Install dbt into an environment of its own, unless it is there in these versions."""
     uv = os.environ.get("UV", "uv")
@@ -136,4 +149,4 @@ def install() -> None:
 
 
 if __name__ == "__main__":
-    install()
+    main(*sys.argv[1:])

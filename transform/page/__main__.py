@@ -6,13 +6,21 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transform.page.marts import open_marts
 from transform.page.page import build
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def main() -> None:
-    """Write the page, and say where it is."""
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page, and say where it is.
+
+    Args:
+        arguments: The command line without the program; default: that of the process.
+    """
     parser = argparse.ArgumentParser(
         prog="./run report", description="Make one HTML page from the models of transform/."
     )
@@ -26,7 +34,7 @@ def main() -> None:
         "--schema", default=os.environ.get("VONAGE_MODELS_SCHEMA", "analytics"), help="schema of the models"
     )
     parser.add_argument("--output", type=Path, default=Path(".run/report.html"), help="the page; default: %(default)s")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if "://" not in options.database and not Path(options.database).exists():
         sys.exit(f"There is no file {options.database}. Build the models first: docs/answers.md.")
     with open_marts(options.database, options.schema) as marts:

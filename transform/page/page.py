@@ -6,9 +6,12 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from transform.page.costs import bill, cost_by_day, invoice, losses, reading, spend
-from transform.page.quality import anomalies, delivery, latency, limits
-from transform.page.section import NO_CURRENCY, Section, Window, money, window_of
+from transform.page.bills import bill
+from transform.page.costs import cost_by_day, costs_of, losses, reading, spend
+from transform.page.invoices import invoice
+from transform.page.quality import anomalies, compared_of, delivery, latency, limits, outcomes_of
+from transform.page.section import MAX_CURRENCIES, Section, Window, span, window_of
+from transform.page.words import count, listed, money, plural, share
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,10 +65,10 @@ def build(marts: Marts) -> str:
         return _PAGE.format(title=TITLE, style=style, about=empty, tiles="", links="", sections="", footer="")
     sections = [section(marts, window) for section in SECTIONS]
     links = "\n".join(f'<a href="#{section.name}">{escape(section.title)}</a>' for section in sections)
-    (first,) = marts.rows("select min(date_day) as day from dim_vonage__date")
     about = (
-        f"Call and message records of the Vonage Reports API, {first['day']} to {window.last}. "
-        f"Days are in {escape(window.time_zone)}; the newest one may be incomplete. Currencies are never added up."
+        f"Call and message records of the Vonage Reports API, {span(window.begin, window.last)}. Charts cover "
+        f"{window.length}, bills the newest month. Days are in {escape(window.time_zone)}; the newest one may be "
+        "incomplete. Currencies are never added up."
     )
     footer = "Made from the dbt project vonage_reports. The marts have every digit; this page rounds to two."
     return _PAGE.format(
@@ -80,38 +83,43 @@ def build(marts: Marts) -> str:
 
 
 def tiles(marts: Marts, window: Window) -> str:
-    """Return the key figures of the newest month."""
-    costs = marts.rows(f"""
-        select coalesce(currency, '{NO_CURRENCY}') as currency, sum(counted_price) as price
-        from vonage__daily_usage where usage_date >= date '{window.month}'
-        group by 1 having sum(counted_price) <> 0 order by 2 desc
-    """)
-    (messages,) = marts.rows(f"""
-        select sum(sent) as sent, sum(succeeded) as succeeded, sum(known_outcomes) as known
-        from vonage__delivery where usage_date >= date '{window.month}'
-    """)
-    (wrong,) = marts.rows("select count(*) as lines from vonage__invoice_reconciliation where not is_equal")
-    (odd,) = marts.rows(f"select count(*) as days from vonage__anomalies where is_anomaly and {window.condition()}")
-    month = f"{window.month:%B}"
-    figures = [(f"{money(cost['price'])} {cost['currency']}", f"cost in {month}") for cost in costs[:3]]
-    if messages["sent"]:
-        figures.append((f"{int(messages['sent']):,}", f"messages sent in {month}"))
-    if messages["known"]:
-        figures.append((f"{messages['succeeded'] / messages['known']:.1%}", "delivered, of known outcomes"))
-    if wrong["lines"]:
-        figures.append((f"{wrong['lines']}", "lines of invoices that differ"))
-    figures.append((f"{odd['days']}", "unusual values in 30 days"))
+    """Return the key figures. Each stands in a table of its section, too."""
+    month = span(window.month, window.last)
+    costs = [cost for cost in costs_of(marts, window) if cost["month"]]
+    figures = [
+        ("cost_by_day", f"{money(cost['month'])} {cost['currency']}", f"cost, {month}")
+        for cost in costs[:MAX_CURRENCIES]
+    ]
+    if len(costs) > MAX_CURRENCIES:
+        others = [cost["currency"] for cost in costs[MAX_CURRENCIES:]]
+        figures.append(("cost_by_day", f"+ {plural(len(others), 'currency', 'currencies')}", listed(others, 3)))
+    sent = outcomes_of(marts, window)
+    if sent["sent"]:
+        figures.append(("delivery", count(sent["sent"]), f"messages sent in {window.length}"))
+    if sent["known"]:
+        figures.append(("delivery", share(sent["succeeded"] / sent["known"]), "delivered, of known outcomes"))
+    (lines,) = marts.rows("select count(*) as wrong from vonage__invoice_reconciliation where not is_equal")
+    if lines["wrong"]:
+        words = "invoice line that differs" if lines["wrong"] == 1 else "invoice lines that differ"
+        figures.append(("invoice", count(lines["wrong"]), words))
+    compared = compared_of(marts, window)
+    if compared["compared"]:
+        figures.append(
+            ("anomalies", count(compared["odd"]), f"unusual, of {plural(compared['compared'], 'value')} compared")
+        )
     shown = "\n".join(
-        f'<div class="tile"><b>{escape(value)}</b><span>{escape(text)}</span></div>' for value, text in figures
+        f'<a class="tile" href="#{section}"><b>{escape(value)}</b><span>{escape(text)}</span></a>'
+        for section, value, text in figures
     )
     return f'<div class="tiles">{shown}</div>'
 
 
 def _html(section: Section) -> str:
+    lead = f'<p class="lead">{section.lead}</p>' if section.lead else ""
     body = "\n".join(section.body)
     return f"""<section id="{section.name}">
 <h2>{escape(section.title)}</h2>
 <p class="window">{escape(section.window[0].upper() + section.window[1:])}</p>
-<p>{section.lead}</p>
+{lead}
 {body}
 </section>"""

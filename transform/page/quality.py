@@ -6,151 +6,209 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from transform.page import charts
+from transform.page.accounts import accounts_of
 from transform.page.charts import COLORS, render
-from transform.page.section import NO_CURRENCY, Section, empty, numbers, seconds
+from transform.page.section import MAX_BARS, NO_CURRENCY, Section, empty, largest, numbers
 from transform.page.tables import table
+from transform.page.words import count, listed, money, plural, seconds, share
 
 if TYPE_CHECKING:
-    from transform.page.marts import Marts
+    from transform.page.marts import Marts, Row
     from transform.page.section import Window
 
-MAX_BARS = 12
 MAX_ANOMALIES = 20
+LEAST_LATENCY = 0.01
+"""Seconds, for a logarithmic scale has no 0."""
+NO_WEEKS = "no value has four weeks before it"
 CLASSES = {"succeeded": COLORS[1], "failed": COLORS[2], "pending": COLORS[3], "unknown": COLORS[8]}
+OUTCOMES = "sum(sent) as sent, sum(succeeded) as succeeded, sum(failed) as failed, sum(pending) as pending, "
+OUTCOMES += "sum(unknown) as unknown, sum(known_outcomes) as known"
+UNKNOWN_COUNTRY = "unknown country"
+
+
+def outcomes_of(marts: Marts, window: Window) -> Row:
+    """Return the messages of the days of the charts, and their outcomes; None where there are none."""
+    (row,) = marts.rows(f"select {OUTCOMES} from vonage__delivery where {window.condition()}")
+    return row
 
 
 def delivery(marts: Marts, window: Window) -> Section:
     """Return the outcomes of messages."""
-    columns = "sum(sent) as sent, sum(succeeded) as succeeded, sum(failed) as failed, sum(pending) as pending, "
-    columns += "sum(unknown) as unknown, sum(known_outcomes) as known"
     section = Section("delivery", "Do messages arrive?", window.days)
-    section.lead = (
-        "Outbound SMS and MESSAGES. The rate is delivered messages of those with a known outcome: "
-        "pending ones, and those whose outcome the carrier never told, are left out."
-    )
     products = marts.rows(f"""
-        select product, {columns} from vonage__delivery where {window.condition()} group by 1 order by 2 desc
+        select product as name, {OUTCOMES} from vonage__delivery where {window.condition()}
+        group by 1 order by 2 desc, 1
     """)
-    shares = [
-        {"name": row["product"], "group": group, "value": float(row[group])} for row in products for group in CLASSES
-    ]
-    countries = marts.rows(f"""
-        select coalesce(country, 'unknown country') as country, {columns} from vonage__delivery
-        where {window.condition()} group by 1 having sum(known_outcomes) > 0 order by 2 desc
-    """)
-    bars = [
-        {
-            "name": row["country"],
-            "value": float(row["succeeded"] / row["known"]),
-            "text": f"{row['succeeded'] / row['known']:.1%} of {int(row['known']):,}",
-        }
-        for row in countries[:MAX_BARS]
-    ]
     if not products:
+        section.lead = "Outbound SMS and MESSAGES."
         section.body.append(empty("No messages were sent in this time."))
         return section
-    heads = {"sent": "Sent", "succeeded": "Delivered", "failed": "Failed", "pending": "Pending", "unknown": "Unknown"}
-    formats = dict.fromkeys(heads, "count") | {"rate": "share"}
+    section.lead = (
+        "Outbound SMS and MESSAGES. The rate is delivered messages of those with a known outcome: "
+        "pending ones, and those whose outcome the carrier never told, are left out. " + _twice(marts, window)
+    )
+    countries = marts.rows(f"""
+        select coalesce(country, '{UNKNOWN_COUNTRY}') as name, {OUTCOMES} from vonage__delivery
+        where {window.condition()} group by 1 order by 2 desc, 1
+    """)
     for row in (*products, *countries):
         row["rate"] = row["succeeded"] / row["known"] if row["known"] else None
+    shares = [{"name": row["name"]} | {group: float(row[group]) for group in CLASSES} for row in products]
+    rated = [row for row in countries if row["known"]]
+    bars = [
+        {"name": row["name"], "value": float(row["rate"]), "text": f"{share(row['rate'])} of {count(row['known'])}"}
+        for row in rated[:MAX_BARS]
+    ]
+    heads = {"sent": "Sent", "succeeded": "Delivered", "failed": "Failed", "pending": "Pending", "unknown": "Unknown"}
+    formats = dict.fromkeys(heads, "count") | {"rate": "share"}
+    heads |= {"rate": "Rate"}
     section.body += [
         "<h3>What became of them</h3>",
-        render(charts.parts(shares, CLASSES), "Outcomes of messages by product"),
-        numbers(products, {"product": "Product"} | heads | {"rate": "Rate"}, formats),
+        render(charts.parts(shares, CLASSES), "Outcomes of messages by product", window.days),
+        numbers(products, {"name": "Product"} | heads, formats),
         "<h3>Delivery rate by country</h3>",
-        render(charts.rates(bars), "Delivery rate by country, with the number of known outcomes"),
-        numbers(countries, {"country": "Country"} | heads | {"rate": "Rate"}, formats),
     ]
+    if bars:
+        label = "Delivery rate by country, with the number of known outcomes"
+        section.body.append(render(charts.rates(bars), label, window.days, largest(rated, "countries")))
+    else:
+        section.body.append(empty("No outcome is known yet."))
+    section.body.append(numbers(countries, {"name": "Country"} | heads, formats))
     return section
+
+
+def _twice(marts: Marts, window: Window) -> str:
+    """Return whether a message that two products list is counted twice in the mart of outcomes."""
+    (rows,) = marts.rows(f"""
+        select coalesce(sum(records), 0) as records, coalesce(sum(counted_records), 0) as counted
+        from vonage__daily_usage
+        where stream in ('sms', 'messages') and direction = 'outbound' and {window.condition()}
+    """)
+    sent = outcomes_of(marts, window)["sent"] or 0
+    if not window.counts_once:
+        return window.once
+    (doubtful,) = marts.rows("""
+        select coalesce(sum(records), 0) as records from vonage__same_message
+        where not is_certain and product in ('SMS', 'MESSAGES')
+    """)
+    rest = ""
+    if doubtful["records"]:
+        rest = f' Of {plural(int(doubtful["records"]), "message")} of all time <a href="#limits">it is not known</a>.'
+    left_out, counted_elsewhere = rows["records"] - sent, rows["records"] - rows["counted"]
+    if left_out > 0:
+        other = plural(left_out, "row")
+        return f"A message that two products list counts once here: {other} of the other product are left out.{rest}"
+    if counted_elsewhere > 0:
+        listed_too = plural(counted_elsewhere, "message")
+        verb = "is" if counted_elsewhere == 1 else "are"
+        return (
+            f"A message that two products list counts in both: {listed_too} here {verb} also in another product.{rest}"
+        )
+    return f"No message of this time was found in two products.{rest}"
 
 
 def latency(marts: Marts, window: Window) -> Section:
     """Return how long delivery takes."""
     rows = marts.rows(f"""
-        select coalesce(country, 'unknown country') as country, product, coalesce(channel, '') as channel,
+        select coalesce(country, '{UNKNOWN_COUNTRY}') as country, product, coalesce(channel, '') as channel,
             records, p50_ms / 1000 as p50, p95_ms / 1000 as p95
-        from vonage__latency where month = date '{window.month}' order by records desc
+        from vonage__latency where month = date '{window.month}' order by records desc, 1, 2, 3
     """)
     section = Section("latency", "How long does delivery take?", window.in_month)
     section.lead = (
         "Half of the delivered messages took no longer than the first point (p50), 95% than the second (p95). "
-        "The scale is logarithmic."
+        "The scale is logarithmic: the same step to the right multiplies the time."
     )
     if not rows:
         section.body.append(empty("No messages were delivered in this month."))
         return section
-    for row in rows:
-        row["name"] = f"{row['country']} {row['product']} {row['channel']}".replace("MESSAGES", "Messages").strip()
-        row["text"] = f"{seconds(row['p50'])} / {seconds(row['p95'])}"
     points = [
-        {"name": row["name"], "text": row["text"], "low": max(row["p50"], 0.01), "high": max(row["p95"], 0.01)}
+        {
+            "name": f"{row['country']} {row['product']} {row['channel']}".replace("MESSAGES", "Messages").strip(),
+            "text": f"{seconds(row['p50'])} / {seconds(row['p95'])}",
+            "low": max(row["p50"], LEAST_LATENCY),
+            "high": max(row["p95"], LEAST_LATENCY),
+        }
         for row in rows[:MAX_BARS]
     ]
+    columns = {"country": "Country", "product": "Product", "channel": "Channel", "records": "Delivered"}
+    columns |= {"p50": "p50", "p95": "p95"}
+    label = "Latency by country and channel: p50 and p95"
     section.body += [
-        render(charts.ranges(points), "Latency by country and channel: p50 and p95 in seconds"),
-        numbers(
-            rows,
-            {"country": "Country", "product": "Product", "channel": "Channel", "records": "Delivered"}
-            | {"p50": "p50 (s)", "p95": "p95 (s)"},
-            {"records": "count", "p50": "money", "p95": "money"},
-        ),
+        render(charts.ranges(points), label, window.in_month, largest(rows, "combinations of country and channel")),
+        numbers(rows, columns, {"records": "count", "p50": "seconds", "p95": "seconds"}),
     ]
     return section
+
+
+def compared_of(marts: Marts, window: Window) -> Row:
+    """Return how many values were compared with earlier weeks, of how many days, and how many were unusual."""
+    (row,) = marts.rows(f"""
+        select count(*) as compared, count(distinct usage_date) as days,
+            coalesce(sum(case when is_anomaly then 1 else 0 end), 0) as odd
+        from vonage__anomalies where {window.condition()}
+    """)
+    return row
 
 
 def anomalies(marts: Marts, window: Window) -> Section:
     """Return the days that differ from what is usual."""
     rows = marts.rows(f"""
-        select anomalies.usage_date, anomalies.product, accounts.account_name as account,
-            case when anomalies.metric = 'price' then coalesce(anomalies.currency, '{NO_CURRENCY}')
-                else 'records' end as unit,
-            anomalies.expected, anomalies.actual, anomalies.difference
-        from vonage__anomalies as anomalies
-        left join dim_vonage__account as accounts on anomalies.account_id = accounts.account_id
-        where anomalies.is_anomaly and {window.condition()}
-        order by abs(anomalies.difference) / (anomalies.expected + 1) desc, 1 desc
+        select usage_date, product, account_id, metric, coalesce(currency, '{NO_CURRENCY}') as currency,
+            expected, actual, difference
+        from vonage__anomalies where is_anomaly and {window.condition()}
+        order by abs(difference) / (abs(expected) + 1) desc, usage_date desc, product, account_id, metric
     """)
     section = Section("anomalies", "Which days were unusual?", window.days)
     section.lead = (
-        "Days far from the median of the same weekday in the four weeks before. The newest day is left out, because it "
-        "is usually not complete."
+        "Days far from the median of the same weekday in the four weeks before, by product and account, the largest "
+        "difference first. The newest day is left out, because it is usually not complete, and so are the first four "
+        "weeks of a product and account."
     )
-    section.body.append(
-        table(
-            rows[:MAX_ANOMALIES],
-            {"usage_date": "Day", "product": "Product", "account": "Account", "unit": "Unit"}
-            | {"expected": "Expected", "actual": "Actual", "difference": "Difference"},
-            dict.fromkeys(("expected", "actual", "difference"), "money"),
-        )
-        if rows
-        else empty("None.")
-    )
+    compared = compared_of(marts, window)
+    among = f"{plural(compared['compared'], 'value')} of {plural(compared['days'], 'day')} could be compared."
+    if not rows:
+        section.body.append(empty(f"None: {among}" if compared["compared"] else f"Not known yet: {NO_WEEKS}."))
+        return section
+    section.lead += f" {among}"
+    accounts = accounts_of(marts)
+    figures = ("expected", "actual", "difference")
+    for row in rows:
+        row["account"] = accounts.label(row["account_id"])
+        row["what"] = f"cost in {row['currency']}" if row["metric"] == "price" else "records"
+        for name in figures:
+            row[name] = money(row[name]) if row["metric"] == "price" else f"{row[name]:,.0f}".replace("-", "\u2212")
+    columns = {"usage_date": "Day", "product": "Product", "account": "Account", "what": "What"}
+    columns |= {"actual": "Actual", "expected": "Expected", "difference": "Difference"}
+    formats = dict.fromkeys(figures, "number")
+    section.body.append(table(rows[:MAX_ANOMALIES], columns, formats))
     if len(rows) > MAX_ANOMALIES:
-        section.body.append(f"<p>The largest {MAX_ANOMALIES} of {len(rows)}.</p>")
+        section.body += [
+            f'<p class="note">The {MAX_ANOMALIES} largest of {count(len(rows))}.</p>',
+            numbers(
+                sorted(rows, key=lambda row: row["usage_date"], reverse=True), columns, formats, title="All by day"
+            ),
+        ]
     return section
 
 
-def limits(marts: Marts, _: Window) -> Section:
+def limits(marts: Marts, window: Window) -> Section:
     """Return what the page cannot tell."""
-    section = Section("limits", "What to know about these numbers", "all time")
+    section = Section("limits", "What to know about these numbers", f"all time ({window.time_zone})")
     same = marts.rows(f"""
         select product, other_product, is_certain, coalesce(currency, '{NO_CURRENCY}') as currency,
             sum(records) as records, sum(total_price) as price
         from vonage__same_message group by 1, 2, 3, 4 order by 3 desc, 1, 2
     """)
     for row in same:
-        row["counted"] = "once" if row["is_certain"] else "may be twice"
+        row["counted"] = "may be twice" if not row["is_certain"] else "once" if window.counts_once else "twice"
+    heads = {"product": "Rows of", "other_product": "Also in", "counted": "Counted", "currency": "Currency"}
+    heads |= {"records": "Records", "price": "Price"}
     section.body.append("<h3>Messages in several products</h3>")
     section.body.append(
-        "<p>Vonage lists an SMS of the Messages API also as SMS, and one of Verify also as SMS or MESSAGES, each with "
-        "a price. Where both rows are found, only one is counted. Where the other row cannot be found, the message "
-        "may be counted twice:</p>"
-        + table(
-            same,
-            {"product": "Rows of", "other_product": "Also in", "counted": "Counted", "currency": "Currency"}
-            | {"records": "Records", "price": "Price"},
-            {"records": "count", "price": "money"},
-        )
+        f"<p>Vonage lists an SMS of the Messages API also as SMS, and one of Verify also as SMS or MESSAGES, each with "
+        f"a price. {window.once} Where the other row cannot be found, it may be counted twice:</p>"
+        + table(same, heads, {"records": "count", "price": "money"})
         if same
         else "<p>None were found.</p>"
     )
@@ -163,7 +221,7 @@ def limits(marts: Marts, _: Window) -> Section:
     missing = [row["stream"] for row in streams if not row["records"]]
     section.body.append("<h3>Streams</h3>")
     if missing:
-        section.body.append(f"<p>Without rows, so not on this page: {', '.join(map(escape, missing))}.</p>")
+        section.body.append(f"<p>Without rows, so not on this page: {escape(listed(missing, len(missing)))}.</p>")
     section.body.append(
         numbers(
             streams,

@@ -1,0 +1,60 @@
+"""The section about Vonage's invoices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transform.page.accounts import accounts_of
+from transform.page.section import NO_CURRENCY, Section, empty, numbers
+from transform.page.tables import table
+from transform.page.words import money, plural
+
+if TYPE_CHECKING:
+    from transform.page.marts import Marts, Row
+    from transform.page.section import Window
+
+MAX_DIFFERENCES = 30
+
+
+def invoice(marts: Marts, _: Window) -> Section:
+    """Return the differences between Vonage's invoices and the records, of all invoices."""
+    rows = marts.rows(f"""
+        select invoice, month, time_zone, account_id, product, coalesce(currency, '{NO_CURRENCY}') as currency,
+            coalesce(usage_currency, '{NO_CURRENCY}') as usage_currency,
+            invoiced, expected, difference, is_equal, likely_cause
+        from vonage__invoice_reconciliation order by month desc, invoice, is_equal, abs(difference) desc, product
+    """)
+    section = Section("invoice", "Is Vonage's invoice right?", "all invoices in the seed vonage_invoices")
+    section.lead = "Each line of an invoice beside the records of its month, and records that the invoice lacks."
+    if not rows:
+        section.body.append(empty("No invoice was entered. Add its lines to the seed <code>vonage_invoices</code>."))
+        return section
+    accounts = accounts_of(marts)
+    invoices: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        row["account"] = accounts.label(row["account_id"])
+        if row["expected"] and row["usage_currency"] != row["currency"]:
+            # An amount in another currency than its line says would be added up with others.
+            row["likely_cause"] = f"{row['likely_cause']} (records: {money(row['expected'])} {row['usage_currency']})"
+            row["expected"] = None
+        key = (row["invoice"], row["month"], row["time_zone"])
+        total = invoices.setdefault(key, row | {"month": f"{row['month']:%B %Y}", "lines": 0, "wrong": 0})
+        total["lines"] += 1
+        total["wrong"] += not row["is_equal"]
+    wrong = [row for row in rows if not row["is_equal"]]
+    section.lead += (
+        f" {len(rows) - len(wrong):,} of {plural(len(rows), 'line')} agree with the records."
+        f"{' The others, with the most likely cause, are below.' if wrong else ''}"
+    )
+    counts = {"lines": "count", "wrong": "count"}
+    heads = {"invoice": "Invoice", "month": "Month", "time_zone": "Time zone", "lines": "Lines", "wrong": "Differ"}
+    section.body.append(table(list(invoices.values()), heads, counts))
+    heads = {"invoice": "Invoice"} if len(invoices) > 1 else {}
+    heads |= {"account": "Account"} if any(row["account_id"] for row in rows) else {}
+    heads |= {"product": "Product", "currency": "Currency", "invoiced": "Invoiced", "expected": "From records"}
+    heads |= {"difference": "Difference", "likely_cause": "Likely cause"}
+    formats = dict.fromkeys(("invoiced", "expected", "difference"), "money")
+    if wrong:
+        section.body += ["<h3>Lines that differ</h3>", table(wrong, heads, formats, most=MAX_DIFFERENCES)]
+    section.body.append(numbers(rows, heads, formats, title="All lines"))
+    return section
