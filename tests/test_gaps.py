@@ -67,6 +67,24 @@ def batch(folder: Path) -> dict[str, Any]:
     return {"encoding": {"format": "jsonl"}, "storage": {"root": f"file://{folder}"}, "batch_size": 25}
 
 
+@pytest.mark.promise("Nothing is lost. The bookmark only moves over time that was read completely.")
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_a_first_run_that_reads_nothing_without_a_start_date_says_where_the_next_one_begins(
+    make_sandbox: Callable[..., Sandbox], mode: str
+) -> None:
+    sandbox = make_sandbox(rows={"amd": 5}, clock="2026-11-25T00:00:00Z")
+    first_day = datetime(2026, 11, 18, tzinfo=timezone.utc)
+    settings = settings_for(sandbox, start_date=None, fetch_mode=mode, report_window_days=1, lookback_hours=0)
+    with sandbox.faults.during(Fault.SERVER_ERROR):
+        failed = run_tap(settings, ["amd"])
+    assert (failed.code, failed.ids("amd")) == (1, [])
+    sandbox.clock.advance(hours=24 * 9)
+    output = run_tap(settings, ["amd"], failed.state)
+    expected = sandbox.expected("amd", None, None, first_day, sandbox.clock.now() - timedelta(hours=1))
+    assert {row["id"] for row in expected} <= ids_of(output)
+    assert output.code == 0
+
+
 @pytest.mark.parametrize("files", [False, True], ids=["records", "batch"])
 @pytest.mark.parametrize("workers", [1, 5])
 @pytest.mark.parametrize("mode", ["sync", "async"])

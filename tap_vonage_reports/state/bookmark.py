@@ -74,7 +74,7 @@ class Bookmark:
         self.adopt_after = stored.adopt_after
         self.last_read_at = max([*self.coverage.ends, *self.coverage.read_at.values()], default=None)
         self.max_page_window = stored.max_page_window
-        self.started = bool(self.coverage.times or self.gaps or self.page or self.reports)
+        self.started = bool(self.coverage.times or stored.covered is not None or self.page or self.reports)
         self.filters_changed = bool(self.coverage.times) and stored.row_filter != row_filter
         if self.filters_changed:
             self.reset()
@@ -166,9 +166,12 @@ class Bookmark:
     def leave_gap(self, window: TimeWindow) -> None:
         """Record that a window was left out. The `commit_window` of a later one persists it.
 
-        Without a later one, the bookmark ends before the gap anyway.
+        Without a later one, the bookmark ends before the gap anyway. If nothing was read yet, the gap itself says where
+        the next run begins, which moves with the clock without a `start_date`.
         """
         self.gaps |= intervals.to_intervals([window]) - self.coverage.times
+        if not self.started:
+            state_format.write_gaps(self._state, self.gaps)
 
     def refresh(self, times: TimeSet, read_at: datetime, until: datetime) -> None:
         """Record that `times`, and with it all that may have changed, was read again: see `Coverage.refresh`."""

@@ -98,6 +98,11 @@ def write_coverage(
     state.update(changes)  # in one step, because a signal may interrupt between two
 
 
+def write_gaps(state: dict[str, Any], gaps: TimeSet) -> None:
+    """Write the gaps of a partition of which nothing was ever read."""
+    state[GAPS] = bounds(gaps)
+
+
 def coverage_keys(coverage: Coverage) -> dict[str, Any]:
     """Return coverage as the keys of a state that say what was read, and when."""
     times = [format_timestamp(coverage.read_at[end]) if end in coverage.read_at else None for end in coverage.ends]

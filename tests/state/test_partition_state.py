@@ -225,6 +225,18 @@ def test_a_gap_holds_back_the_bookmark_until_it_is_read() -> None:
     assert again.gaps.empty
 
 
+def test_gaps_without_any_time_that_was_read_are_kept_and_do_not_count_as_served() -> None:
+    state = empty_state()
+    opened = bookmark(state)
+    opened.leave_gap(hours(0, 24))
+    opened.leave_gap(hours(24, 48))
+    again = reread(state)
+    assert list(to_windows(again.gaps)) == [hours(0, 48)]
+    assert (again.started, again.coverage.times.empty) == (False, True)
+    again.commit_window(hours(0, 48), at(100))
+    assert again.gaps.empty
+
+
 def test_a_gap_that_is_read_leaves_no_trace() -> None:
     state, plain = empty_state(), empty_state()
     opened, other = bookmark(state), bookmark(plain)
