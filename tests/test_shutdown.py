@@ -189,7 +189,8 @@ def test_a_signal_at_any_line_leaves_no_file_behind_that_no_message_names(
         second = run_tap(settings, ["amd"], first.state)
         messages = [*first.messages, *second.messages]
         named = {Path(address.removeprefix("file://")) for said in messages for address in said.get("manifest", ())}
-        assert files_in(tmp_path) == named, place
+        # The process of the first run lives on, so the second one leaves its journal alone.
+        assert {path for path in files_in(tmp_path) if path.suffix != ".unannounced"} == named, place
         assert {key for path in named for key in ids_in(path)} == every_id(sandbox), place
 
 
