@@ -91,7 +91,8 @@ def run(options: argparse.Namespace, folder: Path) -> None:
 def measured(repeat: int, versions: dict[str, str]) -> str:
     """When, on what and with what a table was measured."""
     today = datetime.now(timezone.utc).date()
-    return f"Measured {today}, {repeat} runs of each, on {machine.describe()}; {machine.versions(versions)}."
+    runs = "1 run" if repeat == 1 else f"{repeat} runs"
+    return f"Measured {today}, {runs} of each, on {machine.describe()}; {machine.versions(versions)}."
 
 
 def write(section: report.Section, page: Path) -> None:
