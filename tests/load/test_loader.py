@@ -557,7 +557,7 @@ def test_a_file_with_columns_that_were_deselected_after_a_kill_is_loaded_without
 def test_two_loaders_that_both_find_nothing_in_the_database_both_load(
     tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"url": postgres, "default_target_schema": database_for(postgres, tmp_path).schema}
+    schema = database_for(postgres, tmp_path).schema
     both, seen, execute = threading.Barrier(2), set(), Postgres.execute
 
     def execute_together(self: Postgres, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -570,24 +570,24 @@ def test_two_loaders_that_both_find_nothing_in_the_database_both_load(
 
     monkeypatch.setattr(Postgres, "execute", execute_together)
     lines = []
-    for run, key in (("0123abcd", "a"), ("feedbeef", "b")):
-        path = write(tmp_path / run / "sms" / f"sms-20261120T120000000001Z-{run}-00001.parquet", [{**ROW, "id": key}])
+    for part, key in (("0123abcd", "a"), ("feedbeef", "b")):
+        path = write(tmp_path / part / "sms" / f"sms-20261120T120000000001Z-{part}-00001.parquet", [{**ROW, "id": key}])
         lines.append(schema_message() + batch_message(path) + message("STATE", value=key))
+    run = partial(run_loader, url=postgres, default_target_schema=schema)
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(partial(run_loader, **settings), lines)) == [["a"], ["b"]]
+        assert list(threads.map(run, lines)) == [["a"], ["b"]]
     with psycopg.connect(postgres) as connection:
-        query = f"select id from {settings['default_target_schema']}.sms order by id"  # noqa: S608 - a test's schema
+        query = f"select id from {schema}.sms order by id"  # noqa: S608 - a test's schema
         assert connection.execute(query.encode()).fetchall() == [("a",), ("b",)]
 
 
 def test_an_input_that_cannot_be_read_is_an_error_after_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunks = iter([b"first\n", OSError(errno.EIO, "Input/output error")])
+    chunks = [b"first\n"]
 
     def read(_descriptor: int, _size: int) -> bytes:
-        chunk = next(chunks)
-        if isinstance(chunk, OSError):
-            raise chunk
-        return chunk
+        if not chunks:
+            raise OSError(errno.EIO, "Input/output error")
+        return chunks.pop()
 
     monkeypatch.setattr("tap_vonage_reports.load.early.os.read", read)
     lines = iter(EarlyInput(0, "0" * 16))
