@@ -165,7 +165,7 @@ class RecordStream(Stream):
                 except GeneratorExit:
                     files.take_back()
                     raise
-                files.announced()
+                self.tap.output.take_back_if_unread(files.announced())
 
     @property
     def _text_kinds(self) -> frozenset[str]:

@@ -235,3 +235,15 @@ def test_a_file_whose_message_could_not_be_written_is_taken_back(
     del output.error
     gc.collect()
     assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("stream", ["sms", "accounts"])
+def test_a_file_whose_message_nobody_has_read_is_taken_back(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    """The target was killed after the pipe had taken the message."""
+    sandbox = make_sandbox(rows={"sms": 20})
+    monkeypatch.setattr(Collector, "take_back_if_unread", lambda _, take_back: take_back())
+    output = run_tap(settings_for(sandbox, start_date="2026-11-19", **batch(tmp_path / "files")), [stream])
+    assert output.error is None
+    assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []

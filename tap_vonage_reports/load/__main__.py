@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, NoReturn
 import click
 
 from tap_vonage_reports.errors import OutputError, SettingsError, TapError
-from tap_vonage_reports.load.early import EarlyInput
+from tap_vonage_reports.load.early import EarlyInput, input_error
 from tap_vonage_reports.load.settings import ENVIRONMENT, LOG_LEVEL, NAME, Settings, about, read_settings
 from tap_vonage_reports.load.workspace import workspace
 from tap_vonage_reports.redaction import redact_logs, traceback_without_text
@@ -31,6 +31,7 @@ logger = logging.getLogger("tap_vonage_reports.load")
 
 MEMORY = "1GB"
 """The most memory for rows on their way to PostgreSQL, which are sorted: the rest goes to the temporary folder."""
+_CLOSED = "it is closed"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMAT = "%(asctime)s | %(levelname)-8s | %(name)-28s | %(message)s"
 
@@ -53,6 +54,11 @@ def command(sources: tuple[str, ...], file: IO[bytes] | None, about_format: str,
         return
     settings = read_settings(sources, os.environ)
     redact_logs(settings.secrets)
+    # Python has none of a stream that is closed when it starts.
+    if not sys.stdout:
+        raise OutputError(_CLOSED)
+    if not (file or sys.stdin):
+        raise input_error(_CLOSED)
     load(settings, file or EarlyInput(sys.stdin.fileno(), settings.identity), _write_state)
 
 

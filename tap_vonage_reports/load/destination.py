@@ -146,7 +146,7 @@ def prepare_table(destination: Destination, schema: StreamSchema, *, metadata: b
         wanted = destination.types.created[kind]
         found = table.columns.get(column)
         if found is None:
-            destination.execute(f"alter table {name} add column {quoted(column)} {wanted}")
+            destination.execute(f"alter table {name} add column if not exists {quoted(column)} {wanted}")
         elif not destination.types.needs_widening(schema.stream, column, kind, found):
             continue
         else:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.file_lock import create_locked, take_abandoned
 from tap_vonage_reports.load.names import LOCAL, folder_of, run_of
 
@@ -45,24 +46,47 @@ class EarlyInput:
     def __init__(self, descriptor: int, destination: str) -> None:
         self._descriptor = descriptor
         self._destination = destination
-        self._lines: queue.Queue[bytes | None] = queue.Queue(_MAX_LINES)
+        self._lines: queue.Queue[bytes | BaseException | None] = queue.Queue(_MAX_LINES)
         threading.Thread(target=self._read, name="input", daemon=True).start()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the lines, to the end of the input."""
-        return iter(self._lines.get, None)
+        """Yield the lines, to the end of the input.
+
+        Raises:
+            LoadError: The input cannot be read.
+        """
+        while (line := self._lines.get()) is not None:
+            if isinstance(line, OSError):
+                raise input_error(line.strerror or type(line).__name__) from None
+            if isinstance(line, BaseException):
+                raise line
+            yield line
 
     def _read(self) -> None:
+        end: BaseException | None = None
+        try:
+            self._read_lines()
+        except BaseException as error:  # noqa: BLE001 - it is raised in the main thread, which would wait for ever
+            end = error
+        self._lines.put(end)
+
+    def _read_lines(self) -> None:
         rest, marked = b"", False
-        with suppress(OSError):
-            while chunk := os.read(self._descriptor, _CHUNK_BYTES):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    marked = marked or mark(line, self._destination)
-                    self._lines.put(line)
+        while chunk := os.read(self._descriptor, _CHUNK_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                marked = marked or mark(line, self._destination)
+                self._lines.put(line)
         if rest:
             self._lines.put(rest)
-        self._lines.put(None)
+
+
+def input_error(why: str) -> LoadError:
+    """Return the error of an input that cannot be read."""
+    return LoadError(
+        f"Standard input cannot be read ({why}). Pipe the output of tap-vonage-reports into the loader. What was "
+        "committed remains; the next run of the tap reads the rest again."
+    )
 
 
 def mark(line: bytes, destination: str) -> bool:

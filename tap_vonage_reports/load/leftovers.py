@@ -152,9 +152,10 @@ class Leftovers:
                 return
             logger.warning(
                 "%s: a file that an interrupted run left is kept, and not loaded: %s The tap reads its rows again. "
-                "Remove the file.",
+                "Remove the file, whose name ends with %s.",
                 stream,
                 error,
+                file.name.rpartition("Z-")[2],
             )
         else:
             remove(tools.store, [file])

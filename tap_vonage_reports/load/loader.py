@@ -157,7 +157,9 @@ class Loader:
                 "_sdc_sync_started_at": self._started,
             }
         try:
-            rows = ParquetRows(tools.engine, schema, list(map(tools.store.local, files)))
+            paths = list(map(tools.store.local, files))
+            # Since an interrupted run, columns may have been deselected, or left out for the personal data in them.
+            rows = ParquetRows(tools.engine, schema, paths, may_have_others=not replace)
             tools.destination.load(table, rows, values, replace=replace)
         finally:
             for file in files:

@@ -68,13 +68,21 @@ class ParquetRows:
         count: The number of rows that count.
     """
 
-    def __init__(self, connection: Any, schema: StreamSchema, paths: Sequence[str]) -> None:  # noqa: ANN401 - see `engine`
+    def __init__(
+        self,
+        connection: Any,  # noqa: ANN401 - see `engine`
+        schema: StreamSchema,
+        paths: Sequence[str],
+        *,
+        may_have_others: bool = False,
+    ) -> None:
         """Look at the files.
 
         Args:
             connection: A connection to DuckDB.
             schema: The stream's columns.
             paths: The files' paths, the newest last.
+            may_have_others: True to leave out columns that the schema does not have; False to refuse them.
 
         Raises:
             LoadError: A file is damaged, or does not fit the schema.
@@ -88,7 +96,9 @@ class ParquetRows:
         self._files = f"read_parquet([{names}], {options})"
         with duckdb_errors(self._damaged()):
             found = connection.execute(f"describe select * exclude (filename, file_row_number) from {self._files}")
-            self._types = {name: str(kind) for name, kind, *_ in found.fetchall()}
+            self._types = {
+                name: str(kind) for name, kind, *_ in found.fetchall() if name in schema.kinds or not may_have_others
+            }
             self._check_types()
             self.columns = tuple(name for name in schema.kinds if name in self._types)
             keys = ", ".join(map(quoted, schema.keys))

@@ -103,8 +103,7 @@ class Postgres:
 
     def hold(self, run: str) -> bool:
         """Hold a run, by a lock of the server's that ends with the connection."""
-        number = int.from_bytes(hashlib.sha256(f"{self._schema}/{run}".encode()).digest()[:7], "big")
-        ((held,),) = self.execute(f"select pg_try_advisory_lock({number})")
+        ((held,),) = self.execute(f"select pg_try_advisory_lock({self._number(run)})")
         if held:
             self._runs.add(run)
         return bool(held)
@@ -132,7 +131,13 @@ class Postgres:
         return f"{quoted(self._schema)}.{quoted(table)}"
 
     def columns(self, table: str) -> dict[str, str]:
-        """Return the columns of a table with their types."""
+        """Return the columns of a table with their types. If it does not exist, others wait to create it."""
+        if not (columns := self._columns(table)):
+            self._wait_for_others()
+            columns = self._columns(table)
+        return columns
+
+    def _columns(self, table: str) -> dict[str, str]:
         rows = self.execute(
             "select attname, format_type(atttypid, atttypmod) from pg_attribute "
             "join pg_class on pg_class.oid = attrelid join pg_namespace on pg_namespace.oid = relnamespace "
@@ -247,8 +252,21 @@ class Postgres:
     def _create_schema(self) -> None:
         with self.transaction():
             # Not `if not exists`: that needs the right to create schemas even if this one exists.
-            if not self.execute("select 1 from pg_namespace where nspname = ?", [self._schema]):
-                self.execute(f"create schema {quoted(self._schema)}")
+            if not self._has_schema():
+                self._wait_for_others()
+                if not self._has_schema():
+                    self.execute(f"create schema {quoted(self._schema)}")
+
+    def _has_schema(self) -> bool:
+        return bool(self.execute("select 1 from pg_namespace where nspname = ?", [self._schema]))
+
+    def _wait_for_others(self) -> None:
+        """Wait for loaders that create something in the same schema; others wait until this transaction ends."""
+        self.execute(f"select pg_advisory_xact_lock({self._number('')})")
+
+    def _number(self, name: str) -> int:
+        """Return the number of a lock. Its name is a run, or empty for the schema."""
+        return int.from_bytes(hashlib.sha256(f"{self._schema}/{name}".encode()).digest()[:7], "big")
 
     def _is_alive(self) -> bool:
         try:

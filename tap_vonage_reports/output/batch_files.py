@@ -223,11 +223,21 @@ class BatchFiles:
         self._finished, self._published, self._rows = self._published, {}, 0
         return list(self._finished.values())
 
-    def announced(self) -> None:
-        """Leave the files of the last `finish` to the target: their message is written. Call it before any STATE."""
+    def announced(self) -> Callable[[], None]:
+        """Leave the files of the last `finish` to the target: their message is written. Call it before any STATE.
+
+        Returns:
+            What removes the files if the target has ended and nobody has read the message.
+        """
         with storage_errors():
             self._journal.clear()
-        self._finished = {}
+        names, self._finished = list(self._finished), {}
+
+        def take_back() -> None:
+            for name in names:
+                self._storage.remove(name)
+
+        return take_back
 
     def take_back(self) -> None:
         """Remove the files of the last `finish`: the target has closed the pipe, so their message was not written."""

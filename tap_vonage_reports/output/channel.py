@@ -27,6 +27,9 @@ class StreamOutput(Protocol):
     def flush(self) -> None:
         """Write the records that the SDK has passed on."""
 
+    def take_back_if_unread(self, take_back: Callable[[], object]) -> None:
+        """Call a function if the target ends without having read the last BATCH message."""
+
     def defer_signals(self) -> AbstractContextManager[None]:
         """Put off signals for the length of a `with` block."""
 
@@ -116,6 +119,11 @@ class OutputChannel:
         """Write the records that the SDK has passed on."""
         if self._writer:
             self._writer.flush()
+
+    def take_back_if_unread(self, take_back: Callable[[], object]) -> None:
+        """Call a function if the target ends without having read the last BATCH message."""
+        if self._writer:
+            self._writer.take_back_if_unread(take_back)
 
     def handle_signals(self) -> AbstractContextManager[None]:
         """Handle SIGINT and SIGTERM for the length of a `with` block. Between two messages they raise `Interrupted`."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import stat
 import sys
-from contextlib import contextmanager
+from collections import deque
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,8 +18,12 @@ from singer_sdk.singerlib import SingerMessageType, StateMessage
 from tap_vonage_reports.errors import BrokenPipeToTargetError, OutputError, TapError
 from tap_vonage_reports.output.signals import Interrupted, install_handlers
 
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from types import FrameType
 
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 1 << 16
 """Records that wait are written when they reach this size: the capacity of a pipe on Linux."""
+
+_PIPE_BUF = getattr(select, "PIPE_BUF", 512)
+"""A pipe takes a write of so many bytes as a whole or not at all."""
 
 
 class MessageWriter(MsgSpecWriter):
@@ -43,6 +53,8 @@ class MessageWriter(MsgSpecWriter):
         self._buffer = bytearray()
         self._deferring = False
         self._lost: TapError | None = None
+        self._sent = self._batch_end = 0
+        self._unread: deque[tuple[int, Callable[[], object]]] = deque()
         self.interrupted: Interrupted | None = None
         """The signal that has come; None while none has."""
 
@@ -58,6 +70,8 @@ class MessageWriter(MsgSpecWriter):
                 state = bytes(line) if is_state else self._last_state
                 self._send()
                 self._last_state, self.state_bytes = state, len(state)
+            if message.type is SingerMessageType.BATCH:
+                self._batch_end = self._sent
 
     def serialize_message(self, message: Message) -> bytearray:
         """Return a message as a line. The SDK would copy a state first, part by part."""
@@ -100,11 +114,35 @@ class MessageWriter(MsgSpecWriter):
         if self._lost:
             raise self._lost
         try:
-            with output_errors():
+            with output_errors(), self._taking_back_unread(len(lines)):
                 _write_all(sys.stdout.buffer, lines)
         except TapError as error:
             self._lost = error
             raise
+
+    def take_back_if_unread(self, take_back: Callable[[], object]) -> None:
+        """Call a function if the target closes the pipe without having read the last BATCH message.
+
+        Args:
+            take_back: Removes the files of that message.
+        """
+        self._unread.append((self._batch_end, take_back))
+        read = self._sent - _unread_bytes()
+        while self._unread and self._unread[0][0] <= read:
+            self._unread.popleft()
+
+    @contextmanager
+    def _taking_back_unread(self, length: int) -> Generator[None, None, None]:
+        try:
+            yield
+        except BrokenPipeError:
+            # A longer write may have been taken in part.
+            read = self._sent + (length if length > _PIPE_BUF else 0) - _unread_bytes()
+            for end, take_back in self._unread:
+                if end > read:
+                    take_back()
+            raise
+        self._sent += length
 
     def _send(self) -> None:
         if lines := self._take_buffer():
@@ -162,6 +200,17 @@ def _blocks(lines: bytearray) -> Generator[bytearray, None, None]:
         end = lines.rfind(b"\n", start, start + BUFFER_BYTES) + 1 or lines.find(b"\n", start) + 1
         yield lines[start:end]
         start = end
+
+
+def _unread_bytes() -> int:
+    """Return how many bytes in the pipe to the target nobody has read; 0 if that is unknown, or it is no pipe."""
+    if sys.platform == "win32":
+        return 0
+    with suppress(OSError, ValueError, AttributeError):
+        descriptor = sys.stdout.fileno()
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+    return 0
 
 
 def _write_all(file: BinaryIO, lines: bytes | bytearray) -> None:

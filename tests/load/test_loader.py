@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +23,10 @@ import pytest
 
 from tap_vonage_reports.errors import LoadError, SettingsError
 from tap_vonage_reports.load import __main__ as program
-from tap_vonage_reports.load.early import HELD, mark
+from tap_vonage_reports.load.early import HELD, EarlyInput, mark
 from tap_vonage_reports.load.files import FileStore
 from tap_vonage_reports.load.messages import read_messages
+from tap_vonage_reports.load.postgres import Postgres
 from tap_vonage_reports.load.settings import SETTINGS, Settings, about, read_settings
 from tap_vonage_reports.load.workspace import workspace
 from tests.load.canned import NOON, SCHEMA, TYPES, batch_message, message, rows_of, run_loader, schema_message, write
@@ -29,7 +34,7 @@ from tests.test_meltano import PLUGINS
 from tests.test_postgres import database_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 ROW = {"id": "a", "date_received": NOON, "total_price": Decimal("0.10"), "status": "new", "_extra": '{"x":"1"}'}
 RUN = "20261120T120000000001Z-0123abcd"
@@ -529,3 +534,82 @@ def test_files_of_one_name_in_two_folders_of_a_remote_storage_are_both_loaded(tm
     batch = message("BATCH", stream="sms", encoding={"format": "parquet"}, manifest=addresses)
     run_loader(schema_message() + batch, duckdb_path=str(tmp_path / "x.duckdb"))
     assert sorted(row["id"] for row in rows_of(tmp_path / "x.duckdb")) == ["a", "b"]
+
+
+def test_a_file_with_columns_that_were_deselected_after_a_kill_is_loaded_without_them_and_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with the setting `personal_data`: the file holds what nobody wants to keep any longer."""
+    database = tmp_path / "x.duckdb"
+    with pytest.raises(LoadError, match="is missing"):
+        load_missing(tmp_path)
+    left = write(tmp_path / f"sms-{RUN}-00002.parquet", [{**ROW, "id": "left"}])
+    columns = {name: SCHEMA[name] for name in ("id", "total_price")}
+    types = {name: TYPES[name] for name in columns}
+    path = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [{"id": "a"}], types)
+    run_loader(schema_message(columns=columns) + batch_message(path), duckdb_path=str(database))
+    assert rows_of(database) == [{"id": "a", "total_price": None}, {"id": "left", "total_price": Decimal("0.1")}]
+    assert not left.exists()
+    assert "WARNING" not in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+def test_two_loaders_that_both_find_nothing_in_the_database_both_load(
+    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    both, seen, execute = threading.Barrier(2), set(), Postgres.execute
+
+    def execute_together(self: Postgres, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        found = execute(self, statement, parameters)
+        look = (threading.get_ident(), statement, *parameters)
+        if "pg_namespace" in statement and look not in seen:
+            seen.add(look)
+            both.wait(10)
+        return found
+
+    monkeypatch.setattr(Postgres, "execute", execute_together)
+    lines = []
+    for part, key in (("0123abcd", "a"), ("feedbeef", "b")):
+        path = write(tmp_path / part / "sms" / f"sms-20261120T120000000001Z-{part}-00001.parquet", [{**ROW, "id": key}])
+        lines.append(schema_message() + batch_message(path) + message("STATE", value=key))
+    run = partial(run_loader, url=postgres, default_target_schema=schema)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(run, lines)) == [["a"], ["b"]]
+    with psycopg.connect(postgres) as connection:
+        query = f"select id from {schema}.sms order by id"  # noqa: S608 - a test's schema
+        assert connection.execute(query.encode()).fetchall() == [("a",), ("b",)]
+
+
+def test_an_input_that_cannot_be_read_is_an_error_after_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunks = [b"first\n"]
+
+    def read(_descriptor: int, _size: int) -> bytes:
+        if not chunks:
+            raise OSError(errno.EIO, "Input/output error")
+        return chunks.pop()
+
+    monkeypatch.setattr("tap_vonage_reports.load.early.os.read", read)
+    lines = iter(EarlyInput(0, "0" * 16))
+    assert next(lines) == b"first"
+    with pytest.raises(LoadError, match=r"Standard input cannot be read \(Input/output error\)"):
+        next(lines)
+
+
+def test_an_unexpected_error_while_the_input_is_read_ends_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tap_vonage_reports.load.early.os.read", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(EarlyInput(0, "0" * 16))
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_closed_stream_is_an_error_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, stream: str
+) -> None:
+    config = tmp_path / "loader.json"
+    config.write_text(json.dumps({"duckdb_path": str(tmp_path / "x.duckdb")}))
+    monkeypatch.setattr(sys, stream, None)
+    assert program.run(["--config", str(config)]) == 1
+    assert f"Standard {'input' if stream == 'stdin' else 'output'} cannot be" in caplog.text
+    assert "(it is closed)" in caplog.text
+    assert not (tmp_path / "x.duckdb").exists()

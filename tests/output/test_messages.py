@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import sys
+from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from singer_sdk.singerlib import StateMessage
+from singer_sdk.singerlib import Message, SingerMessageType, StateMessage
 
-from tap_vonage_reports.errors import OutputError
+from tap_vonage_reports.errors import BrokenPipeToTargetError, OutputError
 from tap_vonage_reports.output.messages import BUFFER_BYTES, MessageWriter
 from tap_vonage_reports.output.signals import Interrupted
 
@@ -20,6 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 RECORDS = [{"id": str(number), "text": "x" * 1000} for number in range(500)]
+
+
+@dataclass
+class BatchMessage(Message):
+    """A BATCH message, as far as a writer looks at it."""
+
+    manifest: list[str]
+
+    def __post_init__(self) -> None:
+        self.type = SingerMessageType.BATCH
 
 
 class Unbuffered(io.RawIOBase):
@@ -96,3 +109,25 @@ def test_a_full_pipe_that_does_not_block_is_an_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("tap_vonage_reports.output.messages._discard_output", lambda: None)
     with pytest.raises(OutputError):
         written_to(monkeypatch, Unbuffered(None)).write_records("things", RECORDS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what is unread in a pipe")
+@pytest.mark.parametrize("lines_read", [0, 1, 2, 3])
+def test_files_whose_message_nobody_has_read_are_taken_back_when_the_target_has_ended(
+    monkeypatch: pytest.MonkeyPatch, lines_read: int
+) -> None:
+    receiver, sender = os.pipe()
+    taken_back: list[int] = []
+    with os.fdopen(sender, "w", encoding="utf-8") as output, os.fdopen(receiver, "rb", buffering=0) as target:
+        monkeypatch.setattr(sys, "stdout", output)
+        writer = MessageWriter()
+        for number in range(2):
+            writer.write_message(BatchMessage([f"file:///{number}.parquet"]))
+            writer.take_back_if_unread(partial(taken_back.append, number))
+            writer.write_message(StateMessage(value={"done": number}))
+        for _ in range(lines_read):
+            assert target.readline()
+        target.close()
+        with pytest.raises(BrokenPipeToTargetError):
+            writer.write_message(StateMessage(value={"done": 2}))
+    assert taken_back == {0: [0, 1], 1: [1], 2: [1], 3: []}[lines_read]
