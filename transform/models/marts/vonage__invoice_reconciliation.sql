@@ -286,6 +286,7 @@ select
         when is_other_currency then 'another currency'
         when invoiced is null and is_other_account then 'no line for this account'
         when invoiced is null and product = 'REPORTS-USAGE' then 'REPORTS-USAGE: rows of reports are not on the invoice'
+        when invoiced is null and usage_currency = '' then 'currency unknown: usage has none'
         when invoiced is null then 'missing line'
         when lines > 1 and is_one_amount and abs(one_amount - expected) <= tolerance then 'line more than once'
         when is_one_invoice_equal then 'several invoices: one of them agrees alone'
