@@ -50,6 +50,16 @@ def test_files_are_found_by_any_layout_and_prefix_and_a_late_one_is_read(small: 
     assert found == [(record, Decimal(price)) for record, price in prices.items()]
 
 
+def test_a_prefix_that_is_another_stream_does_not_make_a_file_that_streams(small: Small) -> None:
+    folder = small.files.with_name("prefixed")
+    small.load_file(f"../prefixed/messages-{file(20)}", [sms(1)])
+    small.load_file(f"../prefixed/sms-{file(20).replace('sms', 'messages')}", [sms(2)])
+    small.load_file(f"../prefixed/sms-{file(20, 2)}", [sms(3)])
+    small.dbt.succeed(*RUN, "--full-refresh", "--vars", json.dumps({"vonage_files": str(folder)}))
+    found = small.query("select stream, record_id from int_vonage__usage order by 1, 2")
+    assert found == [("messages", "s2"), ("sms", "s1"), ("sms", "s3")]
+
+
 def test_files_that_are_named_like_no_stream_are_an_error(small: Small) -> None:
     folder = small.files.with_name("renamed")
     folder.mkdir()

@@ -83,6 +83,9 @@ WARNINGS = {
         "vonage_price_plans: account OWN1 is unknown": [plan(account_id="OWN1")],
         "vonage_invoices: account own is unknown": [line(account_id="own")],
         "account other is not one of yours": [plan(account_id="other")],
+        "vonage_account_names: account Own1 has no records, but own1 has": [
+            ("vonage_account_names", {"account_id": "Own1", "name": "Shop"})
+        ],
     },
 }
 MARTS = {"vonage_invoices": "vonage__invoice_reconciliation", "vonage_price_plans": "vonage__customer_billing"}
@@ -132,7 +135,7 @@ def test_a_mistyped_time_zone_stops_before_any_model(small: Small) -> None:
 
 
 def test_accounts_of_one_name_are_told_apart(small: Small) -> None:
-    names = [{"account_id": "own1", "name": "Shop"}, {"account_id": "other", "name": "Shop"}]
+    names = [{"account_id": " own1 ", "name": "Shop"}, {"account_id": "other", "name": "Shop"}]
     build(small, [("vonage_account_names", name) for name in names])
     assert small.query("select account_id, account_name from dim_vonage__account order by 1") == [
         ("other", "Shop (other)"),

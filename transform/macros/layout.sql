@@ -20,16 +20,24 @@
 {%- endmacro -%}
 
 {#- The files of a stream that are there, as a list in SQL; empty if there are none. With the tap's `prefix` and its layout
-    `flat`, something stands before the name of the stream; no stream's name ends with that of another one. -#}
+    `flat`, something stands before the name of the stream, perhaps the name of another one; no stream's name ends with
+    that of another one. Files with other names than the tap's, such as sms-compacted.parquet, begin with the stream's. -#}
 {%- macro files_of(stream) -%}
 {%- set folder = vonage_reports.folder() | replace("'", "''") -%}
-{%- set names = [stream ~ '-*.parquet', '?*' ~ stream ~ '-[0-9]*T[0-9]*Z-*-*.parquet'] -%}
+{%- set written = '-[0-9]*T[0-9]*Z-*-*.parquet' -%}
+{%- set names = [stream ~ '-*.parquet', stream ~ written, '?*' ~ stream ~ written] -%}
 {#- One listing, for the folder may be in a remote storage. -#}
 {%- set listing -%}
+    with found as (
+        select parse_filename(file) as name from glob('{{ folder }}/**/*{{ stream }}-*.parquet')
+    )
+
     select
-        bool_or(parse_filename(file) glob '{{ names[0] }}') as has_none,
-        bool_or(parse_filename(file) glob '{{ names[1] }}') as has_prefix
-    from glob('{{ folder }}/**/*{{ stream }}-*.parquet')
+        bool_or(name glob '{{ names[0] }}' and not name glob '?*{{ written }}') as has_other,
+        -- The first pattern has these, too.
+        bool_or(name glob '{{ names[1] }}') and not has_other as has_none,
+        bool_or(name glob '{{ names[2] }}') as has_prefix
+    from found
 {%- endset -%}
 {%- set found = run_query(listing).rows[0] -%}
 {%- set patterns = [] -%}

@@ -53,6 +53,14 @@ select
 from {{ vonage_reports.seed('vonage_price_plans') }}
 {%- endmacro -%}
 
+{#- The names of accounts. -#}
+{%- macro account_names() -%}
+select
+    {{ vonage_reports.trimmed('account_id') }} as account_id,
+    {{ vonage_reports.trimmed('name') }} as name
+from {{ vonage_reports.seed('vonage_account_names') }}
+{%- endmacro -%}
+
 {#- The names of the database's time zones, by their name in lower case. -#}
 {%- macro time_zones() -%}
 select lower(name) as lower_name, min(name) as name

@@ -25,7 +25,7 @@ def invoice(marts: Marts, _: Window) -> Section:
         from vonage__invoice_reconciliation order by month desc, invoice, is_equal, abs(difference) desc, product
     """)
     section = Section("invoice", "Is Vonage's invoice right?", "all invoices in the seed vonage_invoices")
-    section.lead = "Each line of an invoice beside the records of its month, and records that the invoice lacks."
+    section.lead = "Lines of invoices beside the records of their month, and a line for records that no invoice has."
     if not rows:
         section.body.append(empty("No invoice was entered. Add its lines to the seed <code>vonage_invoices</code>."))
         return section
@@ -47,7 +47,7 @@ def invoice(marts: Marts, _: Window) -> Section:
         f"{' The others, with the most likely cause, are below.' if wrong else ''}"
     )
     counts = {"lines": "count", "wrong": "count"}
-    heads = {"invoice": "Invoice", "month": "Month", "time_zone": "Time zone", "lines": "Lines", "wrong": "Differ"}
+    heads = {"invoice": "Invoice", "month": "Month", "time_zone": "Time zone", "lines": "Compared", "wrong": "Differ"}
     section.body.append(table(list(invoices.values()), heads, counts))
     heads = {"invoice": "Invoice"} if len(invoices) > 1 else {}
     heads |= {"account": "Account"} if any(row["account_id"] for row in rows) else {}

@@ -21,5 +21,15 @@ select
 from entered
 inner join {{ ref('dim_vonage__account') }} as accounts on entered.account_id = accounts.account_id
 where entered.seed = 'vonage_price_plans' and not accounts.is_own
+union all
+-- The real account would be unassigned.
+select
+    'vonage_account_names: account ' || names.account_id || ' has no records, but ' || accounts.account_id || ' has. '
+    || 'Write the API key with the same upper and lower case.' as problem
+from ({{ vonage_reports.account_names() }}) as names
+inner join {{ ref('dim_vonage__account') }} as named on names.account_id = named.account_id
+inner join {{ ref('dim_vonage__account') }} as accounts
+    on lower(names.account_id) = lower(accounts.account_id) and names.account_id <> accounts.account_id
+where named.first_used_at is null and accounts.first_used_at is not null
 {%- endset -%}
 {{ vonage_reports.with_problems_printed(query) }}

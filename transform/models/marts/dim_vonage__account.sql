@@ -16,7 +16,7 @@ with loaded as (
 ),
 
 names as (
-    select account_id, name from {{ vonage_reports.seed('vonage_account_names') }}
+    {{ vonage_reports.account_names() | indent(4) }}
 ),
 
 used as (

@@ -225,6 +225,11 @@ loaded as (
     select distinct product from {{ ref('fct_vonage__usage') }}
 ),
 
+-- Of all products together, because one product may have no traffic for weeks.
+loaded_time as (
+    select min(started_at) as first_at, max(started_at) as last_at from {{ ref('fct_vonage__usage') }}
+),
+
 compared as (
     select
         joined.*,
@@ -242,9 +247,13 @@ compared as (
         periods.is_by_account
         and joined.account_id not in (select lines.account_id from lines where lines.month = joined.month) as is_other_account,
         joined.product in ({{ vonage_reports.product_names() }}) as is_product,
-        joined.product in (select loaded.product from loaded) as is_loaded
+        joined.product in (select loaded.product from loaded) as is_loaded,
+        loaded_time.first_at > invoices.starts_at + interval '1 day'
+        or loaded_time.last_at < invoices.ends_at - interval '1 day' as is_part
     from joined
     inner join periods on joined.month = periods.month
+    inner join invoices on joined.month = invoices.month
+    cross join loaded_time
 ),
 
 judged as (
@@ -286,6 +295,7 @@ select
         when is_other_currency then 'another currency'
         when invoiced is null and is_other_account then 'no line for this account'
         when invoiced is null and product = 'REPORTS-USAGE' then 'REPORTS-USAGE: rows of reports are not on the invoice'
+        when invoiced is null and usage_currency = '' then 'currency unknown: usage has none'
         when invoiced is null then 'missing line'
         when lines > 1 and is_one_amount and abs(one_amount - expected) <= tolerance then 'line more than once'
         when is_one_invoice_equal then 'several invoices: one of them agrees alone'
@@ -299,6 +309,7 @@ select
         when records = 0 then 'no records in this month'
         when product = 'REPORTS-USAGE' then 'REPORTS-USAGE: flat price or free rows'
         when invoiced_quantity = quantity then 'price'
+        when difference > 0 and is_part then 'part of the month: no records of its first or last days'
         when late > 0 and difference < 0 and difference >= -late - tolerance then 'late rows, in part'
         when invoiced_quantity is not null then 'quantity'
         else 'unknown'
