@@ -54,6 +54,14 @@ def invoices(marts: MadeUp) -> None:
         marts.invoice("<B-1>", month=date(2026, 9, 1), product=f"PRODUCT-{number}", **error)
 
 
+def open_month(marts: MadeUp) -> None:
+    marts.common()
+    error: dict[str, Any] = {"difference": -5, "is_equal": False, "likely_cause": "missing line"}
+    for number in range(40):
+        marts.invoice("C-1", month=date(2026, 11, 1), product=f"PRODUCT-{number}", invoiced=None, **error)
+    marts.invoice("A-1", product="AMD", difference=5, invoiced=15, is_equal=False, likely_cause="price")
+
+
 def twice_counted_once(marts: MadeUp) -> None:
     marts.common()
     twice(marts, counted=6)
@@ -164,6 +172,7 @@ CASES: Mapping[str, Callable[[MadeUp], None]] = {
     "common": common,
     "currencies": currencies,
     "invoices": invoices,
+    "open_month": open_month,
     "twice_counted_once": twice_counted_once,
     "twice_counted_twice": twice_counted_twice,
     "twice_left_out": twice_left_out,

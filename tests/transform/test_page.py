@@ -203,6 +203,11 @@ def test_all_invoices_of_a_month_are_shown(folder: Path) -> None:
     assert sums(wrong, "Difference") == {"EUR": 5 * 42, "CHF": 0}
 
 
+def test_records_without_a_line_do_not_cut_off_a_line_that_differs(folder: Path) -> None:
+    wrong = part_of(folder, "open_month", "invoice").tables[1]
+    assert wrong.column("Invoice")[0] == "A-1"
+
+
 def test_records_in_another_currency_than_the_line_are_not_added_up_with_it(folder: Path) -> None:
     (line,) = [row for row in part_of(folder, "invoices", "invoice").tables[2].rows if "CHF" in row]
     assert line[4:] == ["10.00", "-", "-", "another currency (records: 7.00 USD)"]

@@ -41,7 +41,8 @@ def invoice(marts: Marts, _: Window) -> Section:
         total = invoices.setdefault(key, row | {"month": f"{row['month']:%B %Y}", "lines": 0, "wrong": 0})
         total["lines"] += 1
         total["wrong"] += not row["is_equal"]
-    wrong = [row for row in rows if not row["is_equal"]]
+    # An open month has records without a line for every product: invoiced lines are not to be cut off for them.
+    wrong = sorted((row for row in rows if not row["is_equal"]), key=lambda row: row["invoiced"] is None)
     section.lead += (
         f" {len(rows) - len(wrong):,} of {plural(len(rows), 'line')} agree with the records."
         f"{' The others, with the most likely cause, are below.' if wrong else ''}"
