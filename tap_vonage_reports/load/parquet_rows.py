@@ -133,20 +133,14 @@ class ParquetRows:
             )
         return query
 
-    def csv(self, *, in_order: bool) -> Iterator[bytes]:
+    def csv(self) -> Iterator[bytes]:
         """Yield the rows as CSV for PostgreSQL, in UTF-8: an empty cell without quotes is null.
-
-        Args:
-            in_order: Sort the rows by key, which is quicker where they are upserted.
 
         Raises:
             LoadError: A file is damaged.
         """
-        query = self.query(self._csv_cell)
-        if in_order:
-            query += f" order by {', '.join(f'files.{quoted(key)}' for key in self._schema.keys)}"
         with duckdb_errors(self._damaged()):
-            yield from _streamed(self._connection, query)
+            yield from _streamed(self._connection, self.query(self._csv_cell))
 
     def _csv_cell(self, name: str) -> str:
         value, kind = self.value(name), self._types[name]

@@ -174,7 +174,7 @@ class Postgres:
         )
         if defaults:
             self.execute(f"alter table {name} {defaults}")
-        _check_count(table, rows.count, self._copy(name, rows, in_order=False, options="freeze"))
+        _check_count(table, rows.count, self._copy(name, rows, options="freeze"))
         dropped = ", ".join(f"alter column {quoted(column)} drop default" for column in metadata)
         self.execute(
             f"alter table {name} {dropped + ', ' if dropped else ''}add primary key ({key_list(table.schema)})"
@@ -183,11 +183,13 @@ class Postgres:
     def _upsert(self, table: Table, rows: ParquetRows, metadata: Mapping[str, Any], *, replace: bool) -> None:
         name, columns = self.name(table.schema.stream), ", ".join(map(quoted, rows.columns))
         self.execute(f"create temporary table {_STAGING} on commit drop as select {columns} from {name} with no data")
-        _check_count(table, rows.count, self._copy(_STAGING, rows, in_order=True))
+        _check_count(table, rows.count, self._copy(_STAGING, rows))
         given = {quoted(column): value_of(value) for column, value in metadata.items()}
         values = [quoted(column) for column in rows.columns if column not in table.schema.keys] if replace else []
         select = f"select {', '.join([*(f'new.{quoted(column)}' for column in rows.columns), *given.values()])}"
-        select += f" from {_STAGING} as new {self._changed(table, values)}"
+        # In the order of the key, writing into its index is quicker.
+        in_order = ", ".join(f"new.{quoted(key)}" for key in table.schema.keys)
+        select += f" from {_STAGING} as new {self._changed(table, values)} order by {in_order}"
         action = "do nothing"
         if values:
             assignments = ", ".join(f"{column} = excluded.{column}" for column in [*values, *given])
@@ -239,13 +241,13 @@ class Postgres:
             is_new += f" or ({old}) is distinct from ({new})"
         return f"left join {self.name(table.schema.stream)} as old on {match} where {is_new}"
 
-    def _copy(self, name: str, rows: ParquetRows, *, in_order: bool, options: str = "") -> int:
+    def _copy(self, name: str, rows: ParquetRows, *, options: str = "") -> int:
         """Copy rows into a table, and return how many of them the server says it has."""
         columns = ", ".join(map(quoted, rows.columns))
         statement = f"copy {name} ({columns}) from stdin (format csv{', ' + options if options else ''})"
         with _errors(), self._connection.cursor() as cursor:
             with cursor.copy(statement.encode()) as copy:
-                for chunk in rows.csv(in_order=in_order):
+                for chunk in rows.csv():
                     copy.write(chunk)
             return cursor.rowcount
 
