@@ -98,7 +98,7 @@ class Postgres:
         self._address, self._parameters = address, parameters
         self._schema = schema
         self._runs: set[str] = set()
-        self._connection = self._connect()
+        self._connection = _connect(self._address, self._parameters)
         self._create_schema()
 
     def hold(self, run: str) -> bool:
@@ -111,9 +111,9 @@ class Postgres:
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
         """Run a `with` block in a transaction."""
-        if not self._is_alive():
+        if not _is_alive(self._connection):
             self.close()
-            self._connection = self._connect()
+            self._connection = _connect(self._address, self._parameters)
             for run in tuple(self._runs):
                 self.hold(run)
         with _errors(), self._connection.transaction():
@@ -270,28 +270,30 @@ class Postgres:
         """Return the number of a lock. Its name is a run, or empty for the schema."""
         return int.from_bytes(hashlib.sha256(f"{self._schema}/{name}".encode()).digest()[:7], "big")
 
-    def _is_alive(self) -> bool:
-        try:
-            self._connection.execute("select 1")
-        except psycopg.Error:
-            return False
-        return True
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        try:
-            ours = {"client_encoding": "utf8", "application_name": "target-vonage-files"}
-            # Connection pools cannot keep prepared statements.
-            connection = psycopg.connect(
-                make_conninfo(self._address, **self._parameters, **ours), autocommit=True, prepare_threshold=None
-            )
-            # Texts without a zone are in UTC.
-            connection.execute("set timezone = 'UTC'; set datestyle = 'ISO'")
-        except (psycopg.Error, UnicodeError) as error:
-            said = str(error)
-            why = next((why for words, why in _CONNECTION_ADVICE if words in said), "check the settings of the server")
-            msg = f"The PostgreSQL server cannot be used: {why}."
-            raise LoadError(msg) from None
-        return connection
+def _is_alive(connection: psycopg.Connection[Any]) -> bool:
+    try:
+        connection.execute("select 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _connect(address: str, parameters: Mapping[str, Any]) -> psycopg.Connection[Any]:
+    try:
+        ours = {"client_encoding": "utf8", "application_name": "target-vonage-files"}
+        # Connection pools cannot keep prepared statements.
+        connection = psycopg.connect(
+            make_conninfo(address, **parameters, **ours), autocommit=True, prepare_threshold=None
+        )
+        # Texts without a zone are in UTC.
+        connection.execute("set timezone = 'UTC'; set datestyle = 'ISO'")
+    except (psycopg.Error, UnicodeError) as error:
+        said = str(error)
+        why = next((why for words, why in _CONNECTION_ADVICE if words in said), "check the settings of the server")
+        msg = f"The PostgreSQL server cannot be used: {why}."
+        raise LoadError(msg) from None
+    return connection
 
 
 def _check_count(table: Table, expected: int, written: int) -> None:

@@ -27,7 +27,6 @@ from tap_vonage_reports.records.report_archive import archive_errors, check_coun
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
     from typing import TypeAlias
 
     from typing_extensions import Self
@@ -112,6 +111,7 @@ class BatchFiles:
 
     Attributes:
         encoding: The encoding for BATCH messages: the SDK's object, with the actual compression.
+        rows: The number of rows written since the last `finish`.
     """
 
     def __init__(  # noqa: PLR0913 - what a file is made of, and where it goes
@@ -147,12 +147,8 @@ class BatchFiles:
         self._storage = open_storage(config.storage)
         self._journal = Journal(self._storage, RUN)
         self.encoding = replace(config.encoding, compression=compression)
-        now = datetime.now(timezone.utc)
-        folder = _FOLDERS[layout].format(stream=stream, now=now)
-        # The time comes first and has microseconds, so that the newest file of a stream has the last name.
-        self._name = f"{config.storage.prefix or ''}{folder}{stream}-{now:%Y%m%dT%H%M%S%fZ}-{RUN}"
-        self._rows_per_file = rows_per_file
-        self._rows = 0
+        self._name = _name(config.storage.prefix or "", layout, stream)
+        self._rows_per_file, self.rows = rows_per_file, 0
         self._draft: _Draft | None = None
         self._published: dict[str, str] = {}
         self._finished: dict[str, str] = {}
@@ -160,11 +156,6 @@ class BatchFiles:
     @cached_property
     def _format(self) -> FileFormat:
         return self._make_format()
-
-    @property
-    def rows(self) -> int:
-        """The number of rows written since the last `finish`."""
-        return self._rows
 
     def write_records(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Write records.
@@ -220,7 +211,7 @@ class BatchFiles:
         """
         with self._all_or_nothing():
             self._publish()
-        self._finished, self._published, self._rows = self._published, {}, 0
+        self._finished, self._published, self.rows = self._published, {}, 0
         return list(self._finished.values())
 
     def announced(self) -> Callable[[], None]:
@@ -250,7 +241,7 @@ class BatchFiles:
             self._draft.abandon()
             self._draft = None
         self._remove(self._published)
-        self._published, self._rows = {}, 0
+        self._published, self.rows = {}, 0
 
     def remove_unannounced(self) -> None:
         """Remove the files that killed runs wrote into the same storage, and that no message names."""
@@ -263,9 +254,7 @@ class BatchFiles:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.discard()
 
     @contextmanager
@@ -282,7 +271,7 @@ class BatchFiles:
                 draft = self._draft or self._begin()
                 room = self._rows_per_file - draft.rows
                 draft.write(part[:room])
-                self._rows += len(part[:room])
+                self.rows += len(part[:room])
                 part = part[room:]
                 if draft.rows == self._rows_per_file:
                     self._publish()
@@ -306,6 +295,14 @@ class BatchFiles:
                 self._published[draft.name] = ""
                 self._published[draft.name] = self._storage.publish(draft.path, draft.name)
             self._draft = None
+
+
+def _name(prefix: str, layout: str, stream: str) -> str:
+    """Return what the names of a stream's files begin with, apart from their numbers."""
+    now = datetime.now(timezone.utc)
+    folder = _FOLDERS[layout].format(stream=stream, now=now)
+    # The time comes first and has microseconds, so that the newest file of a stream has the last name.
+    return f"{prefix}{folder}{stream}-{now:%Y%m%dT%H%M%S%fZ}-{RUN}"
 
 
 @dataclass

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tap_vonage_reports import intervals
 from tap_vonage_reports.intervals import EMPTY, TimeWindow
 from tap_vonage_reports.state import format as state_format
-from tap_vonage_reports.state import report_limits
 from tap_vonage_reports.state.coverage import Coverage
 from tap_vonage_reports.state.pending_ids import PendingIds
-from tap_vonage_reports.state.report_limits import RefusedReport
+from tap_vonage_reports.state.report_marks import ReportMarks
 from tap_vonage_reports.state.volume import VolumeCounter
 
 if TYPE_CHECKING:
@@ -18,11 +17,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from tap_vonage_reports.intervals import TimeSet
-    from tap_vonage_reports.state.report_limits import ReportLimit
     from tap_vonage_reports.state.values import PageCursor, PartitionState, PendingReport
 
 
-class Bookmark:
+class Bookmark(ReportMarks):
     """The bookmark of one partition, kept in its Singer state.
 
     The state's own dictionary is changed in place, in one step for each event, so that it can be written at any moment
@@ -31,12 +29,7 @@ class Bookmark:
     Attributes:
         coverage: The time that was read completely.
         page: The page to resume at inside a window; None where no window is open.
-        reports: Reports that were requested and not read.
         pending_ids: Ids of rows to look up again, each with the hour of its row.
-        report_limit: How long a report may be; None where none was truncated.
-        refused_reports: Windows whose report has a file that cannot be read.
-        adopt_after: When the last of the reports was requested that were read or dropped: a later one that the state
-            does not name was lost with a state. None where there were none.
         last_read_at: When the state that was given was last added to; None where it covers nothing.
         max_page_window: The longest window that did not outlive its cursors; None where none did.
         gaps: The time that was left out because it could not be read. It is never covered.
@@ -61,17 +54,13 @@ class Bookmark:
         Raises:
             StateError: The state is malformed.
         """
-        self._state = state
+        stored = state_format.read_partition(state, stream)
+        super().__init__(state, stored)
         self._replication_key = replication_key
         self._row_filter = row_filter
-        stored = state_format.read_partition(state, stream)
         self.coverage, self.gaps = _covered(stored, since)
         self.page = stored.page
-        self.reports = stored.reports
         self.pending_ids = PendingIds(stored.pending_ids)
-        self.report_limit = stored.report_limit
-        self.refused_reports = stored.refused_reports
-        self.adopt_after = stored.adopt_after
         self.last_read_at = max([*self.coverage.ends, *self.coverage.read_at.values()], default=None)
         self.max_page_window = stored.max_page_window
         self.started = bool(self.coverage.times or stored.covered is not None or self.page or self.reports)
@@ -195,28 +184,6 @@ class Bookmark:
         self.started = True
         self._set_reports([*self.reports, report])
 
-    def remove_report(self, request_id: str) -> None:
-        """Record that a report was read, or is of no use any more, so that it is not adopted either."""
-        for report in self.reports:
-            if report.request_id == request_id:
-                self.adopt_later(report.requested_at)
-        self._set_reports([report for report in self.reports if report.request_id != request_id])
-
-    def adopt_later(self, time: datetime) -> None:
-        """Record that no report is adopted that was requested at a time or before it."""
-        self.adopt_after = max(time, self.adopt_after or time)
-        state_format.write_adopt_after(self._state, self.adopt_after)
-
-    def refuse_report(self, window: TimeWindow, request_id: str, refused_at: datetime) -> None:
-        """Record that the report of a window has a file that cannot be read, so that none is requested again."""
-        self._set_refused([*self.refused_reports, RefusedReport(window, refused_at)])
-        self.remove_report(request_id)
-
-    def limit_reports(self, limit: ReportLimit | None) -> None:
-        """Record how long a report may be; None for as long as the settings say."""
-        self.report_limit = limit
-        report_limits.write_report_limit(self._state, limit)
-
     def cap_page_window(self, length: timedelta | None) -> None:
         """Record that longer page windows outlive their cursors; None if none does any more."""
         if length != self.max_page_window:
@@ -230,14 +197,6 @@ class Bookmark:
     def clear_progress(self) -> None:
         """Remove what only the SDK needs while records are written."""
         state_format.clear_progress(self._state)
-
-    def _set_reports(self, reports: list[PendingReport]) -> None:
-        self.reports = reports
-        state_format.write_reports(self._state, reports)
-
-    def _set_refused(self, refused: list[RefusedReport]) -> None:
-        self.refused_reports = refused
-        state_format.write_refused_reports(self._state, refused)
 
 
 def _covered(stored: PartitionState, since: datetime) -> tuple[Coverage, TimeSet]:
