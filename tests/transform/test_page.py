@@ -151,7 +151,7 @@ def test_the_tiles_are_the_sums_of_the_marts_and_of_the_tables(folder: Path, cas
     ((wrong,),) = query(folder, case, "select count(*) from vonage__invoice_reconciliation where not is_equal")
     assert any(tile.startswith(f"{odd} unusual, of {compared} value") for tile in tiles) == bool(compared)
     if wrong:
-        assert any(tile == f"{wrong} invoice lines that differ" for tile in tiles)
+        assert any(tile == f"{wrong} differences from invoices" for tile in tiles)
         invoices = page.parts["invoice"].tables[0]
         assert sum(map(number, invoices.column("Differ"))) == wrong
         assert [(sum(map(number, invoices.column("Compared"))),)] == query(

@@ -100,7 +100,7 @@ def tiles(marts: Marts, window: Window) -> str:
         figures.append(("delivery", share(sent["succeeded"] / sent["known"]), "delivered, of known outcomes"))
     (lines,) = marts.rows("select count(*) as wrong from vonage__invoice_reconciliation where not is_equal")
     if lines["wrong"]:
-        words = "invoice line that differs" if lines["wrong"] == 1 else "invoice lines that differ"
+        words = "difference from an invoice" if lines["wrong"] == 1 else "differences from invoices"
         figures.append(("invoice", count(lines["wrong"]), words))
     compared = compared_of(marts, window)
     if compared["compared"]:
