@@ -1,4 +1,4 @@
-"""What earlier runs left out of accounts is read, however the accounts are read later, and whoever left meanwhile."""
+"""Rows that a run left out are read by a later one, even if an account moves or leaves the list in between."""
 
 from __future__ import annotations
 

@@ -148,6 +148,7 @@ class Accounts:
             return []
         each = {account: self.partition(product, account, direction) for account in self.listed}
         contexts = {account: partition.context for account, partition in each.items()}
+        now = self._dates.clock()
         reader = BookmarkReader(
             product.stream,
             product.date_field,
@@ -155,7 +156,7 @@ class Accounts:
             self._dates.earliest(product),
             partial(self._dates.start, product),
             self._settings.lookback_of(product),
-            now := self._dates.clock(),
+            now,
             now - REPORT_FILE_RETENTION,
             partial(self._read, product),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from tap_vonage_reports.state.pending_ids import account_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import timedelta
 
     from tap_vonage_reports.config.settings import Settings
     from tap_vonage_reports.intervals import TimeSet
@@ -59,8 +59,6 @@ def lookups_pay(bookmark: Bookmark, refetched: timedelta, settings: Settings) ->
         refetched: How long the time is that a report would refetch.
         settings: The settings, for the rate limit.
     """
-    volume = bookmark.volume.volume
-    rows_per_day = (volume.rows_per_day if volume else None) or 0
-    millions = max(1, ceil(rows_per_day * (refetched / timedelta(days=1)) / 1_000_000))
+    millions = max(1, ceil(bookmark.volume.expected(refetched) / 1_000_000))
     report_seconds = millions * MINUTES_PER_MILLION_ROWS[1] * 60
     return len(batch_ids(bookmark.pending_ids)) / settings.max_requests_per_second <= report_seconds

@@ -119,7 +119,7 @@ class Bookmark(ReportMarks):
         self.reopen(times)
         self.gaps |= times
         if not times.empty:
-            state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
+            self._write_coverage()
         self.untrack(ids)
 
     def commit_page(self, page: PageCursor) -> None:
@@ -150,7 +150,7 @@ class Bookmark(ReportMarks):
             self.clear_page()
         if not self.pending_ids:
             state_format.clear_pending_ids(self._state)
-        state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
+        self._write_coverage()
 
     def leave_gap(self, window: TimeWindow) -> None:
         """Record that a window was left out. The `commit_window` of a later one persists it.
@@ -165,7 +165,7 @@ class Bookmark(ReportMarks):
     def refresh(self, times: TimeSet, read_at: datetime, until: datetime) -> None:
         """Record that `times`, and with it all that may have changed, was read again: see `Coverage.refresh`."""
         self.coverage = self.coverage.refresh(times, read_at, until)
-        state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
+        self._write_coverage()
 
     def track(self, ids: Mapping[str, datetime]) -> None:
         """Track rows by id, to look them up again. Call it before `commit_page` or `commit_window` moves over them.
@@ -197,6 +197,9 @@ class Bookmark(ReportMarks):
     def clear_progress(self) -> None:
         """Remove what only the SDK needs while records are written."""
         state_format.clear_progress(self._state)
+
+    def _write_coverage(self) -> None:
+        state_format.write_coverage(self._state, self._replication_key, self.coverage, self.gaps, self._row_filter)
 
 
 def _covered(stored: PartitionState, since: datetime) -> tuple[Coverage, TimeSet]:

@@ -7,6 +7,7 @@ loses nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
@@ -80,6 +81,11 @@ class VolumeCounter:
         self._known = known
         if volume is None:
             _write(state, None)
+
+    def expected(self, length: timedelta) -> float:
+        """Return how many rows so much time will have, going by the average so far; 0 where that is unknown."""
+        rows_per_day = (self.volume.rows_per_day if self.volume else None) or 0
+        return rows_per_day * (length / timedelta(days=1))
 
     def count(self, window: TimeWindow, rows: int) -> None:
         """Count a window that was read to its end, but for the time that was counted before.

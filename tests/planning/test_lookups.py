@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_vonage_reports.intervals import between, to_intervals
+from tap_vonage_reports.intervals import EMPTY, between, to_intervals
 from tap_vonage_reports.planning.lookups import batch_ids, id_batches, lookups_pay
+from tap_vonage_reports.state.volume import Volume, VolumeCounter
 from tests.planning.test_windows import at, hours
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # Literal, so that another figure in the code is noticed.
 IDS_PER_REQUEST = 20
 SECONDS_PER_MILLION_ROWS = 600
+
+
+def counter(volume: Volume | None) -> VolumeCounter:
+    return VolumeCounter({}, volume, EMPTY)
 
 
 def looked_up(*reports: TimeWindow, is_tracked: bool = True) -> list[tuple[str, ...]]:
@@ -65,21 +70,21 @@ def test_a_lookup_has_ids_of_one_account_in_their_order() -> None:
     ],
 )
 def test_lookups_pay_as_long_as_they_are_no_slower_than_a_report_at_its_slowest(
-    rows_per_day: float | None, days: float, reports: int
+    rows_per_day: int | None, days: float, reports: int
 ) -> None:
     """With one account for each row, every row takes a request."""
     settings: Any = SimpleNamespace(max_requests_per_second=0.05)
     most = round(reports * SECONDS_PER_MILLION_ROWS * settings.max_requests_per_second)
     for rows, pays in ((most, True), (most + 1, False)):
         bookmark: Any = SimpleNamespace(
-            volume=SimpleNamespace(volume=SimpleNamespace(rows_per_day=rows_per_day)),
+            volume=counter(None if rows_per_day is None else Volume(rows_per_day, 86_400)),
             pending_ids={f"account-{number},id": at(0) for number in range(rows)},
         )
         assert lookups_pay(bookmark, timedelta(days=days), settings) is pays
 
 
 def test_lookups_are_compared_with_the_shortest_report_where_no_volume_is_known() -> None:
-    bookmark: Any = SimpleNamespace(volume=SimpleNamespace(volume=None), pending_ids={"a,1": at(0), "b,1": at(0)})
+    bookmark: Any = SimpleNamespace(volume=counter(None), pending_ids={"a,1": at(0), "b,1": at(0)})
     for requests_per_second, pays in ((2 / 600, True), (1.9 / 600, False)):
         settings: Any = SimpleNamespace(max_requests_per_second=requests_per_second)
         assert lookups_pay(bookmark, timedelta(days=30), settings) is pays

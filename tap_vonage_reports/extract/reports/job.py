@@ -210,7 +210,8 @@ class ReportJob:
         """
         shortest, longest = POLL_SECONDS
         if is_first:
-            self.poll_interval = shortest if _is_known_large(self.sync, self.window) else EARLY_POLL_SECONDS
+            is_known_large = self.sync.bookmark.volume.expected(self.window.duration) > MAX_EARLY_ROWS
+            self.poll_interval = shortest if is_known_large else EARLY_POLL_SECONDS
         else:  # a resumed report has no interval yet
             self.poll_interval = min(max(self.poll_interval * POLL_GROWTH, shortest), longest)
         self.next_poll = time.monotonic() + self.poll_interval * delay_factor
@@ -309,13 +310,6 @@ class ReportJob:
         return Transition(
             Action.REFUSE, ReportStatus.TRUNCATED, "truncated by the API although it covers no more than an hour"
         )
-
-
-def _is_known_large(sync: PartitionSync, window: TimeWindow) -> bool:
-    """Return True if a window has more than `MAX_EARLY_ROWS`, going by the rows per day of the partition so far."""
-    volume = sync.bookmark.volume.volume
-    rows_per_day = (volume.rows_per_day if volume else None) or 0
-    return rows_per_day * (window.duration / timedelta(days=1)) > MAX_EARLY_ROWS
 
 
 def download_link(body: Mapping[str, Any]) -> str:
