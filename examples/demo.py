@@ -131,8 +131,8 @@ def main() -> None:
 
 def show(answers: Answers, sandbox: Sandbox, end: datetime) -> list[str]:
     """Build the models and the page. Return where the page is."""
-    say("", "$ dbt build", "$ ./run report")
-    say(f"  {answers.build(sandbox, end)}")
+    say("", "$ dbt build")
+    say(f"  {answers.build(sandbox, end)}", "$ ./run report")
     return [f"Page   {answers.page}: cost, bills, an invoice with errors, delivery"]
 
 
