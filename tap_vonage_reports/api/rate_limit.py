@@ -24,7 +24,7 @@ SLACK = 1.03
 """Scale of the limit's windows, because requests arrive at slightly other distances than they leave."""
 MIN_SPACING = 0.95
 """Distance between two requests, as a part of the average distance. Without it a burst would ignore priorities."""
-BURST_SPACING = 0.25
+BURST_SPACING = 0.05
 """The same for requests that one thread sends one after the other, so that there are no priorities to ignore. A burst
 is as long as the limit of a second allows, and the rest of that second is a pause."""
 MAX_WINDOW_SECONDS = 10
