@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from types import FrameType
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that reads ahead may wait for Python's lock, between two calls that do not need it. Python's 5 ms
+would be longer than these calls."""
+
 
 def main() -> NoReturn:
     """Run the command and exit with its code. Ctrl-C never prints a traceback."""
@@ -27,6 +31,7 @@ def main() -> NoReturn:
 
     gc.freeze()
     gc.enable()
+    sys.setswitchinterval(SWITCH_SECONDS)
     code = run()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):

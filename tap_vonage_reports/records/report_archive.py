@@ -11,12 +11,13 @@ import csv
 import io
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from tap_vonage_reports.errors import ArchiveError
 from tap_vonage_reports.records.csv_rows import CsvTable
 from tap_vonage_reports.records.odd_rows import mend_columns
+from tap_vonage_reports.records.read_ahead import read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -34,6 +35,10 @@ MIN_INFLATED_LIMIT_BYTES = 1 << 23
 MAX_READ_BYTES = 1 << 21
 """Bytes read from an archive at a time. Its directory is read as a whole: less than 100 bytes for each member."""
 CHUNK_BYTES = 1 << 17
+"""Bytes that a reader takes at a time."""
+BLOCK_BYTES = 1 << 20
+BLOCKS_AHEAD = 3
+"""Bytes that are inflated at a time, and how many such blocks may wait."""
 
 _CORRUPTIONS = (
     zipfile.BadZipFile,
@@ -64,9 +69,10 @@ def verify(file: BinaryIO, count: int | None, on_progress: Callable[[], None] = 
     """
     found = 0
     with archive_errors():
-        for _, columns in read_chunks(file, count):
-            found += len(columns[0])
-            on_progress()
+        for table in _open_tables(file, count):
+            for rows in table.count_rows():
+                found += rows
+                on_progress()
     check_count(found, count)
     return found
 
@@ -110,17 +116,27 @@ def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], 
     Raises:
         ArchiveError: As `verify`. Errors of the zip and CSV readers pass as they are: see `archive_errors`.
     """
-    for member in open_members(file, count):
-        table = CsvTable(member)
-        if not table.header and count is None:
-            msg = "the CSV file is empty, and the API did not announce zero rows"
-            raise ArchiveError(msg)
+    for table in _open_tables(file, count):
         for columns in table:
             if table.is_odd:
                 mended = mend_columns(dict(zip(table.header, columns, strict=True)))
                 yield list(mended), list(mended.values())
             else:
                 yield table.header, columns
+
+
+def _open_tables(file: BinaryIO, count: int | None) -> Iterator[CsvTable]:
+    """Open the CSV members of an archive, and read their headers.
+
+    Raises:
+        ArchiveError: As `verify`.
+    """
+    for member in open_members(file, count):
+        table = CsvTable(member)
+        if not table.header and count is None:
+            msg = "the CSV file is empty, and the API did not announce zero rows"
+            raise ArchiveError(msg)
+        yield table
 
 
 def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
@@ -153,10 +169,16 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
                 msg = "the downloaded file uses a compression method that reports do not use"
                 raise ArchiveError(msg)
             with archive.open(member) as inflated:
-                bounded = _BoundedMember(inflated, bytes_left)
-                with io.BufferedReader(bounded, CHUNK_BYTES) as content:
-                    yield cast("BinaryIO", content)
+                with closing(read_ahead(_inflate(inflated), BLOCKS_AHEAD, "inflate")) as blocks:
+                    bounded = _BoundedMember(blocks, bytes_left)
+                    with io.BufferedReader(bounded, CHUNK_BYTES) as content:
+                        yield cast("BinaryIO", content)
                 bytes_left = bounded.bytes_left
+
+
+def _inflate(member: IO[bytes]) -> Generator[bytes, None, None]:
+    while block := member.read(BLOCK_BYTES):
+        yield block
 
 
 def _is_blank(file: BinaryIO) -> bool:
@@ -194,9 +216,10 @@ class _BoundedMember(io.RawIOBase):
         bytes_left: How many bytes may still be read.
     """
 
-    def __init__(self, inflated: IO[bytes], limit: int) -> None:
+    def __init__(self, blocks: Iterator[bytes], limit: int) -> None:
         super().__init__()
-        self._inflated = inflated
+        self._blocks = blocks
+        self._block = memoryview(b"")
         self.bytes_left = limit
 
     def readable(self) -> bool:
@@ -204,12 +227,14 @@ class _BoundedMember(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill a buffer as far as the member goes, and return the number of bytes."""
+        """Fill a buffer as far as a block goes, and return the number of bytes."""
+        if not self._block:
+            self._block = memoryview(next(self._blocks, b""))
+            self.bytes_left -= len(self._block)
+            if self.bytes_left < 0:
+                msg = "the downloaded file inflates to more bytes than its number of rows explains"
+                raise ArchiveError(msg)
         view = memoryview(buffer)
-        chunk = self._inflated.read(min(len(view), CHUNK_BYTES))
-        self.bytes_left -= len(chunk)
-        if self.bytes_left < 0:
-            msg = "the downloaded file inflates to more bytes than its number of rows explains"
-            raise ArchiveError(msg)
-        view[: len(chunk)] = chunk
-        return len(chunk)
+        size = min(len(view), len(self._block))
+        view[:size], self._block = self._block[:size], self._block[size:]
+        return size
