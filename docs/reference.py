@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import asdict
 from singer_sdk.contrib.msgspec import encoder
 
 from docs.install import clone_lines, install_lines
@@ -312,7 +313,7 @@ def _example(product: Product) -> dict[str, Any]:
         show_concatenated=direction in product.concatenated_directions,
     )
     records = RecordParser(product.schema, product.aliases).parse_rows(rows)
-    return min(records, key=_oddity)
+    return min(map(asdict, records), key=_oddity)
 
 
 def _example_account() -> dict[str, Any]:

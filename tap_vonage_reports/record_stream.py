@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
 from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.metrics import DEFAULT_LOG_INTERVAL
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.output.batch_files import BatchConfig
     from tap_vonage_reports.output.channel import StreamOutput
     from tap_vonage_reports.records.personal_data import PersonalData
+    from tap_vonage_reports.records.record import Record
     from tap_vonage_reports.sources import Source
     from tap_vonage_reports.tap import TapVonageReports
 
@@ -106,13 +108,13 @@ class RecordStream(Stream):
         """The names of the selected fields."""
         return frozenset(name for name in self.schema["properties"] if self.mask[("properties", name)])
 
-    def _write(self, records: list[dict[str, Any]], result: PartitionResult) -> Iterator[dict[str, Any]]:
+    def _write(self, records: list[Record], result: PartitionResult) -> Iterator[dict[str, Any]]:
         """Write records, or yield them where the SDK has to write them, one by one. Count them in the result."""
         output: StreamOutput = self.tap.output
         if write_records(output, self.name, self.stream_maps, records):
             self._record_counter.increment(len(records))
         else:
-            yield from records
+            yield from map(asdict, records)
             output.flush()
         result.rows += len(records)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.output.batch_files import BatchConfig
     from tap_vonage_reports.planning.partition import Partition
     from tap_vonage_reports.products import Product
+    from tap_vonage_reports.records.record import Record
     from tap_vonage_reports.tap import TapVonageReports
 
 
@@ -130,7 +131,7 @@ class ReportStream(RecordStream):
                 if isinstance(step, ApiError):
                     raise step
 
-    def _records(self, chunk: Chunk) -> Iterator[list[dict[str, Any]]]:
+    def _records(self, chunk: Chunk) -> Iterator[list[Record]]:
         """Yield the rows of a chunk as records, some at a time."""
         if chunk.rows is not None:
             yield self._parser.parse_rows(chunk.rows)

@@ -125,7 +125,7 @@ class Collector(MessageWriter):
         super().__init__()
         self.lines: list[bytes] = []
 
-    def send(self, lines: bytes | bytearray) -> None:
+    def send(self, lines: bytes | bytearray | memoryview) -> None:
         self.lines += bytes(lines).splitlines(keepends=True)
 
     def handle_signals(self) -> contextlib.AbstractContextManager[None]:

@@ -26,6 +26,7 @@ from tap_vonage_reports.sandbox import Fault, Sandbox
 from tap_vonage_reports.tap import TapVonageReports
 from tests.conftest import NOW
 from tests.environments import ROOT, environment
+from tests.plain import plain
 from tests.test_meltano_runs import MELTANO, TARGET
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def truth(sandbox: Sandbox, stream: str) -> dict[str, Row]:
         for direction in product.directions or (None,)
         for row in sandbox.expected(product.name, sandbox.api_key, direction, START, end)
     ]
-    return {record["id"]: record for record in RecordParser(product.schema, product.aliases).parse_rows(rows)}
+    return {record["id"]: record for record in plain(RecordParser(product.schema, product.aliases).parse_rows(rows))}
 
 
 @pytest.fixture(scope="module")

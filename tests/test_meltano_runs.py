@@ -27,6 +27,7 @@ from tap_vonage_reports.tap import TapVonageReports
 from tests.conftest import NOW
 from tests.environments import ROOT, environment
 from tests.object_storage import object_storage
+from tests.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -159,7 +160,7 @@ def truth(sandbox: Sandbox, account: str) -> dict[str, Row]:
     """The records of an account as they are now, from the sandbox itself."""
     end = sandbox.clock.now() - BEHIND
     rows = [row for direction in SMS.directions for row in sandbox.expected(SMS.name, account, direction, START, end)]
-    return {record["id"]: record for record in RecordParser(SMS.schema, SMS.aliases).parse_rows(rows)}
+    return {record["id"]: record for record in plain(RecordParser(SMS.schema, SMS.aliases).parse_rows(rows))}
 
 
 def latest(lines: list[Row]) -> dict[str, Row]:

@@ -725,7 +725,7 @@ class Unplugging(Collector):
         self._sandbox, self._left = sandbox, records
         self.done = threading.Event()
 
-    def send(self, lines: bytes | bytearray) -> None:
+    def send(self, lines: bytes | bytearray | memoryview) -> None:
         super().send(lines)
         if self._left > 0:
             self._left -= bytes(lines).count(b'"RECORD"')

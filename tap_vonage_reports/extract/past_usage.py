@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from tap_vonage_reports.errors import ApiError
 from tap_vonage_reports.extract.pages.pagination import iter_pages
@@ -91,7 +92,7 @@ def _usage_rows(session: SyncSession) -> Iterator[dict[str, Any]]:
         query = Query({"product": FREE_PRODUCT.name, ACCOUNT: account})
         for window in split(to_intervals([TimeWindow(end - PERIOD, end)]), MAX_SYNC_WINDOW):
             for page in iter_pages(session.client, query, window):
-                for row in parser.parse_rows(page.records):
+                for row in map(asdict, parser.parse_rows(page.records)):
                     if row[KEY_FIELD] not in seen:
                         seen.add(row[KEY_FIELD])
                         yield row

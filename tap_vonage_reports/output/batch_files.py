@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.output.storage import StorageSettings
     from tap_vonage_reports.records.parser import RecordParser
+    from tap_vonage_reports.records.record import Record
 
     MakeFormat: TypeAlias = Callable[[Mapping[str, Any], Collection[str], RecordParser, str], "FileFormat"]
 
@@ -72,7 +73,7 @@ class FileFormat(Protocol):
     def suffix(self) -> str:
         """The end of file names."""
 
-    def from_records(self, records: Sequence[Mapping[str, Any]]) -> Any:  # noqa: ANN401 - a part
+    def from_records(self, records: Sequence[Record]) -> Any:  # noqa: ANN401 - a part
         """Return records as a part."""
 
     def from_archive(self, file: BinaryIO, count: int | None) -> Generator[Any, None, None]:
@@ -157,7 +158,7 @@ class BatchFiles:
     def _format(self) -> FileFormat:
         return self._make_format()
 
-    def write_records(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def write_records(self, records: Sequence[Record]) -> None:
         """Write records.
 
         Args:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tap_vonage_reports.output.signals import Interrupted
+    from tap_vonage_reports.records.record import Record
 
 T = TypeVar("T", bound="Mapping[str, Any]")
 
@@ -21,7 +22,7 @@ T = TypeVar("T", bound="Mapping[str, Any]")
 class StreamOutput(Protocol):
     """The part of an `OutputChannel` that streams use."""
 
-    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> bool:
+    def write_records(self, stream: str, records: Sequence[Record | Mapping[str, Any]]) -> bool:
         """Write records, or return False if the SDK has to write them, one by one."""
 
     def flush(self) -> None:
@@ -78,7 +79,7 @@ class OutputChannel:
         """
         self._records_started = True
 
-    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> bool:
+    def write_records(self, stream: str, records: Sequence[Record | Mapping[str, Any]]) -> bool:
         """Write records, or return False if the SDK has to write them, one by one.
 
         Args:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping, Sequence
 
     from tap_vonage_reports.records.parser import RecordParser
+    from tap_vonage_reports.records.record import Record
 
 _FAST = 1
 _GZIP = 16 + zlib.MAX_WBITS
@@ -41,15 +42,14 @@ class JsonLines:
         self._compressed = compression == "gzip"
         self.suffix = ".jsonl.gz" if self._compressed else ".jsonl"
 
-    def from_records(self, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Return the records without the fields that are not selected."""
-        width = len(self._fields)
-        return [record if len(record) == width else {name: record[name] for name in self._fields} for record in records]
+    def from_records(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return the records."""
+        return records
 
-    def from_archive(self, file: BinaryIO, count: int | None) -> Generator[list[Mapping[str, Any]], None, None]:
+    def from_archive(self, file: BinaryIO, count: int | None) -> Generator[list[Record], None, None]:
         """Yield the records of an archive, some at a time, in its order."""
         for header, columns in read_chunks(file, count):
-            yield self.from_records(self._parser.parse_cells(header, columns))
+            yield self._parser.parse_cells(header, columns)
 
     def open_writer(self, file: BinaryIO) -> JsonlWriter:
         """Start a file."""
@@ -63,7 +63,7 @@ class JsonlWriter:
         self._file = file
         self._encoder = msgspec.json.Encoder(decimal_format="number")
 
-    def write(self, records: list[Mapping[str, Any]]) -> None:
+    def write(self, records: Sequence[Record]) -> None:
         """Write records, a line each."""
         self._file.write(self._encoder.encode_lines(records))
 
@@ -81,7 +81,7 @@ class GzippedJsonlWriter(JsonlWriter):
         super().__init__(file)
         self._compressor = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP)
 
-    def write(self, records: list[Mapping[str, Any]]) -> None:
+    def write(self, records: Sequence[Record]) -> None:
         """Write records, a line each."""
         self._file.write(self._compressor.compress(self._encoder.encode_lines(records)))
 

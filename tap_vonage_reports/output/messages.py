@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import msgspec
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder, serialize_jsonl
 from singer_sdk.singerlib import SingerMessageType, StateMessage
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from singer_sdk.singerlib.encoding.simple import Message
+
+    from tap_vonage_reports.records.record import Record
 
 BUFFER_BYTES = 1 << 16
 """Records that wait are written when they reach this size: the capacity of a pipe on Linux."""
@@ -79,7 +82,7 @@ class MessageWriter(MsgSpecWriter):
             return serialize_jsonl({"type": SingerMessageType.STATE, "value": message.value})
         return super().serialize_message(message)
 
-    def write_records(self, stream: str, records: Sequence[Mapping[str, Any]]) -> None:
+    def write_records(self, stream: str, records: Sequence[Record | Mapping[str, Any]]) -> None:
         """Write records as RECORD messages, and flush.
 
         The lines are those that `write_message` writes. The SDK's selection, maps and type conversion do not apply.
@@ -91,10 +94,8 @@ class MessageWriter(MsgSpecWriter):
             records: Records that `RecordParser` has made.
         """
         extracted = datetime.now(timezone.utc)
-        lines = self._take_buffer()
-        lines += encoder.encode_lines(
-            [{"type": "RECORD", "stream": stream, "record": record, "time_extracted": extracted} for record in records]
-        )
+        self.flush()
+        lines = encoder.encode_lines([_RecordMessage(stream, record, extracted) for record in records])
         for block in _blocks(lines):
             with self.defer_signals():
                 self.send(block)
@@ -104,7 +105,7 @@ class MessageWriter(MsgSpecWriter):
         with self.defer_signals():
             self._send()
 
-    def send(self, lines: bytes | bytearray) -> None:
+    def send(self, lines: bytes | bytearray | memoryview) -> None:
         """Write whole lines to standard output. Once that has failed, every further call fails, too.
 
         Raises:
@@ -193,12 +194,20 @@ class MessageWriter(MsgSpecWriter):
         return install_handlers(self.interrupt)
 
 
-def _blocks(lines: bytearray) -> Generator[bytearray, None, None]:
+class _RecordMessage(msgspec.Struct, gc=False, tag_field="type", tag="RECORD"):
+    """A RECORD message, as the SDK's."""
+
+    stream: str
+    record: Record | Mapping[str, Any]
+    time_extracted: datetime
+
+
+def _blocks(lines: bytes) -> Generator[memoryview, None, None]:
     """Yield lines in blocks of whole lines, of at most `BUFFER_BYTES` if no line is longer."""
-    start = 0
+    start, view = 0, memoryview(lines)
     while start < len(lines):
         end = lines.rfind(b"\n", start, start + BUFFER_BYTES) + 1 or lines.find(b"\n", start) + 1
-        yield lines[start:end]
+        yield view[start:end]
         start = end
 
 
@@ -213,7 +222,7 @@ def _unread_bytes() -> int:
     return 0
 
 
-def _write_all(file: BinaryIO, lines: bytes | bytearray) -> None:
+def _write_all(file: BinaryIO, lines: bytes | bytearray | memoryview) -> None:
     """Write lines and flush. Without a buffer (PYTHONUNBUFFERED), one write may take only a part of them.
 
     Raises:

@@ -10,8 +10,9 @@ Importing this module needs pyarrow, which comes with the extra `parquet`.
 from __future__ import annotations
 
 import re
-from contextlib import closing
-from functools import reduce
+from contextlib import closing, suppress
+from datetime import datetime, timezone
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
@@ -21,16 +22,22 @@ import pyarrow.parquet as pq
 
 from tap_vonage_reports.records.arrow_csv import read_cells
 from tap_vonage_reports.records.parser import DECIMAL_PRECISION, DECIMAL_SCALE, EXTRA_FIELD, kind_of
+from tap_vonage_reports.records.read_ahead import read_ahead
 from tap_vonage_reports.records.report_archive import read_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     from tap_vonage_reports.records.parser import RecordParser
+    from tap_vonage_reports.records.record import Record
 
 ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 1 << 26
 """Limits of a row group, which waits in memory until it is full: 64 MiB, which only long rows reach first."""
+SAMPLE_ROWS = 10_000
+"""First rows of a file that decide which columns are written as dictionaries."""
+BATCHES_AHEAD = 16
+"""Batches that may wait: about as many as come while a row group is written."""
 
 pc: Any = pyarrow.compute
 """Untyped, because pyarrow creates the functions of this module when it is imported."""
@@ -46,12 +53,15 @@ _TYPES: Final[Mapping[str, pa.DataType]] = {
 }
 """Column types by kind of field. Decimals are wide enough for every price, so that all files have the same schema."""
 
-_INTEGER = "^-?[0-9]{1,18}$"
-_NUMBER = r"^-?[0-9]{1,20}(\.[0-9]{1,18})?$"
 _USUAL_TIME = (
     "^(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
     r"(\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])$"
 )
+_UTC = "+00:00"
+_UTC_LENGTH = 19 + len(_UTC)
+_EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)
+_LATEST = datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+"""The most usual form, and the years of all usual ones."""
 _FINER_TIME = re.compile(r"(.{19}\.\d{6})(\d+)(\+00:00)")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -92,7 +102,7 @@ class Parquet:
         """Start a file."""
         return ParquetWriter(file, self.schema, self._compression)
 
-    def from_records(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
+    def from_records(self, records: Sequence[Record]) -> pa.RecordBatch:
         """Return records as columns."""
         try:
             return self._to_columns(records)
@@ -112,10 +122,13 @@ class Parquet:
         Raises:
             ArchiveError: As `report_archive.read_chunks`.
         """
+        return read_ahead(self._read_archive(file, count), BATCHES_AHEAD, "parquet-rows")
+
+    def _read_archive(self, file: BinaryIO, count: int | None) -> Generator[pa.RecordBatch, None, None]:
         rows_done = 0
         try:
-            with closing(read_cells(file, count, self._choose_columns)) as batches:
-                for cells in batches:
+            with closing(read_cells(file, count, self._choose_columns)) as cells_of_rows:
+                for cells in cells_of_rows:
                     batch = self._convert_cells(cells)
                     rows_done += len(batch)
                     yield batch
@@ -169,29 +182,31 @@ class Parquet:
         transformed = pa.array([transform(cell) for cell in encoded.dictionary.to_pylist()], _TEXT)
         return pc.take(transformed, encoded.indices)
 
-    def _to_columns(self, records: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-        columns = [_column(kind, [record[name] for record in records]) for name, kind in self._kinds.items()]
+    def _to_columns(self, records: Sequence[Record]) -> pa.RecordBatch:
+        columns = [_column(kind, [getattr(record, name) for record in records]) for name, kind in self._kinds.items()]
         return pa.record_batch(columns, schema=self.schema)
 
-    def _truncate_times(self, record: Mapping[str, Any]) -> dict[str, Any]:
+    def _truncate_times(self, record: Record) -> Record:
         """Return a record whose times have no more digits than microseconds."""
-        truncated, finer = dict(record), {}
+        changed: dict[str, Any] = {}
+        finer = {}
         for name, kind in self._kinds.items():
-            match = _FINER_TIME.fullmatch(record[name] or "") if kind == "date-time" else None
+            match = _FINER_TIME.fullmatch(getattr(record, name) or "") if kind == "date-time" else None
             if match:
-                truncated[name] = match[1] + match[3]
+                changed[name] = match[1] + match[3]
                 if match[2].strip("0"):
-                    finer[name] = record[name]
+                    finer[name] = getattr(record, name)
         if finer and EXTRA_FIELD in self._kinds:
-            truncated[EXTRA_FIELD] = dict(sorted({**(record[EXTRA_FIELD] or {}), **finer}.items()))
-        return truncated
+            changed[EXTRA_FIELD] = dict(sorted({**(getattr(record, EXTRA_FIELD) or {}), **finer}.items()))
+        return msgspec.structs.replace(record, **changed)
 
 
 class ParquetWriter:
     """A writer of one file, in large row groups."""
 
     def __init__(self, file: BinaryIO, schema: pa.Schema, compression: str) -> None:
-        self._writer = pq.ParquetWriter(file, schema, compression=compression)
+        self._open = partial(pq.ParquetWriter, file, schema, compression=compression)
+        self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
 
@@ -206,16 +221,29 @@ class ParquetWriter:
     def close(self) -> None:
         """Write the last row group, and complete the file."""
         self._flush()
-        self._writer.close()
+        if self._writer:
+            self._writer.close()
 
     def abandon(self) -> None:
         """Write nothing more."""
-        self._writer.is_open = False  # otherwise it completes the file when it is garbage collected
+        if self._writer:
+            self._writer.is_open = False  # otherwise it completes the file when it is garbage collected
 
     def _flush(self) -> None:
         if self._waiting:
-            self._writer.write_table(pa.Table.from_batches(self._waiting), ROW_GROUP_ROWS)
+            rows = pa.Table.from_batches(self._waiting)
+            self._writer = self._writer or self._open(use_dictionary=_repetitive(rows[:SAMPLE_ROWS]))
+            self._writer.write_table(rows, ROW_GROUP_ROWS)
         self._waiting, self._rows, self._bytes = [], 0, 0
+
+
+def _repetitive(rows: pa.Table) -> list[str]:
+    """Return the columns in which most values repeat. For any other, a dictionary takes time and saves no space."""
+    return [
+        name
+        for name, column in zip(rows.column_names, rows.columns, strict=True)
+        if 2 * pc.count_distinct(column).as_py() <= len(column) - column.null_count
+    ]
 
 
 def _column(kind: str, values: list[Any]) -> pa.Array:
@@ -240,17 +268,21 @@ def _split(cells: pa.Array, pattern: str) -> tuple[pa.Array, pa.Array]:
     return cells, others
 
 
-def _integers(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
-    cells, others = _split(cells, _INTEGER)
-    return pc.cast(cells, _TYPES["integer"]), others
-
-
-def _numbers(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
-    cells, others = _split(cells, _NUMBER)
-    return pc.cast(cells, _TYPES["number"]), others
+def _cast_distinct(kind: str, pattern: str, cells: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Cast each distinct cell once: counts and prices repeat."""
+    encoded = cells.dictionary_encode()
+    usual, others = _split(encoded.dictionary, pattern)
+    indices = encoded.indices
+    return pc.take(pc.cast(usual, _TYPES[kind]), indices), pc.fill_null(pc.take(others, indices), fill_value=False)
 
 
 def _times(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
+    with suppress(pa.ArrowInvalid):
+        # 19 characters before the offset are a time with seconds, or Arrow does not accept them.
+        if pc.all(pc.and_(pc.ends_with(cells, _UTC), pc.equal(pc.binary_length(cells), _UTC_LENGTH))).as_py():
+            times = pc.cast(cells, _TIME)
+            if pc.min(times).as_py() >= _EARLIEST and pc.max(times).as_py() <= _LATEST:
+                return times, pa.repeat(pa.scalar(value=False), len(cells))
     usual, others = _split(cells, _USUAL_TIME)
     try:
         return pc.cast(usual, _TIME), others
@@ -267,8 +299,8 @@ def _booleans(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 _CASTS: Final[Mapping[str, Callable[[pa.Array], tuple[pa.Array, pa.Array]]]] = {
     "date-time": _times,
-    "integer": _integers,
-    "number": _numbers,
+    "integer": partial(_cast_distinct, "integer", r"^-?[0-9]{1,18}$"),
+    "number": partial(_cast_distinct, "number", r"^-?[0-9]{1,20}(\.[0-9]{1,18})?$"),
     "boolean": _booleans,
     "object": lambda cells: (cells, pc.is_valid(cells)),
 }

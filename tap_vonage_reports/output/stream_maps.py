@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import asdict
 from singer_sdk.mapper import (
     MAPPER_ALIAS_OPTION,
     MAPPER_ELSE_OPTION,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from singer_sdk import Stream
 
     from tap_vonage_reports.output.channel import StreamOutput
+    from tap_vonage_reports.records.record import Record
 
 logger = logging.getLogger("singer_sdk.mapper")
 
@@ -159,9 +161,7 @@ def registration(streams: Mapping[str, Stream], catalog: Catalog) -> Callable[[P
     return register
 
 
-def write_records(
-    output: StreamOutput, stream: str, maps: Sequence[StreamMap], records: Sequence[dict[str, Any]]
-) -> bool:
+def write_records(output: StreamOutput, stream: str, maps: Sequence[StreamMap], records: Sequence[Record]) -> bool:
     """Write what the maps of a stream make of its records, or return False if the SDK has to do it, one by one.
 
     Raises:
@@ -179,13 +179,13 @@ def write_records(
     return True
 
 
-def mapped(maps: Sequence[StreamMap], records: Iterable[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def mapped(maps: Sequence[StreamMap], records: Iterable[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what the maps of a stream make of its records, each with the name of the stream that it is written to.
 
     Raises:
         StreamMapError: An expression fails.
     """
-    for record in records:
+    for record in map(asdict, records):
         for each in maps:
             if (result := each.transform(record)) is not None:
                 yield each.stream_alias, result

@@ -11,7 +11,7 @@ from collections import defaultdict
 from contextlib import suppress
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from msgspec.structs import asdict
@@ -21,6 +21,7 @@ from tap_vonage_reports.records.cell_text import cell_text, extra_text
 from tap_vonage_reports.records.content_key import content_key, content_text
 from tap_vonage_reports.records.odd_rows import ORIGINALS
 from tap_vonage_reports.records.parameters import MendedObject, read_object
+from tap_vonage_reports.records.record import Record
 from tap_vonage_reports.timestamps import normalize_timestamp, normalize_timestamps
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ class RecordParser:
         self._fields = {name: converter for name, converter in self._converters.items() if name in chosen}
         self._with_extra = fields is None or EXTRA_FIELD in fields
         names = [*self._fields, EXTRA_FIELD] if self._with_extra else list(self._fields)
-        # Converting a struct to a dict is faster than building the dict.
-        self._row = msgspec.defstruct("Row", [(name, Any) for name in names], gc=False)
+        record = msgspec.defstruct("Record", [(name, Any) for name in names], bases=(Record,), gc=False)
+        self._record = cast("type[Record]", record)
         self._known = frozenset(specs)
         self._aliases = dict(aliases or {})
         self._on_mismatch = on_mismatch
@@ -117,11 +118,11 @@ class RecordParser:
             raw: The row, as in `parse_rows`.
 
         Returns:
-            The record, as in `parse_rows`.
+            The record as a dictionary, otherwise as in `parse_rows`.
         """
-        return self.parse_rows((raw,))[0]
+        return asdict(self.parse_rows((raw,))[0])
 
-    def parse_rows(self, raws: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def parse_rows(self, raws: Sequence[Mapping[str, Any]]) -> list[Record]:
         """Parse rows of JSON.
 
         Args:
@@ -134,11 +135,11 @@ class RecordParser:
         """
         absent: dict[str, Any] = dict.fromkeys(set().union(*raws))
         if len(absent) > MAX_COLUMNS and len(raws) > 1:
-            return [self.parse(raw) for raw in raws]
+            return [self.parse_rows((raw,))[0] for raw in raws]
         columns = zip(*[{**absent, **raw}.values() for raw in raws], strict=True)
         return self._records(dict(zip(absent, columns, strict=True)), len(raws), only_texts=False)
 
-    def parse_cells(self, header: Sequence[str], columns: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    def parse_cells(self, header: Sequence[str], columns: Sequence[Sequence[str]]) -> list[Record]:
         """Parse cells of CSV.
 
         Args:
@@ -150,7 +151,7 @@ class RecordParser:
         """
         return self._records(dict(zip(header, columns, strict=True)), len(columns[0]), only_texts=True)
 
-    def _records(self, raw: dict[str, Sequence[Any]], count: int, *, only_texts: bool) -> list[dict[str, Any]]:
+    def _records(self, raw: dict[str, Sequence[Any]], count: int, *, only_texts: bool) -> list[Record]:
         """Build records from columns by field name, known and unknown ones, in any order."""
         extras: defaultdict[int, dict[str, str]] = defaultdict(dict)
         originals = {row: of_row for row, of_row in enumerate(raw.pop(ORIGINALS, ())) if of_row}
@@ -182,7 +183,7 @@ class RecordParser:
         for name in self.transform.keys() & columns.keys():
             transform = self.transform[name]
             columns[name] = [None if value is None else transform(value) for value in columns[name]]
-        return list(map(asdict, starmap(self._row, zip(*columns.values(), strict=True))))
+        return list(starmap(self._record, zip(*columns.values(), strict=True)))
 
     def _apply_alias(self, raw: dict[str, Sequence[Any]], name: str, extras: Mapping[int, dict[str, str]]) -> None:
         """Move the values of an unknown column to the field that has this alias, or to `_extra`."""

@@ -68,6 +68,7 @@ from tests.hostile import (
     reply,
 )
 from tests.output.test_batch_files import held
+from tests.plain import plain
 from tests.records.test_report_archive import one
 
 if TYPE_CHECKING:
@@ -146,20 +147,21 @@ def spoilt(draw: st.DrawFn, answer: dict[str, Any]) -> bytes:
 def check_written(rows: Sequence[dict[str, Any]]) -> None:
     """See that rows can be written by every way out, and say the same there."""
     parser = RecordParser(SCHEMA, PRODUCT.aliases)
-    records = parser.parse_rows(rows)
+    made = parser.parse_rows(rows)
+    records = plain(made)
     for record in records:
         assert list(record) == list(SCHEMA["properties"])
         line = bytes(MsgSpecWriter().serialize_message(RecordMessage(PRODUCT.stream, record)))
         assert json.loads(line, parse_float=Decimal)["record"]["id"] == record["id"]
         assert b'"record":' + as_json(record) in line
     collector = Collector()
-    collector.write_records(PRODUCT.stream, records)
+    collector.write_records(PRODUCT.stream, made)
     assert len(collector.lines) == len(records)
     fields = list(SCHEMA["properties"])
-    assert Parquet(SCHEMA, fields, parser, "none").from_records(records).to_pylist() == [
+    assert Parquet(SCHEMA, fields, parser, "none").from_records(made).to_pylist() == [
         held(record, SCHEMA) for record in records
     ]
-    assert JsonLines(SCHEMA, fields, parser, "none").from_records(records) == records
+    assert JsonLines(SCHEMA, fields, parser, "none").from_records(made) == made
 
 
 # JSON
@@ -485,7 +487,7 @@ def test_an_honest_page_of_the_most_rows_and_columns_can_be_read() -> None:
 def test_a_cell_of_many_values_stays_text() -> None:
     cell = "[" + "[], " * 10_000 + "0]"
     with mock.patch.object(exact_json, "MAX_VALUES", 10_000):
-        (record,) = RecordParser(SCHEMA).parse_cells(["id", "request_params", "new"], [["1"], [cell], [cell]])
+        (record,) = plain(RecordParser(SCHEMA).parse_cells(["id", "request_params", "new"], [["1"], [cell], [cell]]))
     assert record["_extra"] == {"new": cell, "request_params": cell}
 
 
@@ -557,7 +559,7 @@ def test_rows_that_have_no_name_in_common_take_no_square_of_memory() -> None:
     told: list[str] = []
     parser = RecordParser(SCHEMA, on_mismatch=lambda name, _why: told.append(name))
     with memory_below(100 * MIB):
-        records = parser.parse_rows(rows)
+        records = plain(parser.parse_rows(rows))
     assert [len(record["_extra"]) for record in records] == [100] * 1000
     assert len(told) <= 100
 

@@ -42,6 +42,8 @@ from tests.sandbox.reporting import created, download
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tap_vonage_reports.records.record import Record
+
 SCHEMA: dict[str, Any] = {
     "properties": {
         "text": {"type": ["string", "null"]},
@@ -67,7 +69,7 @@ class Parser(RecordParser):
 
     asked = 0
 
-    def parse_cells(self, header: Sequence[str], columns: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    def parse_cells(self, header: Sequence[str], columns: Sequence[Sequence[str]]) -> list[Record]:
         self.asked += len(columns[0])
         return super().parse_cells(header, columns)
 
@@ -84,7 +86,7 @@ def files_for(batch_config: Any, schema: Mapping[str, Any] = SCHEMA, **more: Any
     return BatchFiles("things", schema, fields, RecordParser(schema, ALIASES, fields=fields), batch_config, **more)
 
 
-def records_of(*rows: Mapping[str, Any]) -> list[dict[str, Any]]:
+def records_of(*rows: Mapping[str, Any]) -> list[Record]:
     return RecordParser(SCHEMA, ALIASES).parse_rows([{"id": str(number), **row} for number, row in enumerate(rows)])
 
 
@@ -211,7 +213,7 @@ def test_records_and_archives_give_the_same_file(tmp_path: Path, kind: str) -> N
     for write in ("write_records", "write_archive"):
         with files_for(config(tmp_path, kind)) as files:
             if write == "write_records":
-                files.write_records(parsed(archive(rows)))
+                files.write_records(RecordParser(SCHEMA, ALIASES).parse_rows(read_rows(archive(rows))))
             else:
                 files.write_archive(archive(rows), 9)
             contents.append(path_of(files.finish()[0]).read_bytes())
@@ -423,7 +425,7 @@ def test_fields_that_are_not_selected_are_in_no_file(tmp_path: Path, kind: str) 
     file = archive([[*FIELDS[:6], "words"], ["secret", "n/a", "1", "TRUE", "7", "2026-11-01T00:00:00Z", "secret"]])
     with files_for(config(tmp_path, kind), fields=fields) as files:
         files.write_archive(file, 1)
-        files.write_records(records_of({"text": "t", "price": "3"}))
+        files.write_records(RecordParser(SCHEMA, fields=fields).parse_rows([{"id": "2", "text": "t", "price": "3"}]))
         (address,) = files.finish()
     if kind == "parquet":
         names = [list(row) for row in read_parquet([address])]
@@ -614,6 +616,11 @@ def test_an_error_of_a_folder_does_not_name_it(tmp_path: Path, kind: str) -> Non
     assert "a-secret-name" not in str(told.value)
 
 
+def write_file(files: BatchFiles) -> None:
+    files.write_records(records_of({"text": "x" * 100}))
+    files.finish()
+
+
 @every_format
 def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path, kind: str) -> None:
     class Full(io.FileIO):
@@ -626,8 +633,8 @@ def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path, kind: str) -
         lambda path, mode, opener: Full(path, mode, opener=opener),
         create=True,
     )
-    with full, pytest.raises(TapError, match="No space left on device") as told, files:
-        files.write_records(records_of({"text": "x" * 100}))
+    with full, files, pytest.raises(TapError, match="No space left on device") as told:
+        write_file(files)
     assert "a-secret-name" not in str(told.value)
     assert in_folder(tmp_path) == set()
 

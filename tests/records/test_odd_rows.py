@@ -23,6 +23,7 @@ from tap_vonage_reports.records.parser import RecordParser
 from tap_vonage_reports.records.personal_data import PersonalData
 from tap_vonage_reports.records.report_archive import archive_errors, read_chunks, verify
 from tests.output.test_batch_files import held
+from tests.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ def page(*rows: bytes) -> list[dict[str, Any]]:
 
 
 def by_page(*rows: bytes, parser: RecordParser | None = None) -> list[dict[str, Any]]:
-    return (parser or RecordParser(SCHEMA)).parse_rows(page(*rows))
+    return plain((parser or RecordParser(SCHEMA)).parse_rows(page(*rows)))
 
 
 def archive(content: bytes) -> io.BytesIO:
@@ -71,9 +72,11 @@ def by_report(content: bytes, parser: RecordParser | None = None) -> list[dict[s
     """The records of a report, which are the same by messages and by BATCH files of both kinds."""
     file, parser = archive(content), parser or RecordParser(SCHEMA)
     verify(file, None)
-    records = [record for header, columns in read_chunks(file, None) for record in parser.parse_cells(header, columns)]
+    records = [
+        record for header, columns in read_chunks(file, None) for record in plain(parser.parse_cells(header, columns))
+    ]
     lines = JsonLines(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(file, None)
-    assert [record for part in lines for record in part] == records
+    assert [record for part in lines for record in plain(part)] == records
     parts = Parquet(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(file, None)
     assert [row for part in parts for row in part.to_pylist()] == [held(record, SCHEMA) for record in records]
     json.dumps(records, default=str).encode()
@@ -293,7 +296,7 @@ def test_the_key_is_the_same_by_every_path_and_whatever_is_selected() -> None:
     (by_other,) = by_report(CSV + b'"","2","","","","",""\n')[:1]
     assert by_one == by_other
     few = ["price"]
-    (fewer,) = RecordParser(SCHEMA, fields=few).parse_rows(page(JSON))
+    (fewer,) = plain(RecordParser(SCHEMA, fields=few).parse_rows(page(JSON)))
     parts = Parquet(SCHEMA, few, RecordParser(SCHEMA, fields=few), "none").from_archive(archive(CSV), None)
     assert [row["id"] for part in parts for row in part.to_pylist()] == [fewer["id"]] == [by_one["id"]]
 
@@ -315,7 +318,7 @@ def test_the_key_is_the_same_by_every_path_and_whatever_is_selected() -> None:
 def test_the_key_is_the_same_by_every_path_whatever_the_value(in_json: bytes, in_csv: bytes) -> None:
     record, _ = by_page(b"{%b}" % in_json, b'{"id":"2"}')
     assert [record] == by_report(b'"id",' + in_csv + b"\n")
-    (fewer,) = RecordParser(SCHEMA, fields=[]).parse_rows(page(b"{%b}" % in_json))
+    (fewer,) = plain(RecordParser(SCHEMA, fields=[]).parse_rows(page(b"{%b}" % in_json)))
     assert fewer["id"] == record["id"]
 
 

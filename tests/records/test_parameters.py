@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records.parameters import MAX_MAP_CHARACTERS, read_object
 from tap_vonage_reports.records.parser import RecordParser
+from tests.plain import plain
 
 REAL = (
     "{product: 'SMS', account_id: 'abcd1234', include_message: 'false', include_subaccounts: 'false', "
@@ -30,9 +31,9 @@ OBJECT = {
 def test_the_real_text_fills_the_column_as_the_object_does() -> None:
     parser = RecordParser(PRODUCTS["reports_usage"].schema)
     forms: list[object] = [REAL, OBJECT, json.dumps(OBJECT)]
-    records = parser.parse_rows([{"id": "1", "request_params": form, "is_charged": "true"} for form in forms])
+    records = plain(parser.parse_rows([{"id": "1", "request_params": form, "is_charged": "true"} for form in forms]))
     cells = [["1", "1"], [REAL, json.dumps(OBJECT)], ["true", "TRUE"]]
-    for record in (*records, *parser.parse_cells(["id", "request_params", "is_charged"], cells)):
+    for record in (*records, *plain(parser.parse_cells(["id", "request_params", "is_charged"], cells))):
         assert (record["request_params"], record["_extra"]) == (OBJECT, None)
         assert list(record["request_params"]) == list(OBJECT)
         assert record["is_charged"] is True

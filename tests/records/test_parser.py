@@ -19,6 +19,7 @@ from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.records import parser as parsers
 from tap_vonage_reports.records.cell_text import cell_text
 from tap_vonage_reports.records.parser import RecordParser
+from tests.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -210,7 +211,7 @@ def test_extra_holds_the_text_of_a_csv_cell_on_both_paths(sent: str, text: str |
     value = read_json(sent)
     cell = value if isinstance(value, str) else "" if value is None else sent
     by_page = parse(**{field: value})
-    (by_report,) = RecordParser(SCHEMA).parse_cells(["id", field], [["1"], [cell]])
+    (by_report,) = plain(RecordParser(SCHEMA).parse_cells(["id", field], [["1"], [cell]]))
     assert by_page["_extra"] == (None if text is None else {field: text})
     assert exactly([by_page]) == exactly([by_report])
 
@@ -224,8 +225,8 @@ def test_a_text_field_holds_the_text_that_the_api_sent_on_both_paths(sent: str) 
 def test_the_same_row_gives_the_same_record_by_page_and_by_report(rows: list[dict[str, Any]]) -> None:
     header = sorted(set().union(*rows)) or ["id"]
     cells = [[cell_text(row.get(name)) or "" for row in rows] for name in header]
-    by_page = reporting_parser()[0].parse_rows(rows)
-    assert exactly(reporting_parser()[0].parse_cells(header, cells)) == exactly(by_page)
+    by_page = plain(reporting_parser()[0].parse_rows(rows))
+    assert exactly(plain(reporting_parser()[0].parse_cells(header, cells))) == exactly(by_page)
     assert {type(text) for record in by_page for text in (record["_extra"] or {}).values()} <= {str}
 
 
@@ -280,10 +281,10 @@ def test_no_json_value_is_dropped_or_fails(row: dict[str, Any]) -> None:
 @given(rows_with_keys)
 def test_parsing_many_rows_equals_parsing_each(rows: list[dict[str, Any]]) -> None:
     (parser, reported), (single, reported_one_by_one) = reporting_parser(), reporting_parser()
-    assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
+    assert exactly(plain(parser.parse_rows(rows))) == exactly([single.parse(row) for row in rows])
     assert_each_field_is_reported_once(reported, reported_one_by_one, rows)
     # Nothing new to say, and nothing was remembered wrongly.
-    assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
+    assert exactly(plain(parser.parse_rows(rows))) == exactly([single.parse(row) for row in rows])
     assert_each_field_is_reported_once(reported, reported_one_by_one, rows)
 
 
@@ -293,7 +294,7 @@ def test_a_field_that_is_odd_in_two_ways_is_reported_once(*, first_is_misfit: bo
     odd: dict[str, Any] = {"id": "2", "thing": {"\0": 0}}
     rows = [misfit, odd] if first_is_misfit else [odd, misfit]
     (parser, reported), (single, reported_one_by_one) = reporting_parser(), reporting_parser()
-    assert exactly(parser.parse_rows(rows)) == exactly([single.parse(row) for row in rows])
+    assert exactly(plain(parser.parse_rows(rows))) == exactly([single.parse(row) for row in rows])
     assert_each_field_is_reported_once(reported, reported_one_by_one, rows)
 
 
@@ -318,7 +319,7 @@ def test_parsing_cells_equals_parsing_rows(table: tuple[list[str], list[tuple[st
     header, cells = table
     (parser, reported), (single, reported_one_by_one) = reporting_parser(), reporting_parser()
     alone = [single.parse(dict(zip(header, row, strict=True))) for row in cells]
-    assert exactly(parser.parse_cells(header, columns(cells))) == exactly(alone)
+    assert exactly(plain(parser.parse_cells(header, columns(cells)))) == exactly(alone)
     rows = [dict(zip(header, row, strict=True)) for row in cells]
     assert_each_field_is_reported_once(reported, reported_one_by_one, rows)
 
@@ -330,8 +331,8 @@ def test_records_do_not_depend_on_the_order_of_columns(
     header, cells = table
     as_they_came = list(zip(header, columns(cells), strict=True))
     moved = random.sample(as_they_came, len(as_they_came))
-    assert exactly(reporting_parser()[0].parse_cells(*zip(*moved, strict=True))) == exactly(
-        reporting_parser()[0].parse_cells(*zip(*as_they_came, strict=True))
+    assert exactly(plain(reporting_parser()[0].parse_cells(*zip(*moved, strict=True)))) == exactly(
+        plain(reporting_parser()[0].parse_cells(*zip(*as_they_came, strict=True)))
     )
 
 
@@ -342,10 +343,10 @@ def test_unselected_fields_leave_no_trace(rows: list[dict[str, Any]], chosen: se
     rows = [{name: value for name, value in row.items() if name not in ALIASES} for row in rows]
     fewer = [{name: value for name, value in row.items() if name not in left_out} for row in rows]
     (all_fields, _), (parser, reported) = reporting_parser(), reporting_parser(fields=chosen)
-    assert exactly(parser.parse_rows(rows)) == exactly(
+    assert exactly(plain(parser.parse_rows(rows))) == exactly(
         [
             {name: value for name, value in record.items() if name == "id" or name in chosen}
-            for record in all_fields.parse_rows(fewer)
+            for record in plain(all_fields.parse_rows(fewer))
         ]
     )
     assert not left_out & set(dict(reported))
@@ -353,8 +354,8 @@ def test_unselected_fields_leave_no_trace(rows: list[dict[str, Any]], chosen: se
 
 def test_an_alias_of_an_unselected_field_is_not_extra() -> None:
     parser, reported = reporting_parser(fields={"_extra"})
-    assert parser.parse_rows([{"id": "1", "body": "447700900000"}]) == [{"id": "1", "_extra": None}]
-    assert parser.parse_cells(["body", "id"], [["447700900000"], ["1"]]) == [{"id": "1", "_extra": None}]
+    assert plain(parser.parse_rows([{"id": "1", "body": "447700900000"}])) == [{"id": "1", "_extra": None}]
+    assert plain(parser.parse_cells(["body", "id"], [["447700900000"], ["1"]])) == [{"id": "1", "_extra": None}]
     assert reported == []
 
 
@@ -362,7 +363,7 @@ def test_an_unusual_row_does_not_affect_the_others() -> None:
     good = {"id": "1", "text": "a", "count": "1", "price": "0.10", "flag": "TRUE", "time": "2024-02-02T13:50:00+00:00"}
     unusual = {"id": 2, "text": ["b"], "count": "n/a", "price": "n/a", "flag": "n/a", "time": "n/a", "new": "x"}
     rows: list[dict[str, Any]] = [good] * 500 + [unusual] + [good] * 500
-    made = RecordParser(SCHEMA).parse_rows(rows)
+    made = plain(RecordParser(SCHEMA).parse_rows(rows))
     different = made.pop(500)
     assert exactly(made) == exactly([RecordParser(SCHEMA).parse(good)] * 1000)
     assert different == dict.fromkeys(FIELDS) | {
@@ -373,7 +374,7 @@ def test_an_unusual_row_does_not_affect_the_others() -> None:
 
 
 def test_records_share_no_mutable_value() -> None:
-    one, other = RecordParser(SCHEMA).parse_cells(["id", "thing"], [["1", "2"], ['{"a": 1}', '{"a": 1}']])
+    one, other = plain(RecordParser(SCHEMA).parse_cells(["id", "thing"], [["1", "2"], ['{"a": 1}', '{"a": 1}']]))
     one["thing"]["a"] = "2"
     assert other["thing"] == {"a": "1"}
 
@@ -383,7 +384,9 @@ def test_the_cache_of_converted_values_is_bounded() -> None:
 
     def traced(first: int) -> int:
         prices = [str(number) for number in range(first, first + 1000)]
-        assert [str(record["price"]) for record in parser.parse_cells(["id", "price"], [prices, prices])] == prices
+        assert [
+            str(record["price"]) for record in plain(parser.parse_cells(["id", "price"], [prices, prices]))
+        ] == prices
         return tracemalloc.get_traced_memory()[0]
 
     with mock.patch.object(parsers, "MAX_CACHED_VALUES", 100):
@@ -396,5 +399,5 @@ def test_the_cache_of_converted_values_is_bounded() -> None:
 
 
 def test_no_rows_give_no_records() -> None:
-    assert RecordParser(SCHEMA).parse_rows([]) == []
-    assert RecordParser(SCHEMA).parse_cells(["id", "text"], [[], []]) == []
+    assert plain(RecordParser(SCHEMA).parse_rows([])) == []
+    assert plain(RecordParser(SCHEMA).parse_cells(["id", "text"], [[], []])) == []
