@@ -230,11 +230,11 @@ class _BoundedMember(io.RawIOBase):
         """Fill a buffer as far as a block goes, and return the number of bytes."""
         if not self._block:
             self._block = memoryview(next(self._blocks, b""))
-            self.bytes_left -= len(self._block)
-            if self.bytes_left < 0:
-                msg = "the downloaded file inflates to more bytes than its number of rows explains"
-                raise ArchiveError(msg)
         view = memoryview(buffer)
         size = min(len(view), len(self._block))
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            msg = "the downloaded file inflates to more bytes than its number of rows explains"
+            raise ArchiveError(msg)
         view[:size], self._block = self._block[:size], self._block[size:]
         return size
