@@ -35,7 +35,9 @@ ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 1 << 26
 """Limits of a row group, which waits in memory until it is full: 64 MiB, which only long rows reach first."""
 SAMPLE_ROWS = 10_000
-"""First rows of a file that decide which columns are written as dictionaries."""
+SAMPLE_BYTES = 1 << 22
+"""First rows of a file that decide which columns are written as dictionaries: so many, or as many as have 4 MiB on
+average, because counting distinct values copies them."""
 BATCHES_AHEAD = 16
 """Batches that may wait: about as many as come while a row group is written."""
 
@@ -232,7 +234,8 @@ class ParquetWriter:
     def _flush(self) -> None:
         if self._waiting:
             rows = pa.Table.from_batches(self._waiting)
-            self._writer = self._writer or self._open(use_dictionary=_repetitive(rows[:SAMPLE_ROWS]))
+            sample = min(SAMPLE_ROWS, 1 + SAMPLE_BYTES * len(rows) // max(1, rows.nbytes))
+            self._writer = self._writer or self._open(use_dictionary=_repetitive(rows[:sample]))
             self._writer.write_table(rows, ROW_GROUP_ROWS)
         self._waiting, self._rows, self._bytes = [], 0, 0
 

@@ -694,3 +694,12 @@ def test_an_error_of_an_unknown_storage_does_not_name_it() -> None:
     with pytest.raises(SettingsError, match="cannot be used") as told:
         files_for(config("secret://a-secret-name"))
     assert "secret" not in str(told.value)
+
+
+def test_the_sample_that_decides_on_dictionaries_is_small_however_long_the_rows_are(tmp_path: Path) -> None:
+    seen = mock.Mock(wraps=parquet._repetitive)  # noqa: SLF001 - what it is given shows what memory it takes
+    with files_for(config(tmp_path)) as files, mock.patch.object(parquet, "_repetitive", seen):
+        files.write_records(records_of(*[{"text": str(number) * 100_000} for number in range(100, 200)]))
+        files.finish()
+    (sample,) = seen.call_args.args
+    assert 0 < sample.nbytes < 2 * parquet.SAMPLE_BYTES
