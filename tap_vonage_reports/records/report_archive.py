@@ -169,7 +169,7 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
                 msg = "the downloaded file uses a compression method that reports do not use"
                 raise ArchiveError(msg)
             with archive.open(member) as inflated:
-                with closing(read_ahead(_inflate(inflated), BLOCKS_AHEAD, "inflate")) as blocks:
+                with closing(read_ahead(_inflate(inflated), BLOCKS_AHEAD)) as blocks:
                     bounded = _BoundedMember(blocks, bytes_left)
                     with io.BufferedReader(bounded, CHUNK_BYTES) as content:
                         yield cast("BinaryIO", content)
