@@ -357,7 +357,6 @@ class SignalInWait:
         ("pages", "pause", 0),
         ("pages", "prefetch", 2),
         ("files", "prefetch", 1),
-        ("reports", "rate limit", 2),
         ("reports", "rate limit", 5),
         ("reports", "pause", 5),
     ],

@@ -336,7 +336,9 @@ class _Draft:
 def _new_format(
     kind: str, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
 ) -> FileFormat:
-    return (_parquet() if kind == "parquet" else JsonLines)(schema, fields, parser, compression)
+    if kind == "parquet":
+        return _parquet()(schema, fields, parser, compression)
+    return JsonLines(parser, compression)
 
 
 def _prepare_parquet() -> None:

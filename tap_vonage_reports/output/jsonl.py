@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
 from tap_vonage_reports.records.report_archive import read_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping, Sequence
+    from collections.abc import Generator, Sequence
 
     from tap_vonage_reports.records.parser import RecordParser
     from tap_vonage_reports.records.record import Record
@@ -26,18 +26,13 @@ class JsonLines:
         suffix: The end of file names.
     """
 
-    def __init__(
-        self, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
-    ) -> None:
+    def __init__(self, parser: RecordParser, compression: str) -> None:
         """Prepare the format.
 
         Args:
-            schema: The JSON Schema of the stream's records.
-            fields: The names of the selected fields.
-            parser: The stream's parser.
+            parser: The stream's parser, for the selected fields.
             compression: ``gzip`` or ``none``.
         """
-        self._fields = [name for name in schema["properties"] if name in {parser.key_field, *fields}]
         self._parser = parser
         self._compressed = compression == "gzip"
         self.suffix = ".jsonl.gz" if self._compressed else ".jsonl"

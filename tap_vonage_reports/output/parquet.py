@@ -38,7 +38,7 @@ SAMPLE_ROWS = 10_000
 SAMPLE_BYTES = 1 << 22
 """First rows of a file that decide which columns are written as dictionaries: so many, or as many as have 4 MiB on
 average, because counting distinct values copies them."""
-BATCHES_AHEAD = 16
+BATCHES_AHEAD = 8
 """Batches that may wait: about as many as come while a row group is written."""
 
 pc: Any = pyarrow.compute

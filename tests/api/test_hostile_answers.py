@@ -161,7 +161,7 @@ def check_written(rows: Sequence[dict[str, Any]]) -> None:
     assert Parquet(SCHEMA, fields, parser, "none").from_records(made).to_pylist() == [
         held(record, SCHEMA) for record in records
     ]
-    assert JsonLines(SCHEMA, fields, parser, "none").from_records(made) == made
+    assert JsonLines(parser, "none").from_records(made) == made
 
 
 # JSON

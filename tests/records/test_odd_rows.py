@@ -75,7 +75,7 @@ def by_report(content: bytes, parser: RecordParser | None = None) -> list[dict[s
     records = [
         record for header, columns in read_chunks(file, None) for record in plain(parser.parse_cells(header, columns))
     ]
-    lines = JsonLines(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(file, None)
+    lines = JsonLines(RecordParser(SCHEMA), "none").from_archive(file, None)
     assert [record for part in lines for record in plain(part)] == records
     parts = Parquet(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(file, None)
     assert [row for part in parts for row in part.to_pylist()] == [held(record, SCHEMA) for record in records]
@@ -359,7 +359,7 @@ def test_a_longer_cell_is_the_same_error_in_every_reader(row: str) -> None:
     file = archive(row.format("x" * (MAX_ROW_CHARACTERS + 1)).encode())
     readers: list[Callable[[], object]] = [
         lambda: verify(file, 1000),
-        lambda: list(JsonLines(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(file, 1000)),
+        lambda: list(JsonLines(RecordParser(SCHEMA), "none").from_archive(file, 1000)),
         lambda: list(Parquet(SCHEMA, FIELDS, RecordParser(SCHEMA), "none").from_archive(file, 1000)),
     ]
     for read in readers:
