@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.config.schema import (
+    ASYNC,
     AUTO,
     BY_ID,
     CALLBACK_URL,
@@ -155,10 +156,13 @@ class Settings:
     def mode_of(self, product: Product) -> str:
         """Return the fetch mode of a product: ``auto``, ``sync`` or ``async``.
 
-        ``auto`` becomes ``sync`` if the stream has a filter that reports do not accept.
+        Filters that one path does not accept leave the other. With `subaccounts: together`, mode ``auto`` may come with
+        filters that only reports accept, and accounts that catch up are read alone.
         """
         options = self.options(product)
         mode = options.fetch_mode or self.fetch_mode
+        if self.report_filters_of(product):
+            return ASYNC
         if mode == AUTO and not set(options.filters) <= set(product.async_filters):
             return SYNC
         return mode
