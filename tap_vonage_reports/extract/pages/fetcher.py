@@ -15,9 +15,9 @@ from tap_vonage_reports.extract.pages.prefetch import Prefetcher
 from tap_vonage_reports.extract.pages.window_reader import read_window
 from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.planner import total_unclaimed
 from tap_vonage_reports.planning.plans import PagePlan
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,8 +22,8 @@ from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.extract.reports.subaccounts import explained, survey_report
 from tap_vonage_reports.intervals import TimeWindow, to_windows
-from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
