@@ -60,8 +60,8 @@ PLACEHOLDERS = {
 }
 """Words for values of log lines, by the names of the values in the code."""
 _SPECS = {",": "number", "%Y": "time", "d": "number", "f": "number"}
-_COUNTED = re.compile(f"{VARIES}(?= [a-z])")
-"""The number in a text that `metrics.counted` makes."""
+_COUNTED = re.compile(f"{VARIES}(?= [A-Za-z])")
+"""The number in a text that `plurals.counted` makes."""
 _FORMAT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[a-z]")
 
 

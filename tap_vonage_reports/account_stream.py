@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tap_vonage_reports.catalog import reads_subaccounts
+from tap_vonage_reports.config.schema import NO_SUBACCOUNTS
+from tap_vonage_reports.config.settings import subaccounts_of
 from tap_vonage_reports.extract.outcome import recorded
 from tap_vonage_reports.metrics import PartitionResult
 from tap_vonage_reports.planning.partition import WholeTable
@@ -30,7 +31,7 @@ class AccountStream(RecordStream):
         Args:
             tap: The tap.
         """
-        self.selected_by_default = ACCOUNTS.selected or reads_subaccounts(tap.config)
+        self.selected_by_default = ACCOUNTS.selected or subaccounts_of(tap.config) != NO_SUBACCOUNTS
         super().__init__(tap, ACCOUNTS)
 
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:  # noqa: ARG002 - it has no partitions

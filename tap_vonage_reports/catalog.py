@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.singerlib import Catalog
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
-from tap_vonage_reports.config.schema import EACH, INCLUDE_SUBACCOUNTS, KEEP, TEXT, TOGETHER
+from tap_vonage_reports.config.schema import KEEP, TEXT
 from tap_vonage_reports.config.validation import secrets_of
 from tap_vonage_reports.errors import CatalogError
 from tap_vonage_reports.records.personal_data import PersonalData
@@ -81,15 +81,6 @@ def text_kinds(config: Mapping[str, Any]) -> frozenset[str]:
         config: The settings, which `--discover` has not validated.
     """
     return frozenset(kind for kind, setting in _TEXT_SETTINGS.items() if config.get(setting) == TEXT)
-
-
-def reads_subaccounts(config: Mapping[str, Any]) -> bool:
-    """Return True if a run reads the records of sub-accounts.
-
-    Args:
-        config: The settings, which `--discover` has not validated.
-    """
-    return config.get("subaccounts") in (EACH, TOGETHER) or config.get(INCLUDE_SUBACCOUNTS) is True
 
 
 def add_personal_metadata(catalog: dict[str, Any]) -> None:

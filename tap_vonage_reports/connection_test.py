@@ -23,8 +23,9 @@ from tap_vonage_reports.errors import (
 from tap_vonage_reports.extract.accounts import check_accounts, in_short
 from tap_vonage_reports.extract.pages.pagination import first_page
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.metrics import FetchMetrics, PartitionResult, SyncStatus, counted
+from tap_vonage_reports.metrics import FetchMetrics, PartitionResult, SyncStatus
 from tap_vonage_reports.planning.partition import Query
+from tap_vonage_reports.plurals import counted
 from tap_vonage_reports.products import FREE_PRODUCT
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from singer_sdk import metrics as sdk_metrics
 
 from tap_vonage_reports.errors import SyncFailedError
 from tap_vonage_reports.intervals import EMPTY, bounds, duration, to_intervals
+from tap_vonage_reports.plurals import counted
 from tap_vonage_reports.redaction import safe_for_log
 from tap_vonage_reports.timestamps import normalize_timestamp
 
@@ -352,11 +353,6 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[
         ).rstrip()
         for row in rows
     ]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 report" or "2,000 reports"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def total_price(prices: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:

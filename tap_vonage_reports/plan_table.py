@@ -6,9 +6,10 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.past_usage import PERIOD
-from tap_vonage_reports.metrics import aligned, counted, money, total_price
+from tap_vonage_reports.metrics import aligned, money, total_price
 from tap_vonage_reports.planning.estimates import MINUTES_PER_MILLION_ROWS
 from tap_vonage_reports.planning.partition import PRIMARY
+from tap_vonage_reports.plurals import counted
 from tap_vonage_reports.products import FREE_PRODUCT, ROWS_PER_PAGE
 
 if TYPE_CHECKING:

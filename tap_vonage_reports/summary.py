@@ -6,7 +6,8 @@ import logging
 import textwrap
 from typing import TYPE_CHECKING
 
-from tap_vonage_reports.metrics import FetchMetrics, SyncStatus, aligned, counted, left_out, left_pending, money
+from tap_vonage_reports.metrics import FetchMetrics, SyncStatus, aligned, left_out, left_pending, money
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

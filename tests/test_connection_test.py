@@ -324,6 +324,15 @@ def test_a_named_account_that_is_refused_is_told_before_anything_is_billed(
     assert {entry.product for entry in sandbox.requests.log} == {"REPORTS-USAGE"}
 
 
+def test_credentials_and_accounts_are_checked_by_a_minute_of_the_free_product(
+    make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
+) -> None:
+    sandbox = make_sandbox(subaccount_keys=SUBACCOUNTS)
+    assert check(settings_for(sandbox, account_ids=[sandbox.api_key, SUBACCOUNTS[0]]), ["amd"]).code == 0
+    # Longer, it would transfer rows that are ignored; empty or turned round, the API might refuse it.
+    assert lengths(sandbox, "REPORTS-USAGE") == [timedelta(minutes=1)] * 2
+
+
 def test_accounts_are_told_apart_where_they_differ(
     make_sandbox: Callable[..., Sandbox], check: Callable[..., Output]
 ) -> None:

@@ -251,17 +251,21 @@ def test_a_mutant_meets_the_tests_that_execute_its_line_the_quickest_first(text:
 
 def test_a_mutant_of_a_constant_meets_the_tests_of_the_modules_that_import_it() -> None:
     user = "from package.limits import {name}\n\ndef within(value):\n    return value < {name}\n"
+    user_of_module = "from package import limits{alias}\n\ndef within(value):\n    return value < {name}\n"
     sources = {
         "package/limits.py": "MOST, LEAST = 5, 1\nLIMIT = 5\n",
         "package/x.py": user.format(name="LIMIT"),
         "package/y.py": user.format(name="LEAST"),
+        "package/z.py": user_of_module.format(alias=" as others", name="others.LIMIT"),
+        "package/w.py": user_of_module.format(alias="", name="limits.LEAST"),
     }
+    seconds = {f"tests/of_{name}": float(cost) for cost, name in enumerate("xyzw")}
     measured = CoverageMap(
-        costs={"tests/of_x": 1, "tests/of_y": 2},
+        costs=seconds,
         lines={path: {4: {f"tests/of_{path[8]}"}} for path in sources} | {"package/limits.py": {2: {OUTSIDE}}},
-        seconds={"tests/of_x": 1, "tests/of_y": 2},
+        seconds=seconds,
     )
-    for line, chosen in ((2, ["tests/of_x"]), (1, ["tests/of_x", "tests/of_y"])):
+    for line, chosen in ((2, ["tests/of_x", "tests/of_z"]), (1, [*seconds])):
         assert measured.choose(Mutant("package/limits.py", line, "constant", 0, 0, ""), sources, "tests") == chosen
 
 

@@ -287,7 +287,7 @@ def test_what_is_refetched_waits_for_no_report_of_a_later_stream(
     sandbox.clock.advance(hours=30)
     resumed = run(sandbox, "together", Output(whole.lines[: end + 1]).state, streams, lookback_hours=72)
     assert resumed.error is None
-    assert "amd, all accounts: refetching by report what may have changed" in resumed.log
+    assert "amd, all accounts: refetching rows that may have changed since an earlier run read them on" in resumed.log
 
 
 def test_a_context_leads_to_its_partition(make: Callable[..., Sandbox]) -> None:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tap_vonage_reports.config.schema import (
+    ASYNC,
     AUTO,
     BY_ID,
     CALLBACK_URL,
@@ -96,7 +97,7 @@ class Settings:
             api_key=values["api_key"],
             api_secret=values["api_secret"],
             account_ids=tuple(values.get("account_ids") or [values["api_key"]]),
-            subaccounts=values.get("subaccounts") or (EACH if values.get(INCLUDE_SUBACCOUNTS) else NO_SUBACCOUNTS),
+            subaccounts=subaccounts_of(values),
             start_date=_time(values.get("start_date")),
             end_date=_time(values.get("end_date")),
             lookback=_hours(values.get("lookback_hours")),
@@ -155,10 +156,13 @@ class Settings:
     def mode_of(self, product: Product) -> str:
         """Return the fetch mode of a product: ``auto``, ``sync`` or ``async``.
 
-        ``auto`` becomes ``sync`` if the stream has a filter that reports do not accept.
+        Filters that one path does not accept leave the other. With `subaccounts: together`, mode ``auto`` may come with
+        filters that only reports accept, and accounts that catch up are read alone.
         """
         options = self.options(product)
         mode = options.fetch_mode or self.fetch_mode
+        if self.report_filters_of(product):
+            return ASYNC
         if mode == AUTO and not set(options.filters) <= set(product.async_filters):
             return SYNC
         return mode
@@ -190,6 +194,15 @@ class Settings:
         """Return a fingerprint of the filters that decide which rows a stream has. Empty without filters."""
         filters = self.options(product).filters
         return fingerprint(filters) if filters else ""
+
+
+def subaccounts_of(config: Mapping[str, Any]) -> str:
+    """Return how a run reads sub-accounts: the setting `subaccounts`, or its older form `include_subaccounts`.
+
+    Args:
+        config: The settings, which `--discover` has not validated.
+    """
+    return config.get("subaccounts") or (EACH if config.get(INCLUDE_SUBACCOUNTS) is True else NO_SUBACCOUNTS)
 
 
 def fingerprint(query: Mapping[str, str]) -> str:

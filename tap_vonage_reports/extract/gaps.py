@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.errors import ConsecutiveGapsError
-from tap_vonage_reports.metrics import counted
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from tap_vonage_reports.extract.reader import PartitionSync

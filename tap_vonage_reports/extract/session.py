@@ -18,9 +18,9 @@ from tap_vonage_reports.extract.accounts import AccountList, verify_credentials_
 from tap_vonage_reports.extract.outcome import recorded
 from tap_vonage_reports.extract.pages.fetcher import PageFetcher
 from tap_vonage_reports.extract.reader import PartitionReader, PartitionSync
+from tap_vonage_reports.extract.refetch import Refetcher
 from tap_vonage_reports.extract.reports.adoption import ReportFinder
 from tap_vonage_reports.extract.reports.fetcher import ReportFetcher
-from tap_vonage_reports.extract.reports.refetch import ReportRefetcher
 from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
 from tap_vonage_reports.extract.status_refresh import StatusTracker
 from tap_vonage_reports.intervals import duration
@@ -128,7 +128,7 @@ class SyncSession:
 
     @cached_property
     def reader(self) -> PartitionReader:
-        """The reader of this run's partitions: by reports, then by pages, then by reports what may have changed."""
+        """The reader of this run's partitions: by reports, then by pages, then again what may have changed."""
         pages = PageFetcher(
             self.client,
             self.planner,
@@ -146,7 +146,8 @@ class SyncSession:
             subaccounts=self.account_list.active_subaccounts,
             waits=waits,
         )
-        return PartitionReader(reports, pages, ReportRefetcher(self.planner, reports))
+        refetcher = Refetcher(self.planner, by_pages=pages.read_more, by_reports=reports.read_more)
+        return PartitionReader(reports, pages, refetcher)
 
     @cached_property
     def account_list(self) -> AccountList:

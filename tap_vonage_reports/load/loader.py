@@ -21,6 +21,7 @@ from tap_vonage_reports.load.messages import (
     read_messages,
 )
 from tap_vonage_reports.load.parquet_rows import ParquetRows
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -169,8 +170,8 @@ class Loader:
         logger.info(
             "%s: loaded %s of %s in %.1f s",
             stream,
-            _counted(rows.count, "row"),
-            _counted(len(files), "file"),
+            counted(rows.count, "row"),
+            counted(len(files), "file"),
             time.monotonic() - started,
         )
 
@@ -186,11 +187,7 @@ class Loader:
                 if not table.columns:
                     tools.destination.create(table)
         self._leftovers.finish(self._schemas, self._put_leftover)
-        logger.info("%s of %s loaded", _counted(self.rows, "row"), _counted(self.files, "file"))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+        logger.info("%s of %s loaded", counted(self.rows, "row"), counted(self.files, "file"))
 
 
 def _now() -> datetime:

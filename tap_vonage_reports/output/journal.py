@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.file_lock import create_locked, take_abandoned
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from tap_vonage_reports.output.storage import Storage
@@ -94,9 +95,8 @@ def remove_unannounced(storage: Storage) -> None:
                 removed += _remove(storage, path, descriptor, found["run"])
     if removed:
         logger.info(
-            "Removed %d BATCH file%s that a killed run had not announced; their rows are read again",
-            removed,
-            "" if removed == 1 else "s",
+            "Removed %s that a killed run had not announced; their rows are read again",
+            counted(removed, "BATCH file"),
         )
 
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from datetime import timedelta
 from math import ceil
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.products import ROWS_PER_PAGE
+from tap_vonage_reports.state.volume import expected_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,23 +58,20 @@ def estimate_fetch(rows_per_day: float | None, pages: PagePlan, reports: ReportP
             return None
         rows_per_day = 0
     resumed = {report.window for report in reports.resumed}
-    resumed_rows = sum(_rows_of(window, rows_per_day) for window in resumed)
-    report_rows = tuple(_rows_of(window, rows_per_day) for window in reports.windows if window not in resumed)
+    resumed_rows = sum(expected_rows(rows_per_day, window.duration) for window in resumed)
+    report_rows = tuple(
+        expected_rows(rows_per_day, window.duration) for window in reports.windows if window not in resumed
+    )
     page_rows = [_rows_left(window, rows_per_day, pages) for window in pages.windows]
     billed = sum(page_rows) + sum(report_rows) + sum(map(len, pages.id_batches))
     requests = sum(max(1, ceil(round(rows) / ROWS_PER_PAGE)) for rows in page_rows) + len(pages.id_batches)
     return FetchEstimate(round(billed + resumed_rows), round(billed), requests, report_rows)
 
 
-def _rows_of(window: TimeWindow, rows_per_day: float) -> float:
-    """Return the rows of a window. A fraction counts: a thousand short windows may have a few rows in all."""
-    return rows_per_day * (window.duration / timedelta(days=1))
-
-
 def _rows_left(window: TimeWindow, rows_per_day: float, pages: PagePlan) -> float:
     """Return the rows of a window without those of the pages that an earlier run read."""
     resumed = pages.cursor_in(window)
-    return max(0, _rows_of(window, rows_per_day) - (resumed.rows_read if resumed else 0))
+    return max(0, expected_rows(rows_per_day, window.duration) - (resumed.rows_read if resumed else 0))
 
 
 @dataclass(frozen=True)

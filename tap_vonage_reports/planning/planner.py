@@ -243,13 +243,8 @@ class Planner:
         return split(times, self._settings.sync_window)
 
     def _mode(self, partition: Partition) -> str:
-        """Return the fetch mode of a partition: only reports include sub-accounts [confirmed].
-
-        An account that catches up with such reports may have filters that pages do not accept.
-        """
-        product = partition.product
-        catches_up = partition.end is not None and self._settings.report_filters_of(product)
-        return ASYNC if partition.with_subaccounts or catches_up else self._settings.mode_of(product)
+        """Return the fetch mode of a partition: only reports include sub-accounts [confirmed]."""
+        return ASYNC if partition.with_subaccounts else self._settings.mode_of(partition.product)
 
     def _missing(self, scope: PartitionScope, until: datetime) -> TimeSet:
         return between(self._start(scope), until) - scope.bookmark.coverage.times

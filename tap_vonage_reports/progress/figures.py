@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tap_vonage_reports.metrics import counted
+from tap_vonage_reports.plurals import counted
 
 MIN_ROUND_DAYS = 10
 """Fewer days are shown with a decimal place."""

@@ -84,8 +84,7 @@ class VolumeCounter:
 
     def expected(self, length: timedelta) -> float:
         """Return how many rows so much time will have, going by the average so far; 0 where that is unknown."""
-        rows_per_day = (self.volume.rows_per_day if self.volume else None) or 0
-        return rows_per_day * (length / timedelta(days=1))
+        return expected_rows((self.volume.rows_per_day if self.volume else None) or 0, length)
 
     def count(self, window: TimeWindow, rows: int) -> None:
         """Count a window that was read to its end, but for the time that was counted before.
@@ -102,6 +101,11 @@ class VolumeCounter:
             added = Volume(round(rows * (fresh / duration(whole))), seconds)
             self.volume = self.volume.add(added) if self.volume else added.scaled(MEMORY)
             _write(self._state, self.volume)
+
+
+def expected_rows(rows_per_day: float, length: timedelta) -> float:
+    """Return how many rows so much time will have. A fraction counts: many short windows may have a few rows in all."""
+    return rows_per_day * (length / timedelta(days=1))
 
 
 def read_volume(rows: int | None, seconds: int | None) -> Volume | None:

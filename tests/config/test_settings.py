@@ -168,6 +168,14 @@ def test_auto_becomes_sync_with_a_filter_that_reports_do_not_accept() -> None:
     assert settings.mode_of(PRODUCTS["voice_call"]) == "auto"
 
 
+def test_auto_becomes_async_with_a_filter_that_pages_do_not_accept() -> None:
+    options = {"sms": {"filters": {"client_ref": "x"}}, "messages": {"filters": {"status": "delivered"}}}
+    given = {**GOOD, "subaccounts": "together", "stream_options": options}
+    settings = Settings.from_config(given, CONFIG_JSONSCHEMA)
+    assert settings.mode_of(PRODUCTS["sms"]) == "async"
+    assert settings.mode_of(PRODUCTS["messages"]) == "auto"
+
+
 def test_all_problems_are_reported_together() -> None:
     assert len(problems(start_date="x", end_date="y", api_url="z")) == 3
 

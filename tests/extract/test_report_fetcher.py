@@ -183,6 +183,17 @@ def test_a_full_disk_ends_the_partition() -> None:
     assert len(api.files) == 1
 
 
+def test_a_partition_that_has_ended_requests_no_more_reports() -> None:
+    """They would be billed, and take the room of other partitions' reports."""
+    api = Files()
+    run = Run(api, days=16)
+    run.fetcher.prepare([run.sync])
+    assert (len(api.bodies), run.scheduler.remaining()) == (5, 8)
+    run.fetcher.release(run.sync)
+    run.fetcher.poll()  # those in flight are ready now
+    assert (len(api.bodies), run.scheduler.remaining()) == (5, 0)
+
+
 def test_what_is_read_of_an_earlier_runs_report_counts_as_read_back_then() -> None:
     run = Run(Files(WHOLE), days=2)
     run.fetcher.prepare([run.sync])

@@ -474,6 +474,24 @@ def test_a_poll_is_sent_when_it_is_due(stopwatch: Stopwatch) -> None:
     assert api.polled == ["report-1"]
 
 
+@pytest.mark.parametrize(("poll_in", "idle"), [(None, 7), (9, 7), (5, 5)])
+def test_a_run_sleeps_until_a_report_may_be_requested_or_polled(
+    stopwatch: Stopwatch, poll_in: int | None, idle: int
+) -> None:
+    api, sync = Api(), open_partition()
+    reports = scheduler_of(api)
+    if poll_in:
+        reports.add(sync, plan_of(1))
+        reports.poll()
+        job = reports.next_job(sync)
+        assert job
+        job.next_poll = stopwatch.now + poll_in
+    reports.add(sync, plan_of(1, start=24))
+    api.errors = iter([ReportLimitError(7)])
+    reports.poll()
+    assert reports.idle_seconds() == idle
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

@@ -131,13 +131,21 @@ def _constant(statement: ast.stmt) -> str:
 
 
 def _users(path: str, constant: str, sources: Mapping[str, str]) -> list[str]:
-    """Return the modules that import a constant of a module."""
+    """Return the modules that import a constant of a module, or the module whose constant they name."""
     module = path.removesuffix(".py").replace("/", ".")
+    package, _, last = module.rpartition(".")
+
+    def imports(node: ast.ImportFrom, source: str) -> bool:
+        if node.module == module:
+            return constant in {one.name for one in node.names}
+        aliases = [one.asname or one.name for one in node.names if (node.module, one.name) == (package, last)]
+        return any(constant and f"{alias}.{constant}" in source for alias in aliases)
+
     return [
         user
         for user, source in sources.items()
         for node in _statements(source)
-        if isinstance(node, ast.ImportFrom) and node.module == module and constant in {one.name for one in node.names}
+        if isinstance(node, ast.ImportFrom) and imports(node, source)
     ]
 
 

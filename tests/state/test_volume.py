@@ -137,6 +137,13 @@ def test_less_than_an_hour_says_nothing_of_a_day(seconds: int, rows_per_day: flo
     assert Volume(10, seconds).rows_per_day == rows_per_day
 
 
+def test_no_rows_are_expected_where_the_volume_is_unknown_and_its_share_of_a_day_where_it_is_not() -> None:
+    counted = counter()
+    assert counted.expected(timedelta(days=30)) == 0
+    counted.count(hours(0, 12), 100)
+    assert counted.expected(timedelta(hours=6)) == 50
+
+
 def test_the_state_keeps_whole_numbers_and_is_read_back() -> None:
     state: dict[str, Any] = {}
     counter(state).count(TimeWindow(at(0), at(0) + timedelta(seconds=100_000.4)), 1_234_567)

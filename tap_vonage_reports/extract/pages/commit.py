@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tap_vonage_reports.extract.reader import Chunk
-from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
+from tap_vonage_reports.plurals import counted
 from tap_vonage_reports.state.values import PageCursor
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from tap_vonage_reports.extract.pages.id_lookups import LookupCommitter, LookupR
 from tap_vonage_reports.extract.pages.prefetch import Prefetcher
 from tap_vonage_reports.extract.pages.window_reader import read_window
 from tap_vonage_reports.extract.reader import Chunk
+from tap_vonage_reports.extract.refetch import commit_if_complete
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.planner import total_unclaimed
 from tap_vonage_reports.planning.plans import PagePlan
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -91,8 +92,6 @@ class PageFetcher:
         # A window may have brought some of them meanwhile.
         if missing := lookups.missing & sync.bookmark.pending_ids.keys():
             yield from self._fall_back(sync, missing)
-        if not sync.partition.with_subaccounts:
-            yield from self._refetch_stale(sync)
 
     def release(self, sync: PartitionSync) -> None:
         """Fetch no more pages for a partition."""
@@ -130,32 +129,18 @@ class PageFetcher:
             yield Chunk(partial(sync.bookmark.give_up_ids, missing, refetch), checkpoint_due=True, rows=[])
         else:
             sync.bookmark.reopen(refetch)
-            yield from self._read_now(sync, refetch, on_complete=partial(sync.bookmark.untrack, missing))
+            untrack = partial(sync.bookmark.untrack, missing)
+            yield from commit_if_complete(sync, self.read_more(sync, refetch), untrack)
 
-    def _refetch_stale(self, sync: PartitionSync) -> Iterator[Chunk]:
-        """Refetch what was read from pages and reports of an earlier run, and may have changed since.
+    def read_more(self, sync: PartitionSync, times: TimeSet) -> Iterator[Chunk]:
+        """Yield the pages of time that no plan has.
 
-        Until that is done, the state says that all was read back then, so that the next run does what is left.
-        """
-        stale = self._planner.stale(sync, sync.resumed_reads, sync.opened_at)
-        if stale.empty:
-            return
-        since = min(read_at for _, read_at in sync.resumed_reads)
-        text = "%s: refetching rows that may have changed since an earlier run read them on %s"
-        logger.info(text, sync.partition, f"{since:%Y-%m-%d %H:%M}")
-        sync.result.fetched.refetch |= stale
-        refresh = partial(sync.bookmark.refresh, stale, sync.opened_at, sync.until)
-        yield from self._read_now(sync, stale, on_complete=refresh)
-
-    def _read_now(self, sync: PartitionSync, times: TimeSet, on_complete: Callable[[], None]) -> Iterator[Chunk]:
-        """Read time that no plan has, with workers of its own: the others wait until what comes next is taken.
+        They are fetched by workers of their own: the others wait until what comes next is taken.
 
         Args:
             sync: The partition.
             times: The time to read.
-            on_complete: What to commit once all of it is read; not if a window was left out.
         """
-        gaps = len(sync.result.gaps)
         plan = PagePlan(self._planner.sync_windows(times), None, [], sync.until, sync.read_at)
         _log_plan(sync, plan)
         committer = WindowCommitter(sync, plan)
@@ -169,8 +154,6 @@ class PageFetcher:
                         leave_gap(sync, item)
                     else:
                         yield committer.chunk(item)
-        if len(sync.result.gaps) == gaps:
-            yield Chunk(on_complete, checkpoint_due=True, rows=[])
 
 
 def _log_plan(sync: PartitionSync, plan: PagePlan) -> None:

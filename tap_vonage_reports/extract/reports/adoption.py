@@ -17,8 +17,8 @@ from tap_vonage_reports.config.schema import BOOLEAN_PARAMS, INCLUDE_SUBACCOUNTS
 from tap_vonage_reports.errors import ApiError, FatalApiError
 from tap_vonage_reports.extract.reports.job import ReportStatus
 from tap_vonage_reports.intervals import TimeWindow
-from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.partition import CALLBACK_FIELD
+from tap_vonage_reports.plurals import counted
 from tap_vonage_reports.state.values import PendingReport
 from tap_vonage_reports.timestamps import normalize_timestamp, parse_time
 

@@ -22,8 +22,8 @@ from tap_vonage_reports.extract.reader import Chunk
 from tap_vonage_reports.extract.reports.job import RESUME_HINT, ReportStatus
 from tap_vonage_reports.extract.reports.subaccounts import explained, survey_report
 from tap_vonage_reports.intervals import TimeWindow, to_windows
-from tap_vonage_reports.metrics import counted
 from tap_vonage_reports.planning.date_range import END_MARGIN
+from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from tap_vonage_reports.extract.reports.job import ReportJob
     from tap_vonage_reports.extract.reports.scheduler import ReportScheduler
     from tap_vonage_reports.extract.reports.subaccounts import ReportSurvey
+    from tap_vonage_reports.intervals import TimeSet
     from tap_vonage_reports.planning.planner import Planner
-    from tap_vonage_reports.planning.plans import ReportPlan
 
 logger = logging.getLogger(__name__)
 
@@ -110,11 +110,12 @@ class ReportFetcher:
         for window in to_windows(self._planner.unreadable(sync)):
             raise _irreplaceable(window)
 
-    def read_next(self, sync: PartitionSync, plan: ReportPlan) -> Iterator[Chunk]:
-        """Request more reports of a partition, before those of others, and yield them, one chunk each.
+    def read_more(self, sync: PartitionSync, times: TimeSet) -> Iterator[Chunk]:
+        """Request reports of time that no plan has, before those of other partitions, and yield them, one chunk each.
 
         Raises: as `read`.
         """
+        plan = self._planner.reports_of(times, sync.bookmark)
         self._scheduler.add(sync, plan, is_next=True)
         yield from self._read_reports(sync, plan.windows)
 
