@@ -29,7 +29,8 @@ TYPES = {
     "double": "actual deviation p50_ms p95_ms product_refetched_share",
     # Sums of counts are decimals in PostgreSQL.
     "decimal(18, 0)": "records counted_records quantity sent succeeded failed pending unknown seen known_outcomes "
-    "requests rows_pulled product_rows_pulled product_rows_held all_units units billed_units free_units lines doubtful_records",
+    "requests rows_pulled product_rows_pulled product_rows_held all_units units billed_units free_units lines "
+    "doubtful_records",
     "decimal(38, 10)": "total_price counted_price lost_price price cost amount invoiced expected difference "
     "counted_elsewhere doubtful_cost late balance credit_limit",
 }

@@ -303,6 +303,17 @@ def test_a_credit_is_a_negative_bar_and_a_negative_sum(folder: Path) -> None:
     assert {"\u221290.00", "30.00"} <= set(parts["spend"].labels)
 
 
+def test_a_database_without_models_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    duckdb.connect(str(tmp_path / "loaded.duckdb")).close()
+    command = [sys.executable, "-m", "transform.page", str(tmp_path / "loaded.duckdb")]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603 - this project
+    assert done.returncode == 1
+    assert done.stderr.startswith("The models in the schema analytics cannot be read: ")
+    assert done.stderr.endswith("docs/answers.md.\n")
+    assert done.stderr.count("\n") == 1
+    assert ".." not in done.stderr
+
+
 def test_no_rows_are_one_sentence(folder: Path) -> None:
     page = page_of(folder, "nothing")
     assert set(page.parts) == {""}
