@@ -25,7 +25,7 @@ def clone_lines() -> Iterator[str]:
 def install_lines() -> Iterator[str]:
     """Yield the lines of Markdown that say how to install the tap today."""
     if not RELEASED:
-        yield "The package is not published yet. In a clone, or an unpacked archive of one:"
+        yield "The package is not published yet. In a clone, with [uv](https://docs.astral.sh/uv) or pipx:"
         yield ""
     source = "tap-vonage-reports" if RELEASED else "."
     yield "```sh"

@@ -121,7 +121,7 @@ def main() -> None:
         f"Log    {LOG}",
         "",
         "Next",
-        "  Your own data: uv tool install .            (or: pipx install .)",
+        "  Your own data: uv tool install .            (https://docs.astral.sh/uv; or: pipx install .)",
         "                 export TAP_VONAGE_REPORTS_API_KEY=... TAP_VONAGE_REPORTS_API_SECRET=...",
         "                 tap-vonage-reports --config ENV --plan    (costs nothing)",
         "  With Meltano:  docs/guide.md, First run with Meltano",

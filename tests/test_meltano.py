@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from copy import deepcopy
 from ipaddress import ip_address
 from pathlib import Path
@@ -134,6 +135,22 @@ def test_the_plugins_that_the_documentation_gives_are_those_of_the_projects_own_
     offered = {setting["name"]: setting for setting in ours["settings"]}
     for setting in loader["settings"]:
         assert setting.items() <= offered[setting["name"]].items()
+
+
+def test_the_documentations_command_adds_the_extras_to_both_packages(tmp_path: Path) -> None:
+    pages = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("guide.md", "loaders.md")}
+    plugin = "pip_url: tap-vonage-reports\n"
+    guide = re.search(r"^sed .*$", pages["guide.md"], re.MULTILINE)
+    block = r"<!-- vonage-files-install -->\n```sh\n(.*?)meltano install\n```"
+    loaders = re.search(block, pages["loaders.md"], re.DOTALL)
+    assert guide
+    assert loaders
+    for commands in ([guide[0], loaders[1]], [loaders[1]]):
+        (tmp_path / "meltano.yml").write_text(f"{plugin}pip_url: tap-vonage-reports[load]\npip_url: target-jsonl\n")
+        for command in commands:
+            subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)  # noqa: S603, S607 - from the page
+        written = (tmp_path / "meltano.yml").read_text(encoding="utf-8")
+        assert written == "pip_url: /path/to/clone[parquet]\npip_url: /path/to/clone[load]\npip_url: target-jsonl\n"
 
 
 def test_postgres_keeps_one_row_for_each_id() -> None:

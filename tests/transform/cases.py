@@ -62,6 +62,22 @@ def open_month(marts: MadeUp) -> None:
     marts.invoice("A-1", product="AMD", difference=5, invoiced=15, is_equal=False, likely_cause="price")
 
 
+def several_invoices(marts: MadeUp) -> None:
+    marts.common()
+    marts.rows["vonage__invoice_reconciliation"].clear()
+    error: dict[str, Any] = {"difference": 5, "invoiced": 15, "is_equal": False, "likely_cause": "price"}
+    for product, billed_on in {"SMS": "A-1, A-2", "AMD": "A-2"}.items():
+        marts.invoice("A-1, A-2", product=product, billed_on=billed_on, **error)
+
+
+def doubtful_bills(marts: MadeUp) -> None:
+    marts.common()
+    marts.usage(LAST, 1, currency="USD")
+    first, *_, last = [row for row in marts.rows["vonage__customer_billing"] if row["month"] == LAST.replace(day=1)]
+    first |= {"doubtful_records": 3, "doubtful_cost": Decimal("1.25")}
+    last |= {"doubtful_records": 1, "doubtful_cost": Decimal("0.75")}
+
+
 def twice_counted_once(marts: MadeUp) -> None:
     marts.common()
     twice(marts, counted=6)
@@ -173,6 +189,8 @@ CASES: Mapping[str, Callable[[MadeUp], None]] = {
     "currencies": currencies,
     "invoices": invoices,
     "open_month": open_month,
+    "several_invoices": several_invoices,
+    "doubtful_bills": doubtful_bills,
     "twice_counted_once": twice_counted_once,
     "twice_counted_twice": twice_counted_twice,
     "twice_left_out": twice_left_out,

@@ -29,9 +29,10 @@ TYPES = {
     "double": "actual deviation p50_ms p95_ms product_refetched_share",
     # Sums of counts are decimals in PostgreSQL.
     "decimal(18, 0)": "records counted_records quantity sent succeeded failed pending unknown seen known_outcomes "
-    "requests rows_pulled product_rows_pulled product_rows_held all_units units billed_units free_units lines",
+    "requests rows_pulled product_rows_pulled product_rows_held all_units units billed_units free_units lines "
+    "doubtful_records",
     "decimal(38, 10)": "total_price counted_price lost_price price cost amount invoiced expected difference "
-    "counted_elsewhere late balance credit_limit",
+    "counted_elsewhere doubtful_cost late balance credit_limit",
 }
 _TYPES = {name: kind for kind, names in TYPES.items() for name in names.split()}
 
@@ -89,6 +90,7 @@ class MadeUp:
     def invoice(self, invoice: str, **columns: Any) -> None:
         """Add a line of an invoice for October, which is right."""
         row: Row = {"invoice": invoice, "month": date(2026, 10, 1), "time_zone": "UTC", "product": "SMS"}
+        row["billed_on"] = invoice
         row |= {
             "currency": "EUR",
             "usage_currency": "EUR",

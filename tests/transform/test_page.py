@@ -217,7 +217,7 @@ def test_records_in_another_currency_than_the_line_are_not_added_up_with_it(fold
     ("case", "words"),
     [
         ("common", "No message of this time was found in two products."),
-        ("products", "Of 7 messages of all time it is not known"),
+        ("products", "Over all time, 7 rows are counted although another product may list the same message"),
         ("twice_counted_once", "counts in both: 4 messages here are also in another product."),
         ("twice_counted_twice", "counted in each of them (vonage_count_once is off)."),
         ("twice_left_out", "counts once here: 4 rows of the other product are left out."),
@@ -303,6 +303,17 @@ def test_a_credit_is_a_negative_bar_and_a_negative_sum(folder: Path) -> None:
     assert {"\u221290.00", "30.00"} <= set(parts["spend"].labels)
 
 
+def test_a_database_without_models_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    duckdb.connect(str(tmp_path / "loaded.duckdb")).close()
+    command = [sys.executable, "-m", "transform.page", str(tmp_path / "loaded.duckdb")]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603 - this project
+    assert done.returncode == 1
+    assert done.stderr.startswith("The models in the schema analytics cannot be read: ")
+    assert done.stderr.endswith("docs/answers.md.\n")
+    assert done.stderr.count("\n") == 1
+    assert ".." not in done.stderr
+
+
 def test_no_rows_are_one_sentence(folder: Path) -> None:
     page = page_of(folder, "nothing")
     assert set(page.parts) == {""}
@@ -336,6 +347,18 @@ def test_lines_without_a_plan_are_said_to_be_billed_at_cost(folder: Path) -> Non
     part = part_of(folder, "only_a_future_plan", "bill")
     assert "2 of 2 lines have no plan: billed at cost." in part.text
     assert {row[4] for row in part.tables[0].rows} == {"0.00"}
+
+
+def test_what_a_bill_may_have_twice_is_one_sentence(folder: Path) -> None:
+    words = "Of the cost, 1.25 EUR and 0.75 USD may be billed twice, because another product may list the same messages"
+    assert words in part_of(folder, "doubtful_bills", "bill").text
+    assert "billed twice" not in part_of(folder, "common", "bill").text
+
+
+def test_of_several_invoices_of_a_month_those_with_the_line_are_shown(folder: Path) -> None:
+    for table in part_of(folder, "several_invoices", "invoice").tables[1:]:
+        assert table.column("Billed on") == ["A-2", "A-1, A-2"]
+    assert "Billed on" not in part_of(folder, "invoices", "invoice").tables[-1].heads
 
 
 def test_the_bills_of_the_month_before_are_there_with_the_days_that_they_have(folder: Path) -> None:

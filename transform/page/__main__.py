@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transform.page.marts import open_marts
+from transform.page.marts import NoModelsError, open_marts
 from transform.page.page import build
 
 if TYPE_CHECKING:
@@ -37,8 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if "://" not in options.database and not Path(options.database).exists():
         sys.exit(f"There is no file {options.database}. Build the models first: docs/answers.md.")
-    with open_marts(options.database, options.schema) as marts:
-        page = build(marts)
+    try:
+        with open_marts(options.database, options.schema) as marts:
+            page = build(marts)
+    except NoModelsError as error:
+        sys.exit(
+            f"The models in the schema {options.schema} cannot be read: {error}. Check the database and --schema, and "
+            "build the models with the same version of the project: docs/answers.md."
+        )
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(page, encoding="utf-8")
     sys.stdout.write(f"{options.output.resolve()}\n")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from html import escape
 from typing import TYPE_CHECKING
 
 from transform.page.accounts import UNASSIGNED, UNASSIGNED_IS, accounts_of
 from transform.page.section import NO_CURRENCY, Section, by_currency, empty, numbers, span
 from transform.page.tables import table
-from transform.page.words import plural
+from transform.page.words import listed, money, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ def bill(marts: Marts, window: Window) -> Section:
         )
         section.lead += "" if window.is_month_over else " The month is not over, so no bill is final."
         section.lead += f" {UNASSIGNED_IS}" if any(row["account_id"] == UNASSIGNED for row in rows) else ""
+        section.lead += _billed_twice(rows, window)
         customers, totals = _customers(rows, window)
         section.body.append(table(customers, CUSTOMERS, FORMATS, totals=totals, most=MAX_CUSTOMERS))
         if len(customers) > MAX_CUSTOMERS:
@@ -60,7 +62,7 @@ def _lines(marts: Marts, month: date) -> list[Row]:
     rows = marts.rows(f"""
         select account_id, product, country, coalesce(currency, '{NO_CURRENCY}') as currency, unit,
             sum(units) as units, sum(cost) as cost, sum(amount) as amount,
-            min(case when has_plan then 1 else 0 end) as has_plan
+            coalesce(sum(doubtful_cost), 0) as doubtful_cost, min(case when has_plan then 1 else 0 end) as has_plan
         from vonage__customer_billing where month = date '{month}'
         group by 1, 2, 3, 4, 5 having sum(amount) <> 0 or sum(cost) <> 0
     """)
@@ -68,6 +70,21 @@ def _lines(marts: Marts, month: date) -> list[Row]:
     for row in rows:
         row["account"] = accounts.label(row["account_id"])
     return sorted(rows, key=lambda row: (row["account"], row["currency"], row["product"], row["country"] or ""))
+
+
+def _billed_twice(rows: Sequence[Row], window: Window) -> str:
+    """Return what the bills may have twice, because another product may list the same messages."""
+    doubtful = [row for row in rows if row["doubtful_cost"]]
+    if not doubtful:
+        return ""
+    amounts = [
+        f"{money(sum(row['doubtful_cost'] for row in some))} {escape(currency)}"
+        for currency, some in by_currency(doubtful, window)
+    ]
+    return (
+        f" Of the cost, {listed(amounts)} may be billed twice, because another product may list the same messages: "
+        '<a href="#limits">see below</a>.'
+    )
 
 
 def _customers(rows: Sequence[Row], window: Window) -> tuple[list[Row], list[Row]]:

@@ -21,7 +21,7 @@ def invoice(marts: Marts, _: Window) -> Section:
     rows = marts.rows(f"""
         select invoice, month, time_zone, account_id, product, coalesce(currency, '{NO_CURRENCY}') as currency,
             coalesce(usage_currency, '{NO_CURRENCY}') as usage_currency,
-            invoiced, expected, difference, is_equal, likely_cause
+            billed_on, invoiced, expected, difference, is_equal, likely_cause
         from vonage__invoice_reconciliation order by month desc, invoice, is_equal, abs(difference) desc, product
     """)
     section = Section("invoice", "Is Vonage's invoice right?", "all invoices in the seed vonage_invoices")
@@ -51,6 +51,7 @@ def invoice(marts: Marts, _: Window) -> Section:
     heads = {"invoice": "Invoice", "month": "Month", "time_zone": "Time zone", "lines": "Compared", "wrong": "Differ"}
     section.body.append(table(list(invoices.values()), heads, counts))
     heads = {"invoice": "Invoice"} if len(invoices) > 1 else {}
+    heads |= {"billed_on": "Billed on"} if any(row["billed_on"] not in {None, row["invoice"]} for row in rows) else {}
     heads |= {"account": "Account"} if any(row["account_id"] for row in rows) else {}
     heads |= {"product": "Product", "currency": "Currency", "invoiced": "Invoiced", "expected": "From records"}
     heads |= {"difference": "Difference", "likely_cause": "Likely cause"}

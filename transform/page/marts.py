@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
+class NoModelsError(Exception):
+    """The database cannot be opened, or has no models in the schema."""
+
+
 class Cursor(Protocol):
     """What the two databases have in common."""
 
@@ -53,15 +57,28 @@ def open_marts(database: str, schema: str) -> Generator[Marts, None, None]:
     Args:
         database: The path or the URL.
         schema: The schema with the models.
+
+    Raises:
+        NoModelsError: The database cannot be opened, or a query of the models fails.
     """
     if database.startswith(("postgresql:", "postgres:")):
         import psycopg  # noqa: PLC0415 - only where it is PostgreSQL
 
-        with psycopg.connect(database) as connection:
-            connection.read_only = True
-            yield Marts(connection.cursor(), schema)
+        try:
+            with psycopg.connect(database) as connection:
+                connection.read_only = True
+                yield Marts(connection.cursor(), schema)
+        except psycopg.Error as error:
+            raise NoModelsError(_first_line(error)) from error
         return
     import duckdb  # noqa: PLC0415 - only where it is DuckDB
 
-    with closing(duckdb.connect(database, read_only=True)) as connection:
-        yield Marts(connection.cursor(), schema)
+    try:
+        with closing(duckdb.connect(database, read_only=True)) as connection:
+            yield Marts(connection.cursor(), schema)
+    except duckdb.Error as error:
+        raise NoModelsError(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -93,7 +93,12 @@ def _twice(marts: Marts, window: Window) -> str:
     """)
     rest = ""
     if doubtful["records"]:
-        rest = f' Of {plural(int(doubtful["records"]), "message")} of all time <a href="#limits">it is not known</a>.'
+        number = int(doubtful["records"])
+        verb = "is" if number == 1 else "are"
+        rest = (
+            f" Over all time, {plural(number, 'row')} {verb} counted although another product may list the same "
+            f'message: <a href="#limits">see below</a>.'
+        )
     left_out, counted_elsewhere = rows["records"] - sent, rows["records"] - rows["counted"]
     if left_out > 0:
         other = plural(left_out, "row")

@@ -7,8 +7,8 @@
     post_hook = vonage_reports.analyze(),
 ) }}
 
-{% set since = vonage_reports.loaded_since() %}
 {% set columns = vonage_reports.usage_columns() %}
+{% set since = vonage_reports.loaded_since(columns.keys() | list + ['quantity', 'unit', 'loaded_at', 'loaded_from']) %}
 
 with usage as (
     {%- for product in vonage_reports.loaded_products() %}

@@ -16,7 +16,7 @@ with loaded as (
 ),
 
 names as (
-    {{ vonage_reports.account_names() | indent(4) }}
+    {{ vonage_reports.account_names() }}
 ),
 
 used as (

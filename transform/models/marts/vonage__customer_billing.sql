@@ -34,7 +34,7 @@ traffic as (
 ),
 
 typed_plans as (
-    {{ vonage_reports.price_plans() | indent(4) }}
+    {{ vonage_reports.price_plans() }}
 ),
 
 plans as (

@@ -3,11 +3,11 @@ usage.started_at >= invoices.starts_at and usage.started_at < invoices.ends_at
 {%- endset -%}
 
 with lines as (
-    {{ vonage_reports.invoice_lines() | indent(4) }}
+    {{ vonage_reports.invoice_lines() }}
 ),
 
 zones as (
-    {{ vonage_reports.time_zones() | indent(4) }}
+    {{ vonage_reports.time_zones() }}
 ),
 
 -- All invoices of a month together are what Vonage billed for it: corrections and credit notes come as invoices, too.
