@@ -36,7 +36,9 @@ ROW_GROUP_ROWS = 100_000
 ROW_GROUP_BYTES = 1 << 26
 """Limits of a row group, which waits in memory until it is full: 64 MiB, which only long rows reach first."""
 SAMPLE_ROWS = 10_000
-"""First rows of a file that decide which columns are written as dictionaries."""
+SAMPLE_BYTES = 1 << 22
+"""First rows of a file that decide which columns are written as dictionaries: so many, or as many as have 4 MiB on
+average, because counting distinct values copies them."""
 PERSONAL_DATA = "tap_vonage_reports.personal_data"
 """The key in a file's metadata that tells how personal data were treated."""
 BATCHES_AHEAD = 16
@@ -62,8 +64,8 @@ _USUAL_TIME = (
 )
 _UTC = "+00:00"
 _UTC_LENGTH = 19 + len(_UTC)
-_EARLIEST = datetime(1900, 1, 1, tzinfo=timezone.utc)
-_LATEST = datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+_EARLIEST = pa.scalar(datetime(1900, 1, 1, tzinfo=timezone.utc), _TIME)
+_LATEST = pa.scalar(datetime(2099, 12, 31, 23, 59, 59, tzinfo=timezone.utc), _TIME)
 """The most usual form, and the years of all usual ones."""
 _FINER_TIME = re.compile(r"(.{19}\.\d{6})(\d+)(\+00:00)")
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -132,7 +134,7 @@ class Parquet:
         Raises:
             ArchiveError: As `report_archive.read_chunks`.
         """
-        return read_ahead(self._read_archive(file, count), BATCHES_AHEAD, "parquet-rows")
+        return read_ahead(self._read_archive(file, count), BATCHES_AHEAD)
 
     def _read_archive(self, file: BinaryIO, count: int | None) -> Generator[pa.RecordBatch, None, None]:
         rows_done = 0
@@ -242,7 +244,8 @@ class ParquetWriter:
     def _flush(self) -> None:
         if self._waiting:
             rows = pa.Table.from_batches(self._waiting)
-            self._writer = self._writer or self._open(use_dictionary=_repetitive(rows[:SAMPLE_ROWS]))
+            sample = min(SAMPLE_ROWS, 1 + SAMPLE_BYTES * len(rows) // max(1, rows.nbytes))
+            self._writer = self._writer or self._open(use_dictionary=_repetitive(rows[:sample]))
             self._writer.write_table(rows, ROW_GROUP_ROWS)
         self._waiting, self._rows, self._bytes = [], 0, 0
 
@@ -291,7 +294,8 @@ def _times(cells: pa.Array) -> tuple[pa.Array, pa.Array]:
         # 19 characters before the offset are a time with seconds, or Arrow does not accept them.
         if pc.all(pc.and_(pc.ends_with(cells, _UTC), pc.equal(pc.binary_length(cells), _UTC_LENGTH))).as_py():
             times = pc.cast(cells, _TIME)
-            if pc.min(times).as_py() >= _EARLIEST and pc.max(times).as_py() <= _LATEST:
+            # Compared by Arrow, because Python has no year 0.
+            if pc.and_(pc.greater_equal(pc.min(times), _EARLIEST), pc.less_equal(pc.max(times), _LATEST)).as_py():
                 return times, pa.repeat(pa.scalar(value=False), len(cells))
     usual, others = _split(cells, _USUAL_TIME)
     try:

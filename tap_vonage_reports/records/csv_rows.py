@@ -31,7 +31,7 @@ MAX_COLUMNS = 1000
 """Columns of a table: twenty times as many as any product has."""
 CHUNK_CHARACTERS = 1 << 17
 """Characters that are turned into rows at a time: some 360 rows of SMS."""
-_ROW_END, _CELL_END = '"\n"', '","'
+_CELL_END, _ROW_END, _LAST_ROW_END = '","', '"\n"', '"\n'
 
 csv.field_size_limit(max(MAX_ROW_CHARACTERS, csv.field_size_limit()))  # else 128 KiB, for unquoted cells only
 
@@ -174,7 +174,10 @@ def _cut_rows(text: str) -> tuple[list[str], str]:
     """
     if not text.startswith('"'):
         return [], text
-    *rows, rest = text[1:].split(_ROW_END)
+    content = text[1:]
+    if content.endswith(_LAST_ROW_END):
+        return content.removesuffix(_LAST_ROW_END).split(_ROW_END), ""
+    *rows, rest = content.split(_ROW_END)
     return rows, f'"{rest}'
 
 
@@ -195,7 +198,7 @@ def _join_rows(rows: list[str], rest: str) -> tuple[list[str], str]:
         else:
             joined.append("".join(parts))
             parts = []
-    return joined, "".join(['"', *parts, rest[1:]]) if parts else rest
+    return joined, "".join(['"', *parts]).removesuffix('"') + rest
 
 
 def _is_inside_row(text: str) -> bool:
@@ -228,14 +231,13 @@ def _check_rows(rows: list[str], width: int) -> list[str]:
 
 
 def _read_rows(rows: Sequence[str]) -> list[list[str]]:
-    """Return the cells of rows in which a cell contains a quote.
+    """Return the cells of rows in which a cell contains a quote; of fewer rows if one is only a part of a row.
 
     Raises:
-        csv.Error: One of them is no row, or only a part of one.
+        csv.Error: One of them is no row.
     """
     if any(row.count('"') % 2 for row in rows):
-        msg = "a row does not end"
-        raise csv.Error(msg)
+        return []
     return list(csv.reader([f'"{row}"' for row in rows], strict=True))
 
 

@@ -169,7 +169,7 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
                 msg = "the downloaded file uses a compression method that reports do not use"
                 raise ArchiveError(msg)
             with archive.open(member) as inflated:
-                with closing(read_ahead(_inflate(inflated), BLOCKS_AHEAD, "inflate")) as blocks:
+                with closing(read_ahead(_inflate(inflated), BLOCKS_AHEAD)) as blocks:
                     bounded = _BoundedMember(blocks, bytes_left)
                     with io.BufferedReader(bounded, CHUNK_BYTES) as content:
                         yield cast("BinaryIO", content)
@@ -230,11 +230,11 @@ class _BoundedMember(io.RawIOBase):
         """Fill a buffer as far as a block goes, and return the number of bytes."""
         if not self._block:
             self._block = memoryview(next(self._blocks, b""))
-            self.bytes_left -= len(self._block)
-            if self.bytes_left < 0:
-                msg = "the downloaded file inflates to more bytes than its number of rows explains"
-                raise ArchiveError(msg)
         view = memoryview(buffer)
         size = min(len(view), len(self._block))
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            msg = "the downloaded file inflates to more bytes than its number of rows explains"
+            raise ArchiveError(msg)
         view[:size], self._block = self._block[:size], self._block[size:]
         return size

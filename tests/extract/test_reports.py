@@ -433,17 +433,18 @@ def test_a_report_that_is_cut_short_arrives_in_halves_and_the_size_is_kept(sandb
 
 def test_reports_after_a_truncated_one_grow_again(make_sandbox: Callable[..., Sandbox]) -> None:
     sandbox = make_sandbox(rows={"amd": Within(ROWS, START, START + timedelta(hours=12))})
-    sandbox.faults.on(Fault.REPORT_TRUNCATED, 200, first=3)
+    sandbox.faults.on(Fault.REPORT_TRUNCATED, 200, first=4)
     output = read(sandbox, max_concurrent_reports=1)
     assert output.code == 0, output.log
     assert len(set(output.ids("amd"))) == ROWS
-    # Halved to 30 hours; ten days at that length are eight reports, beside the three that were truncated.
-    assert len(created(sandbox)) < 11
+    # Halved to 15 hours; ten days at that length are 16 reports, beside the four that were truncated. Some more or less
+    # are requested before the fourth small one is read, and the next are longer.
+    assert len(created(sandbox)) < 20
     assert "report_hours" in str(output.states)
     dates: dict[str, Any] = {"start_date": END.isoformat(), "end_date": (END + timedelta(days=9)).isoformat()}
     sandbox.requests.reset()
     read(sandbox, output.state, max_concurrent_reports=1, **dates)
-    assert len(created(sandbox)) == 2
+    assert len(created(sandbox)) <= 4
 
 
 def test_an_hour_that_no_report_can_hold_is_read_by_pages(make_sandbox: Callable[..., Sandbox]) -> None:

@@ -7,7 +7,6 @@ import io
 import re
 import stat
 import sys
-import threading
 import zipfile
 from datetime import datetime
 from decimal import Decimal
@@ -38,6 +37,7 @@ from tap_vonage_reports.sandbox import Sandbox
 from tests.records.test_report_archive import read_rows
 from tests.sandbox.reading import NOW, SHAPES, Reader
 from tests.sandbox.reporting import created, download
+from tests.threads import no_new_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -260,6 +260,7 @@ UNUSUAL = {
     "time": [
         *("2026-11-01T00:00:00.1234567Z", "2026-11-01T00:00:00.1230000000+00:00", "2026-11-01T00:00:00,5Z"),
         *("2026-02-30T00:00:00Z", "2026-11-01T24:00:00Z", "2026-11-01T00:00:60Z", "2026-11-01T00:00:00+24:00"),
+        *("0000-01-01T00:00:00+00:00", "0000-12-31 23:59:59+00:00", "9999-12-31T23:59:59+00:00"),
         *("0000-00-00T00:00:00Z", "0001-01-01T00:00:00+01:00", "0099-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00"),
         *("9999-12-31T23:59:59.9999999Z", "2026-11-01", "2026-11-01T00:00Z", "2026-11-01T00Z", "2026-11-01T00:00:00"),
         *("2026-1-1 1:00:00", "2026-11-01T00:00:00+00", "2026-11-01t00:00:00z", "2026-11-01T00:00:00Z\n", "now"),
@@ -592,9 +593,8 @@ def test_files_that_finish_has_not_returned_are_removed(tmp_path: Path, kind: st
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, GeneratorExit, ValueError])
 def test_an_interrupted_archive_leaves_no_file(tmp_path: Path, kind: str, ending: type[BaseException]) -> None:
     files = files_for(config(tmp_path, kind), rows_per_file=2)
-    with pytest.raises(ending):
+    with no_new_threads(), pytest.raises(ending):
         files.write_archive(archive([["id"], ["1"], ["2"], ["3"]]), 3, mock.Mock(side_effect=ending))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("arrow-csv")]
     assert in_folder(tmp_path) == set()
     assert files.finish() == []
 
@@ -694,3 +694,12 @@ def test_an_error_of_an_unknown_storage_does_not_name_it() -> None:
     with pytest.raises(SettingsError, match="cannot be used") as told:
         files_for(config("secret://a-secret-name"))
     assert "secret" not in str(told.value)
+
+
+def test_the_sample_that_decides_on_dictionaries_is_small_however_long_the_rows_are(tmp_path: Path) -> None:
+    seen = mock.Mock(wraps=parquet._repetitive)  # noqa: SLF001 - what it is given shows what memory it takes
+    with files_for(config(tmp_path)) as files, mock.patch.object(parquet, "_repetitive", seen):
+        files.write_records(records_of(*[{"text": str(number) * 100_000} for number in range(100, 200)]))
+        files.finish()
+    (sample,) = seen.call_args.args
+    assert 0 < sample.nbytes < 2 * parquet.SAMPLE_BYTES

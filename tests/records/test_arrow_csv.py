@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 import zipfile
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +17,7 @@ from tap_vonage_reports.errors import ArchiveError
 from tap_vonage_reports.records import arrow_csv
 from tap_vonage_reports.records.arrow_csv import read_cells
 from tap_vonage_reports.records.report_archive import archive_errors, read_chunks
+from tests.threads import no_new_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,6 +239,6 @@ def test_a_header_alone_is_a_table_without_rows() -> None:
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_the_thread_ends_with_the_reader(taken: int) -> None:
     content = b'"id"\n' + b'"1"\n' * 5000
-    with mock.patch.object(arrow_csv, "BLOCK_BYTES", 100), closing(read_cells(archive(content), None, list)) as batches:
+    small = mock.patch.object(arrow_csv, "BLOCK_BYTES", 100)
+    with no_new_threads(), small, closing(read_cells(archive(content), None, list)) as batches:
         assert sum(len(next(batches)) for _ in range(taken)) <= 5000
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("arrow-csv")]

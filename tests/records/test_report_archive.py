@@ -218,8 +218,7 @@ def test_only_rows_with_a_quote_inside_a_cell_need_the_csv_reader(
     assert found == rows
     header, *others = read
     assert header == ["id", "text"]
-    assert others[:-1] == [row for row in rows if '"' in "".join(row)]
-    assert others[-1] == rows[-1]  # what is at the end of the file has no row behind it
+    assert others == [row for row in rows if '"' in "".join(row)]
 
 
 @pytest.mark.parametrize("chunk_characters", [1, 7, 40, 1 << 17])
