@@ -139,6 +139,7 @@ class RecordStream(Stream):
             batch_config,
             rows_per_file=self._rows_per_file,
             layout=self.session.settings.batch_layout,
+            treatment=self._personal.treatment,
         )
 
     @property

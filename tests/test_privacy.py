@@ -357,3 +357,26 @@ def test_an_unforeseen_error_is_logged_without_its_text(make_sandbox: Callable[.
     assert re.search(
         r"Unexpected error: .*tap_vonage_reports\.tap:\d+ sync > .*RuntimeError\. .*open an issue", output.log
     )
+
+
+def test_equal_treatments_of_personal_data_tell_no_salt() -> None:
+    def treatment(mode: str, salt: str) -> str:
+        return PersonalData(mode, salt, {"properties": {}}).treatment
+
+    assert treatment("keep", "") == treatment("keep", SALT) == "keep"
+    different = {treatment(mode, salt) for mode in ("hash", "drop") for salt in (SALT, f"{SALT}2")}
+    assert len(different) == 4
+    assert treatment("hash", SALT) in different
+    assert not any(SALT in each for each in different)
+
+
+def test_a_parquet_file_tells_how_personal_data_were_treated(
+    make_sandbox: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(rows={"sms": 3})
+    files = {"batch_config": {"encoding": {"format": "parquet"}, "storage": {"root": str(tmp_path)}}}
+    settings = settings_for(sandbox, start_date="2026-11-18", personal_data="hash", personal_data_salt=SALT, **files)
+    run_tap(settings, ["sms"])
+    expected = PersonalData("hash", SALT, {"properties": {}}).treatment
+    for path in tmp_path.rglob("*.parquet"):
+        assert pq.read_metadata(path).metadata[b"tap_vonage_reports.personal_data"] == expected.encode()

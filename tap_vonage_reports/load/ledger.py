@@ -18,11 +18,12 @@ from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.destination import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from tap_vonage_reports.load.destination import Destination
 
 from tap_vonage_reports.load.columns import Kind, StreamSchema
+from tap_vonage_reports.load.names import is_later
 
 LEDGER = "_vonage_files"
 """The name of its table."""
@@ -34,7 +35,7 @@ _SCHEMA = StreamSchema(LEDGER, ("name",), {"name": Kind.TEXT, "folder": Kind.TEX
 class Ledger:
     """The ledger of a database. Every method is called inside a transaction.
 
-    A row has the name of a loaded file, or of a run that has not ended and its folder.
+    A row has the name of a loaded file, or of a run that has not ended, and the run's folder.
     """
 
     def __init__(self, destination: Destination) -> None:
@@ -76,16 +77,28 @@ class Ledger:
         )
         return {str(name) for (name,) in rows}
 
-    def add(self, names: Collection[str]) -> None:
+    def has_later(self, name: str, folder: str) -> bool:
+        """Return True if a file of the same stream was loaded that a later run wrote below the same folder."""
+        rows = self._destination.execute(
+            f"select name from {self._name} where folder = ? and loaded_at is not null", [folder]
+        )
+        return any(is_later(str(other), name) for (other,) in rows)
+
+    def add(self, folders: Mapping[str, str]) -> None:
         """Enter files that this transaction loads.
+
+        Args:
+            folders: By file, the address of its run's folder.
 
         Raises:
             LoadError: The table has not kept them.
         """
         now = _now()
-        for name in names:
-            self._destination.execute(f"insert into {self._name} (name, loaded_at) values (?, ?)", [name, now])
-        if self.loaded(names) != set(names):
+        for name, folder in folders.items():
+            self._destination.execute(
+                f"insert into {self._name} (name, folder, loaded_at) values (?, ?, ?)", [name, folder, now]
+            )
+        if self.loaded(folders) != folders.keys():
             msg = (
                 f"The table {LEDGER} did not keep what was entered. A trigger or rule of the database may discard it: "
                 "remove that from this table. Nothing of this transaction remains, and its files are still there."

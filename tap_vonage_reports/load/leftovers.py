@@ -58,6 +58,7 @@ class Leftovers:
         self._tools, self._search = tools, search
         self._runs: dict[str, str] = {}
         self._tried: set[str] = set()
+        self._repeated: set[str] = set()
         with tools.destination.transaction():
             tools.ledger.open()
 
@@ -71,8 +72,9 @@ class Leftovers:
         if not new:
             return
         tools, folders = self._tools, {self._local(address) for address in new.values()}
-        marks = [mark for folder in folders for mark in take_marks(folder, tools.identity)] if self._search else []
+        marks = [mark for folder in folders for mark in take_marks(folder, tools.identity)]
         with tools.destination.transaction():
+            self._repeated |= new.keys() & {run for run, _ in tools.ledger.unended()}
             for run, address in new.items():
                 tools.destination.hold(run)
                 tools.ledger.begin(run, address)
@@ -85,6 +87,10 @@ class Leftovers:
         for mark in marks:
             unmark(mark.path)
         self._runs |= new
+
+    def is_overtaken(self, file: BatchFile, stream: str) -> bool:
+        """Return True if a file is of an interrupted run, and a later one has loaded rows of its stream since."""
+        return file.run in self._repeated and self._tools.ledger.has_later(file.name, file.folder(stream))
 
     def clear(self, streams: Collection[str], put: Put) -> None:
         """Load the files of other runs that the last call did not know or had no stream for, and remove them.

@@ -24,7 +24,7 @@ from tap_vonage_reports.load.parquet_rows import ParquetRows
 from tap_vonage_reports.plurals import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from tap_vonage_reports.load.files import BatchFile
     from tap_vonage_reports.load.leftovers import Tools
@@ -66,6 +66,7 @@ class Loader:
         self._schemas: dict[str, StreamSchema] = {}
         self._announced: defaultdict[str, dict[str, BatchFile]] = defaultdict(dict)
         self._leftovers = Leftovers(tools, search=leftovers)
+        self._treatment = ""
         self.rows = self.files = 0
 
     def run(self, lines: Iterable[bytes]) -> None:
@@ -125,7 +126,7 @@ class Loader:
             self._announced.clear()
             self._received.clear()
         if state is not None:
-            self._leftovers.clear(self._schemas, self._put_leftover)
+            self._leftovers.clear(self._comparable, self._put_leftover)
             self._write_state(state)
 
     def _load(self, stream: str, files: Mapping[str, BatchFile]) -> None:
@@ -139,9 +140,17 @@ class Loader:
                     "has not passed the file, so the next run of the tap reads its rows again."
                 )
                 raise LoadError(msg)
+            if self._leftovers.is_overtaken(file, stream):
+                msg = (
+                    f"A BATCH file of {stream} is of an interrupted run, and a later run has loaded rows of this "
+                    "stream since: older rows would replace newer ones. Do not load these messages again. The state "
+                    "has not passed the file, so the tap reads its rows again. With the setting load_leftovers, the "
+                    "next run adds the rows that are missing until then, and removes the file."
+                )
+                raise LoadError(msg)
         if new:
             self._put(stream, list(new.values()), self._received[stream], replace=True)
-            self._tools.ledger.add(new)
+            self._tools.ledger.add({key: file.folder(stream) for key, file in new.items()})
 
     def _put(self, stream: str, files: Sequence[BatchFile], received: datetime, *, replace: bool) -> None:
         """Put the rows of files into the table of their stream."""
@@ -161,6 +170,7 @@ class Loader:
             paths = list(map(tools.store.local, files))
             # Since an interrupted run, columns may have been deselected, or left out for the personal data in them.
             rows = ParquetRows(tools.engine, schema, paths, may_have_others=not replace)
+            self._compare_treatment(rows, follow=replace)
             tools.destination.load(table, rows, values, replace=replace)
         finally:
             for file in files:
@@ -175,6 +185,19 @@ class Loader:
             time.monotonic() - started,
         )
 
+    def _compare_treatment(self, rows: ParquetRows, *, follow: bool) -> None:
+        """Refuse rows in which personal data were treated in another way than in those that this run announces."""
+        if follow:
+            self._treatment = rows.treatment
+        elif rows.treatment != self._treatment:
+            msg = "It was written with another personal_data or personal_data_salt."
+            raise LoadError(msg)
+
+    @property
+    def _comparable(self) -> Collection[str]:
+        """The streams whose leftovers may be loaded: none before a file shows how personal data are treated now."""
+        return self._schemas if self._treatment else ()
+
     def _put_leftover(self, stream: str, file: BatchFile) -> None:
         self._put(stream, [file], _now(), replace=False)
 
@@ -186,7 +209,7 @@ class Loader:
                 table = prepare_table(tools.destination, schema, metadata=self._metadata)
                 if not table.columns:
                     tools.destination.create(table)
-        self._leftovers.finish(self._schemas, self._put_leftover)
+        self._leftovers.finish(self._comparable, self._put_leftover)
         logger.info("%s of %s loaded", counted(self.rows, "row"), counted(self.files, "file"))
 
 

@@ -6,7 +6,7 @@ import re
 
 LOCAL = "file://"
 """How the address of a local file begins."""
-_NAME = re.compile(r"(?P<stream>.+)-\d{8}T\d+Z-(?P<run>[0-9a-f]{8})-\d{5,}\.parquet")
+_NAME = re.compile(r"(?P<stream>.+)-(?P<time>\d{8}T\d+Z)-(?P<run>[0-9a-f]{8})-\d{5,}\.parquet")
 """The name of a file: prefix and stream, time, run, number."""
 _PARTITION = re.compile(r"\w+=[^/]*")
 """A folder such as ``read_date=2026-11-28``."""
@@ -21,6 +21,14 @@ def is_of_stream(name: str, stream: str) -> bool:
     """Return True if a name is that of a file of a stream."""
     found = _NAME.fullmatch(name)
     return found is not None and found["stream"].endswith(stream)
+
+
+def is_later(name: str, other: str) -> bool:
+    """Return True if a file is of the same stream as another one, and of a later run."""
+    mine, theirs = _NAME.fullmatch(name), _NAME.fullmatch(other)
+    if not mine or not theirs or mine["stream"] != theirs["stream"]:
+        return False
+    return mine["run"] != theirs["run"] and mine["time"] > theirs["time"]
 
 
 def folder_of(path: str, stream: str) -> str:

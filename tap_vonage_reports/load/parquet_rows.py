@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.load.columns import StreamSchema
 
+PERSONAL_DATA = "tap_vonage_reports.personal_data"
+"""The key in a file's metadata that tells how the tap treated personal data."""
+_KEPT = "keep"
+"""How it treated them if a file does not tell."""
 CHUNK_BYTES = 1 << 20
 """How much CSV is read at a time, and how much the pipe between reading and sending holds where its size can be set."""
 _FITTING: dict[Kind, tuple[str, ...]] = {
@@ -66,6 +70,7 @@ class ParquetRows:
     Attributes:
         columns: The columns of the files, in the schema's order.
         count: The number of rows that count.
+        treatment: How the tap treated personal data in the last file.
     """
 
     def __init__(
@@ -111,6 +116,11 @@ class ParquetRows:
             rows, distinct = connection.execute(
                 f"select count(*), count(distinct ({keys})) from {self._files}"
             ).fetchone()
+            told = connection.execute(
+                "select decode(value) from parquet_kv_metadata(?) where key = encode(?)",
+                [glob.escape(paths[-1]), PERSONAL_DATA],
+            ).fetchone()
+        self.treatment: str = told[0] if told else _KEPT
         self.count: int = distinct
         self._has_outdated = distinct < rows
 

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
-from tap_vonage_reports.config.schema import BY_STREAM, BY_STREAM_AND_DATE, COMPRESSIONS, FLAT
+from tap_vonage_reports.config.schema import BY_STREAM, BY_STREAM_AND_DATE, COMPRESSIONS, FLAT, KEEP
 from tap_vonage_reports.errors import SettingsError
 from tap_vonage_reports.output.journal import Journal, remove_unannounced
 from tap_vonage_reports.output.jsonl import JsonLines
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tap_vonage_reports.records.parser import RecordParser
     from tap_vonage_reports.records.record import Record
 
-    MakeFormat: TypeAlias = Callable[[Mapping[str, Any], Collection[str], RecordParser, str], "FileFormat"]
+    MakeParquet: TypeAlias = Callable[[Mapping[str, Any], Collection[str], RecordParser, str, str], "FileFormat"]
 
 ROWS_PER_FILE = 100_000
 """Default limit of rows in a file. The SDK's targets load a whole file into memory."""
@@ -125,6 +125,7 @@ class BatchFiles:
         *,
         rows_per_file: int = ROWS_PER_FILE,
         layout: str = BY_STREAM,
+        treatment: str = KEEP,
     ) -> None:
         """Prepare the files. Each is created with its first row.
 
@@ -136,15 +137,13 @@ class BatchFiles:
             config: The SDK's batch configuration, already validated with the other settings.
             rows_per_file: The limit of rows in a file.
             layout: The folders of the files, a value of the setting `batch_layout`.
+            treatment: How personal data were treated (see `personal_data`), for the metadata of Parquet files.
 
         Raises:
             SettingsError: A necessary package is not installed, or the storage cannot be used.
         """
-        kind = config.encoding.format
-        compression = config.encoding.compression or COMPRESSIONS[kind][0]
-        if kind == "parquet":
-            _prepare_parquet()
-        self._make_format = partial(_new_format, kind, schema, fields, parser, compression)
+        kind, compression = _prepare(config.encoding)
+        self._make_format = partial(_new_format, kind, schema, fields, parser, compression, treatment)
         self._storage = open_storage(config.storage)
         self._journal = Journal(self._storage, RUN)
         self.encoding = replace(config.encoding, compression=compression)
@@ -333,23 +332,30 @@ class _Draft:
             self.path.unlink()
 
 
-def _new_format(
-    kind: str, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
+def _new_format(  # noqa: PLR0913, PLR0917 - what a file is made of
+    kind: str,
+    schema: Mapping[str, Any],
+    fields: Collection[str],
+    parser: RecordParser,
+    compression: str,
+    treatment: str,
 ) -> FileFormat:
     if kind == "parquet":
-        return _parquet()(schema, fields, parser, compression)
+        return _parquet()(schema, fields, parser, compression, treatment)
     return JsonLines(parser, compression)
 
 
-def _prepare_parquet() -> None:
-    """Import the Parquet format in a thread, while the run still waits for the API.
+def _prepare(encoding: Any) -> tuple[str, str]:  # noqa: ANN401 - see `BatchConfig`
+    """Return format and compression. Import Parquet in a thread, while the run still waits for the API.
 
     Raises:
-        SettingsError: The package that it needs, which is an extra, is not installed.
+        SettingsError: The package that Parquet needs, which is an extra, is not installed.
     """
-    if find_spec("pyarrow") is None:
-        raise _no_parquet()
-    _start_import()
+    if encoding.format == "parquet":
+        if find_spec("pyarrow") is None:
+            raise _no_parquet()
+        _start_import()
+    return encoding.format, encoding.compression or COMPRESSIONS[encoding.format][0]
 
 
 @cache
@@ -361,7 +367,7 @@ def _start_import() -> None:
     Thread(target=import_parquet, name="import-parquet", daemon=True).start()
 
 
-def _parquet() -> MakeFormat:
+def _parquet() -> MakeParquet:
     """Import the Parquet format; if a thread is about to, wait for it.
 
     Raises:

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from tap_vonage_reports.config.schema import KEEP
 from tap_vonage_reports.records.arrow_csv import read_cells
 from tap_vonage_reports.records.parser import DECIMAL_PRECISION, DECIMAL_SCALE, EXTRA_FIELD, kind_of
 from tap_vonage_reports.records.read_ahead import read_ahead
@@ -38,6 +39,8 @@ SAMPLE_ROWS = 10_000
 SAMPLE_BYTES = 1 << 22
 """First rows of a file that decide which columns are written as dictionaries: so many, or as many as have 4 MiB on
 average, because counting distinct values copies them."""
+PERSONAL_DATA = "tap_vonage_reports.personal_data"
+"""The key in a file's metadata that tells how personal data were treated."""
 BATCHES_AHEAD = 8
 """Batches that may wait: about as many as come while a row group is written."""
 
@@ -83,7 +86,12 @@ class Parquet:
     suffix = ".parquet"
 
     def __init__(
-        self, schema: Mapping[str, Any], fields: Collection[str], parser: RecordParser, compression: str
+        self,
+        schema: Mapping[str, Any],
+        fields: Collection[str],
+        parser: RecordParser,
+        compression: str,
+        treatment: str = KEEP,
     ) -> None:
         """Prepare the format.
 
@@ -92,13 +100,15 @@ class Parquet:
             fields: The names of the selected fields.
             parser: The stream's parser.
             compression: A codec of Parquet, or ``none``.
+            treatment: How personal data were treated, for the metadata of the files.
         """
         properties = schema["properties"]
         self._kinds = {name: kind_of(spec) for name, spec in properties.items() if name in {parser.key_field, *fields}}
         self._known = properties.keys() - {EXTRA_FIELD}
         self._parser = parser
         self._compression = compression
-        self.schema = pa.schema([(name, _TYPES[kind]) for name, kind in self._kinds.items()])
+        columns = [(name, _TYPES[kind]) for name, kind in self._kinds.items()]
+        self.schema = pa.schema(columns, {PERSONAL_DATA: treatment})
 
     def open_writer(self, file: BinaryIO) -> ParquetWriter:
         """Start a file."""

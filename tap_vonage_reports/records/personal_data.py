@@ -23,6 +23,7 @@ POSSIBLE = "possible"
 
 _PHONE_NUMBER = re.compile(r"[+\d][\d ()./-]*", re.ASCII)
 _INTERNATIONAL_NUMBER = re.compile(r"\+\d{7,15}", re.ASCII)
+_DIGEST_DIGITS = 16
 _AS_SENT = "content"
 """The kind whose values are hashed without normalization, so that two names never become one."""
 
@@ -43,6 +44,7 @@ class PersonalData:
 
     Attributes:
         mode: ``keep``, ``hash`` or ``drop``.
+        treatment: The mode and, unless it is ``keep``, a digest of the salt: equal for runs that write equal values.
         dropped_columns: The fields that records do not have.
         transform: By field, the function from a value (not null) to the value that is written. It has only the fields
             whose values change.
@@ -63,6 +65,7 @@ class PersonalData:
         self.mode = mode
         self._salted = sha256(salt.encode())
         self._has_salt = bool(salt.strip())
+        self.treatment = mode if mode == KEEP else f"{mode} {self.hash_text(mode)[:_DIGEST_DIGITS]}"
         specs = schema["properties"]
         self._kinds = {**(kinds or {}), **{name: spec.get("personal") for name, spec in specs.items()}}
         personal = {} if mode == KEEP else {name: spec for name, spec in specs.items() if "personal" in spec}

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tap_vonage_reports.load.__main__ import load
+from tap_vonage_reports.load.parquet_rows import PERSONAL_DATA
 from tap_vonage_reports.load.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,12 +61,13 @@ def batch_message(*paths: Path, stream: str = "sms") -> bytes:
     return message("BATCH", stream=stream, encoding={"format": "parquet", "compression": "snappy"}, manifest=manifest)
 
 
-def write(path: Path, rows: Sequence[dict[str, Any]], types: dict[str, Any] | None = None) -> Path:
+def write(path: Path, rows: Sequence[dict[str, Any]], types: dict[str, Any] | None = None, treatment: str = "") -> Path:
     """Write rows to a Parquet file as the tap does. Columns that a row lacks are null."""
     columns = {name: kind for name, kind in TYPES.items() if types is None} or dict(types or {})
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in columns.items()}
-    pq.write_table(pa.table(data), path)
+    metadata = {PERSONAL_DATA: treatment} if treatment else None
+    pq.write_table(pa.table(data, metadata=metadata), path)
     return path
 
 

@@ -27,6 +27,7 @@ from psycopg.types.json import set_json_loads
 from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.__main__ import load
 from tap_vonage_reports.load.settings import Settings
+from tap_vonage_reports.output import batch_files
 from tap_vonage_reports.products import PRODUCTS
 from tap_vonage_reports.sandbox import Sandbox, Within
 from tests import target_postgres
@@ -435,3 +436,31 @@ def test_a_duckdb_file_that_another_process_has_open_is_explained(tmp_path: Path
         with pytest.raises(LoadError, match="another process has it open"):
             load_rows(tmp_path, [{"id": "a"}], 1, duckdb_path=str(path))
         process.kill()
+
+
+@pytest.mark.parametrize("mode", ["hash", "drop"])
+def test_what_a_run_left_before_personal_data_was_changed_is_read_again_and_enters_no_table(
+    make_sandbox: Callable[..., Sandbox],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    sandbox = make_sandbox(rows={"*": 0, "sms": Within(60, START, END)}, faults=["extra-columns"])
+    settings = settings_for(sandbox, **DATES)
+    files, database = batch(tmp_path / "files", "parquet"), {"duckdb_path": str(tmp_path / "x.duckdb")}
+    lines = run_tap({**settings, **files}, ["sms"]).lines
+    before = [line for line in lines if json.loads(line)["type"] != "STATE"]
+    with pytest.raises(LoadError, match="not a Singer message"):
+        run_loader(b"\n".join([*before, b"and no more"]), **database)
+    left = {*(tmp_path / "files").rglob("*.parquet")}
+    monkeypatch.setattr(batch_files, "RUN", "feedbeef")  # as another process would have it
+    hidden = {**settings, "personal_data": mode, "personal_data_salt": "salt of the tests"}
+    run_loader(b"\n".join(run_tap({**hidden, **files}, ["sms"]).lines), **database)
+    records = {record["id"]: record for record in run_tap(hidden, ["sms"]).records["sms"]}
+    rows = rows_in("duckdb", database, "sms")
+    schema = {"properties": {name: PRODUCTS["sms"].schema["properties"][name] for name in rows[0]}}
+    assert len(rows) == len(records) > 0
+    assert {row["id"]: as_recorded(row, schema) for row in rows} == records
+    assert "kept, and not loaded: It was written with another personal_data" in caplog.text
+    assert {*(tmp_path / "files").rglob("*.parquet")} == left

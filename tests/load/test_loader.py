@@ -187,7 +187,7 @@ def test_another_loader_that_is_at_work_is_left_alone(tmp_path: Path, postgres: 
     schema = database_for(postgres, tmp_path).schema
     settings = Settings(url=postgres, default_target_schema=schema)
     mine = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
-    other = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [{**ROW, "id": "b"}])
+    other = write(tmp_path / "sms-20261120T120000000002Z-feedbeef-00001.parquet", [{**ROW, "id": "b"}])
     starting = write(tmp_path / "sms-20261120T120000000001Z-cafecafe-00001.parquet", [{**ROW, "id": "c"}])
 
     def lines() -> Iterator[bytes]:
@@ -551,6 +551,99 @@ def test_a_file_with_columns_that_were_deselected_after_a_kill_is_loaded_without
     assert rows_of(database) == [{"id": "a", "total_price": None}, {"id": "left", "total_price": Decimal("0.1")}]
     assert not left.exists()
     assert "WARNING" not in caplog.text
+
+
+def interrupted(folder: Path, row: dict[str, Any], treatment: str = "", **settings: Any) -> Path:
+    """Leave a file of a run that was interrupted, and return it."""
+    with pytest.raises(LoadError, match="is missing"):
+        run_loader(
+            schema_message() + batch_message(folder / f"sms-{RUN}-00001.parquet"),
+            duckdb_path=str(folder / "x.duckdb"),
+            **settings,
+        )
+    return write(folder / f"sms-{RUN}-00002.parquet", [row], treatment=treatment)
+
+
+@pytest.mark.parametrize("treatment", ["hash 0123456789abcdef", "drop 0123456789abcdef"])
+def test_what_was_left_before_personal_data_was_changed_is_kept_and_not_loaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, treatment: str
+) -> None:
+    files = [
+        write(tmp_path / f"sms-20261120T120000000001Z-feedbee{number}-00001.parquet", [ROW], treatment=treatment)
+        for number in range(2)
+    ]
+    database = tmp_path / "x.duckdb"
+    left = interrupted(tmp_path, {**ROW, "id": "left"}, treatment="keep")
+    caplog.clear()
+    assert run_loader(schema_message() + batch_message(files[0]) + message("STATE", value=1), duckdb_path=str(database))
+    assert [row["id"] for row in rows_of(database)] == ["a"]
+    assert left.exists()
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "kept, and not loaded: It was written with another personal_data or personal_data_salt." in warning
+    assert warning.endswith(
+        "The tap reads its rows again. Remove the file, whose name ends with 0123abcd-00002.parquet."
+    )
+    caplog.clear()
+    run_loader(schema_message() + batch_message(files[1]), duckdb_path=str(database))
+    assert "interrupted run" not in caplog.text
+    assert not files[1].exists()
+
+
+def test_what_was_left_waits_until_a_file_shows_how_personal_data_are_treated(tmp_path: Path) -> None:
+    """The files that a repeated message names were loaded, and are gone."""
+    treatment = "hash 0123456789abcdef"
+    path = write(tmp_path / "sms-20261120T120000000001Z-feedbeef-00001.parquet", [ROW], treatment=treatment)
+    lines, database = schema_message() + batch_message(path), tmp_path / "x.duckdb"
+    run_loader(lines, duckdb_path=str(database))
+    left = interrupted(tmp_path, {**ROW, "id": "left"}, treatment=treatment)
+    run_loader(lines + message("STATE", value=1), duckdb_path=str(database))
+    assert left.exists()
+    path = write(tmp_path / "sms-20261120T120000000001Z-feedbee0-00001.parquet", [ROW], treatment=treatment)
+    run_loader(schema_message() + batch_message(path) + message("STATE", value=1), duckdb_path=str(database))
+    assert [row["id"] for row in rows_of(database)] == ["a", "left"]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("killed", ["at work", "before it was connected"])
+def test_messages_of_an_interrupted_run_replace_no_row_that_a_later_run_has_loaded(tmp_path: Path, killed: str) -> None:
+    """Without `load_leftovers`, the files of the interrupted run are still there."""
+    database = tmp_path / "x.duckdb"
+    settings: dict[str, Any] = {"duckdb_path": str(database), "load_leftovers": False}
+    older = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW, {**ROW, "id": "b"}])
+    lines = schema_message() + batch_message(older)
+    if killed == "at work":
+        with pytest.raises(LoadError, match="is missing"):
+            run_loader(lines + batch_message(tmp_path / f"sms-{RUN}-00002.parquet"), **settings)
+    else:
+        mark(batch_message(older), Settings(**settings).identity)
+        os.close(HELD.popitem()[1])
+    newer = write(tmp_path / "sms-20261120T120000000002Z-feedbeef-00001.parquet", [{**ROW, "status": "delivered"}])
+    run_loader(schema_message() + batch_message(newer), **settings)
+    states: list[Any] = []
+    with pytest.raises(LoadError, match=r"older rows would replace newer ones.*load_leftovers"):
+        states = run_loader(lines + message("STATE", value=1), **settings)
+    assert states == []
+    assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "delivered"}
+    assert older.exists()
+    last = write(tmp_path / "sms-20261120T120000000003Z-feedbee0-00001.parquet", [{**ROW, "id": "c"}])
+    run_loader(schema_message() + batch_message(last) + message("STATE", value=1), duckdb_path=str(database))
+    assert {row["id"]: row["status"] for row in rows_of(database)} == {"a": "delivered", "b": "new", "c": "new"}
+    assert not older.exists()
+
+
+def test_messages_of_an_interrupted_run_are_loaded_after_runs_of_other_streams_and_folders(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"duckdb_path": str(tmp_path / "x.duckdb"), "load_leftovers": False}
+    older = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
+    lines = schema_message() + batch_message(older)
+    with pytest.raises(LoadError, match="is missing"):
+        run_loader(lines + batch_message(tmp_path / f"sms-{RUN}-00002.parquet"), **settings)
+    name = "20261120T120000000002Z-feedbeef-00001.parquet"
+    other = write(tmp_path / "other" / f"sms-{name}", [{**ROW, "id": "b"}])
+    messages = write(tmp_path / f"messages-{name}", [{**ROW, "id": "c"}])
+    run_loader(schema_message() + batch_message(other), **settings)
+    run_loader(schema_message("messages") + batch_message(messages, stream="messages"), **settings)
+    assert run_loader(lines + message("STATE", value=1), **settings) == [1]
+    assert [row["id"] for row in rows_of(tmp_path / "x.duckdb")] == ["a", "b"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
