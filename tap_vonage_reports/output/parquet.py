@@ -37,8 +37,8 @@ ROW_GROUP_BYTES = 1 << 26
 """Limits of a row group, which waits in memory until it is full: 64 MiB, which only long rows reach first."""
 SAMPLE_ROWS = 10_000
 SAMPLE_BYTES = 1 << 22
-"""First rows of a file that decide which columns are written as dictionaries: so many, or as many as have 4 MiB on
-average, because counting distinct values copies them."""
+"""First rows of a partition that decide which columns of its files are written as dictionaries: so many, or as many as
+have 4 MiB on average, because counting distinct values copies them."""
 PERSONAL_DATA = "tap_vonage_reports.personal_data"
 """The key in a file's metadata that tells how personal data were treated."""
 BATCHES_AHEAD = 8
@@ -109,10 +109,21 @@ class Parquet:
         self._compression = compression
         columns = [(name, _TYPES[kind]) for name, kind in self._kinds.items()]
         self.schema = pa.schema(columns, {PERSONAL_DATA: treatment})
+        self._repetitive: list[str] | None = None
 
     def open_writer(self, file: BinaryIO) -> ParquetWriter:
         """Start a file."""
-        return ParquetWriter(file, self.schema, self._compression)
+        return ParquetWriter(file, self.schema, self._compression, self._choose_dictionaries)
+
+    def _choose_dictionaries(self, rows: pa.Table) -> list[str]:
+        """Return the columns to write as dictionaries, by the first rows of the first file that has enough."""
+        if self._repetitive is not None:
+            return self._repetitive
+        count = min(SAMPLE_ROWS, 1 + SAMPLE_BYTES * len(rows) // max(1, rows.nbytes))
+        columns = _repetitive(rows[:count])
+        if count <= len(rows):
+            self._repetitive = columns
+        return columns
 
     def from_records(self, records: Sequence[Record]) -> pa.RecordBatch:
         """Return records as columns."""
@@ -216,7 +227,10 @@ class Parquet:
 class ParquetWriter:
     """A writer of one file, in large row groups."""
 
-    def __init__(self, file: BinaryIO, schema: pa.Schema, compression: str) -> None:
+    def __init__(
+        self, file: BinaryIO, schema: pa.Schema, compression: str, choose_dictionaries: Callable[[pa.Table], list[str]]
+    ) -> None:
+        self._choose_dictionaries = choose_dictionaries
         self._open = partial(pq.ParquetWriter, file, schema, compression=compression)
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.RecordBatch] = []
@@ -244,8 +258,7 @@ class ParquetWriter:
     def _flush(self) -> None:
         if self._waiting:
             rows = pa.Table.from_batches(self._waiting)
-            sample = min(SAMPLE_ROWS, 1 + SAMPLE_BYTES * len(rows) // max(1, rows.nbytes))
-            self._writer = self._writer or self._open(use_dictionary=_repetitive(rows[:sample]))
+            self._writer = self._writer or self._open(use_dictionary=self._choose_dictionaries(rows))
             self._writer.write_table(rows, ROW_GROUP_ROWS)
         self._waiting, self._rows, self._bytes = [], 0, 0
 

@@ -703,3 +703,16 @@ def test_the_sample_that_decides_on_dictionaries_is_small_however_long_the_rows_
         files.finish()
     (sample,) = seen.call_args.args
     assert 0 < sample.nbytes < 2 * parquet.SAMPLE_BYTES
+
+
+def test_columns_that_repeat_have_dictionaries_and_the_first_file_with_enough_rows_decides(tmp_path: Path) -> None:
+    def has_dictionary(address: str) -> bool:
+        column = pq.read_metadata(path_of(address)).row_group(0).column(list(SCHEMA["properties"]).index("text"))
+        return "RLE_DICTIONARY" in column.encodings
+
+    found = []
+    with mock.patch.object(parquet, "SAMPLE_ROWS", 4), files_for(config(tmp_path)) as files:
+        for texts in (["a", "b"], ["a"] * 8, list("abcdefgh")):
+            files.write_records(records_of(*[{"text": text} for text in texts]))
+            found += [has_dictionary(address) for address in files.finish()]
+    assert found == [False, True, True]
