@@ -142,11 +142,12 @@ class BatchFiles:
         Raises:
             SettingsError: A necessary package is not installed, or the storage cannot be used.
         """
-        kind, compression = _prepare(config.encoding)
-        self._make_format = partial(_new_format, kind, schema, fields, parser, compression, treatment)
+        compression = config.encoding.compression or COMPRESSIONS[config.encoding.format][0]
+        self.encoding = replace(config.encoding, compression=compression)
+        _prepare(self.encoding.format)
+        self._make_format = partial(_new_format, self.encoding, schema, fields, parser, treatment)
         self._storage = open_storage(config.storage)
         self._journal = Journal(self._storage, RUN)
-        self.encoding = replace(config.encoding, compression=compression)
         self._name = _name(config.storage.prefix or "", layout, stream)
         self._rows_per_file, self.rows = rows_per_file, 0
         self._draft: _Draft | None = None
@@ -332,30 +333,28 @@ class _Draft:
             self.path.unlink()
 
 
-def _new_format(  # noqa: PLR0913, PLR0917 - what a file is made of
-    kind: str,
+def _new_format(
+    encoding: Any,  # noqa: ANN401 - see `BatchConfig`
     schema: Mapping[str, Any],
     fields: Collection[str],
     parser: RecordParser,
-    compression: str,
     treatment: str,
 ) -> FileFormat:
-    if kind == "parquet":
-        return _parquet()(schema, fields, parser, compression, treatment)
-    return JsonLines(parser, compression)
+    if encoding.format == "parquet":
+        return _parquet()(schema, fields, parser, encoding.compression, treatment)
+    return JsonLines(parser, encoding.compression)
 
 
-def _prepare(encoding: Any) -> tuple[str, str]:  # noqa: ANN401 - see `BatchConfig`
-    """Return format and compression. Import Parquet in a thread, while the run still waits for the API.
+def _prepare(kind: str) -> None:
+    """Import the Parquet format, where it is needed, in a thread, while the run still waits for the API.
 
     Raises:
         SettingsError: The package that Parquet needs, which is an extra, is not installed.
     """
-    if encoding.format == "parquet":
+    if kind == "parquet":
         if find_spec("pyarrow") is None:
             raise _no_parquet()
         _start_import()
-    return encoding.format, encoding.compression or COMPRESSIONS[encoding.format][0]
 
 
 @cache

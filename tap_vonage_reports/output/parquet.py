@@ -136,7 +136,7 @@ class Parquet:
         """Read the rows of a report archive as columns, in its order.
 
         Args:
-            file: The zip file.
+            file: The zip file. Nothing else may use it until the generator is closed.
             count: The announced number of rows, or None.
 
         Yields:

@@ -106,7 +106,7 @@ def read_chunks(file: BinaryIO, count: int | None) -> Iterator[tuple[list[str], 
     """Read the rows of an archive, some at a time, in the file's order.
 
     Args:
-        file: The zip file.
+        file: The zip file. Nothing else may use it until the iterator has ended.
         count: The announced number of rows, or None. It only limits the inflated size: see `check_count`.
 
     Yields:
@@ -143,7 +143,7 @@ def open_members(file: BinaryIO, count: int | None) -> Iterator[BinaryIO]:
     """Open the CSV members of an archive, one after the other.
 
     Args:
-        file: The zip file.
+        file: The zip file. Nothing else may use it until the iterator has ended: a thread reads ahead.
         count: The announced number of rows, or None.
 
     Yields:
