@@ -1,4 +1,4 @@
-"""A sandbox for every test that asks for one, a PostgreSQL server for all of them; nothing of a test outlives it."""
+"""A sandbox for every test that asks for one, a PostgreSQL database for every file; nothing of a test outlives it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import signal
 import subprocess
 import warnings
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import backoff
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from psycopg import sql
 
 from tap_vonage_reports.sandbox import Sandbox
 from tests.harness import StandingClock
@@ -75,7 +78,7 @@ def make_sandbox() -> Iterator[Callable[..., Sandbox]]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a PostgreSQL server for the tests of this session."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where it keeps its socket is of no account here
@@ -89,6 +92,15 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start(server.start)()
         yield server.get_uri()
         server.cleanup()
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_server: str, request: pytest.FixtureRequest) -> str:
+    """The address of an empty database for the tests of a file, which another file's tests cannot have filled."""
+    name = request.module.__name__.replace(".", "_")
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    return urlsplit(postgres_server)._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture

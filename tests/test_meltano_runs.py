@@ -186,16 +186,12 @@ class Store:
 
 @pytest.fixture(scope="module")
 def in_postgres(postgres: str, installed: Project) -> Store:
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("create database meltano")
-    address = postgres.replace("/postgres?", "/meltano?")
-
     def states() -> States:
-        with psycopg.connect(address) as connection:
+        with psycopg.connect(postgres) as connection:
             rows = connection.execute("select state_id, completed_state from state").fetchall()
         return {name: json.loads(state)["singer_state"] for name, state in rows}
 
-    store = Store({"MELTANO_DATABASE_URI": address.replace("postgresql:", "postgresql+psycopg:")}, states)
+    store = Store({"MELTANO_DATABASE_URI": postgres.replace("postgresql:", "postgresql+psycopg:")}, states)
     # The first command makes the tables, which two runs must not do at the same time.
     installed.run(Command(["state", "list"], store.variables))
     return store
