@@ -25,6 +25,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 from unittest import mock
 
+import msgspec
+
 from tap_vonage_reports.api import transport
 from tap_vonage_reports.api.clock import ServerClock
 from tap_vonage_reports.cli import run as main
@@ -61,6 +63,19 @@ class StandingClock(ServerClock):
 
 
 COMMAND = [sys.executable, "-m", "tap_vonage_reports"]
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+_STATE = b'{"type":"STATE",'
+
+
+class _Line(msgspec.Struct):
+    """A message whose record is left as it is written."""
+
+    stream: str = ""
+    record: msgspec.Raw = msgspec.Raw()
+
+
+_LINE_DECODER = msgspec.json.Decoder(_Line)
+_ID_DECODER = msgspec.json.Decoder(msgspec.defstruct("_Id", [("id", str)]))
 
 
 @dataclass
@@ -74,7 +89,7 @@ class Output:
 
     @cached_property
     def messages(self) -> list[dict[str, Any]]:
-        return [json.loads(line, parse_float=Decimal) for line in self.lines]
+        return [_DECODER.decode(line) for line in self.lines]
 
     @cached_property
     def records(self) -> dict[str, list[dict[str, Any]]]:
@@ -84,9 +99,14 @@ class Output:
                 found[message["stream"]].append(message["record"])
         return found
 
-    @property
+    def records_as_written(self, stream: str) -> dict[str, bytes]:
+        """The records of a stream by their ids, digit for digit. Of one that came twice, the last counts."""
+        found = [line.record for line in map(_LINE_DECODER.decode, self.lines) if line.stream == stream and line.record]
+        return {_ID_DECODER.decode(record).id: bytes(record) for record in found}
+
+    @cached_property
     def states(self) -> list[dict[str, Any]]:
-        return [message["value"] for message in self.messages if message["type"] == "STATE"]
+        return [_DECODER.decode(line)["value"] for line in self.lines if line.startswith(_STATE)]
 
     @property
     def state(self) -> dict[str, Any] | None:

@@ -153,7 +153,7 @@ def test_coverage_under_other_filters_counts_in_neither_way(make: Callable[..., 
 
 
 def test_rows_that_may_still_change_are_refetched_after_a_move(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     first = run(sandbox, "each", **BY_ID)
     sandbox.clock.advance(hours=30)
     second = run(sandbox, "together", first.state, **BY_ID)
@@ -287,7 +287,7 @@ def test_a_refusal_after_a_move_costs_nothing_that_was_read(make: Callable[..., 
 
 
 def test_an_account_that_joins_is_as_fresh_as_its_own_partition(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     others = [sandbox.api_key, *KEYS[:3]]
     old = run(sandbox, "none", account_ids=[KEYS[3]], end_date="2026-11-19", lookback_hours=72)
     sandbox.clock.advance(hours=30)

@@ -68,7 +68,7 @@ def test_the_number_of_requests_does_not_grow_with_the_number_of_accounts(make: 
 
 
 def test_the_lookback_is_refetched_by_report_and_brings_what_has_changed(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     first = run(sandbox, "together", lookback_hours=72)
     sandbox.clock.advance(hours=30)
     second = run(sandbox, "together", first.state, lookback_hours=72)
@@ -108,7 +108,7 @@ def test_a_truncated_report_is_halved_until_it_fits(make: Callable[..., Sandbox]
 def test_what_a_killed_run_had_requested_is_brought_up_to_date_by_the_one_that_reads_it(
     make: Callable[..., Sandbox],
 ) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     whole = run(sandbox, "together", lookback_hours=72)
     end = next(number for number, message in enumerate(whole.messages) if message["type"] == "STATE")
     requested = Output(whole.lines[: end + 1])
@@ -184,7 +184,7 @@ def test_a_product_that_the_account_does_not_have_is_skipped(make: Callable[...,
 
 
 def test_non_final_rows_are_looked_up_by_their_own_account(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     first = run(sandbox, "together", **BY_ID)
     assert requests(sandbox)["records"] == 1  # nothing that this run has read itself
     sandbox.clock.advance(hours=30)
@@ -196,7 +196,7 @@ def test_non_final_rows_are_looked_up_by_their_own_account(make: Callable[..., S
 
 
 def test_where_ids_are_not_found_a_report_refetches_the_lookback(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     first = run(sandbox, "together", **BY_ID)
     sandbox.clock.advance(hours=30)
     with sandbox.faults.during(Fault.IDS_NOT_FOUND):
@@ -208,7 +208,7 @@ def test_where_ids_are_not_found_a_report_refetches_the_lookback(make: Callable[
 def test_a_report_replaces_lookups_that_would_take_longer(
     make: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     first = run(sandbox, "together", **BY_ID)
     sandbox.clock.advance(hours=30)
     monkeypatch.setattr("tap_vonage_reports.planning.lookups.MINUTES_PER_MILLION_ROWS", (0, 0.001))
@@ -303,14 +303,14 @@ def test_a_context_leads_to_its_partition(make: Callable[..., Sandbox]) -> None:
 
 
 def test_an_account_whose_lookups_are_refused_does_not_end_those_of_the_others(make: Callable[..., Sandbox]) -> None:
-    sandbox = make(*KEYS, rows={SAMPLE: 300})
+    sandbox = make(*KEYS, rows={SAMPLE: 100})
     first = run(sandbox, "together", **BY_ID)
     sandbox.clock.advance(hours=30)
     sandbox.faults.on(Fault.FORBIDDEN, accounts=[KEYS[0]], endpoints=["records"])
     second = run(sandbox, "together", first.state, **BY_ID)
     assert second.error is None
     assert {entry.account for entry in sandbox.requests.log if entry.ids} == {sandbox.api_key, *KEYS}
-    assert rows(first, second) == rows(run(make(*KEYS, rows={SAMPLE: 300}, clock=sandbox.clock.now()), "each"))
+    assert rows(first, second) == rows(run(make(*KEYS, rows={SAMPLE: 100}, clock=sandbox.clock.now()), "each"))
     assert "refetching the lookback instead" in second.log
 
 

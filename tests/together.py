@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +35,10 @@ def run(sandbox: Sandbox, mode: str, state: Any = None, streams: Iterable[str] =
     return run_tap(settings_for(sandbox, **given), streams, state)
 
 
-def rows(*outputs: Output, stream: str = SAMPLE) -> list[str]:
-    """The records as text, digit for digit. Of one that came twice, the last counts."""
-    last = {row["id"]: row for output in outputs for row in output.records[stream]}
-    return sorted(json.dumps(row, sort_keys=True, default=str) for row in last.values())
+def rows(*outputs: Output, stream: str = SAMPLE) -> list[bytes]:
+    """The records as they are written, digit for digit. Of one that came twice, the last counts."""
+    last = {key: row for output in outputs for key, row in output.records_as_written(stream).items()}
+    return sorted(last.values())
 
 
 def requests(sandbox: Sandbox) -> Counter[str]:
