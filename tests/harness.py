@@ -63,7 +63,6 @@ class StandingClock(ServerClock):
 
 
 COMMAND = [sys.executable, "-m", "tap_vonage_reports"]
-_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _STATE = b'{"type":"STATE",'
 
 
@@ -74,8 +73,13 @@ class _Line(msgspec.Struct):
     record: msgspec.Raw = msgspec.Raw()
 
 
+class _Id(msgspec.Struct):
+    id: str
+
+
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
 _LINE_DECODER = msgspec.json.Decoder(_Line)
-_ID_DECODER = msgspec.json.Decoder(msgspec.defstruct("_Id", [("id", str)]))
+_ID_DECODER = msgspec.json.Decoder(_Id)
 
 
 @dataclass

@@ -92,8 +92,30 @@ def head(status: str = "200 OK", **headers: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-class HostileServer(socketserver.ThreadingTCPServer):
-    """Listens on a free port of this machine within a `with` block.
+class LoopbackServer(socketserver.TCPServer):
+    """Listens on a free port of this machine within a `with` block, and has ended when that ends."""
+
+    request_queue_size = 50
+
+    def __init__(self, handler: type[socketserver.BaseRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        port: int = self.socket.getsockname()[1]
+        return port
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up."""
+
+    def server_close(self) -> None:
+        self.shutdown()
+        super().server_close()
+
+
+class HostileServer(socketserver.ThreadingMixIn, LoopbackServer):
+    """A server of the API's whose answers are anything.
 
     Attributes:
         answer: Makes an answer, in parts that are sent one by one. A connection is kept after a whole answer until the
@@ -104,29 +126,20 @@ class HostileServer(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 50
 
     def __init__(self, answer: Callable[[Request], bytes | Iterable[bytes]]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.log: list[Request] = []
         self.connections = 0
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{self.host}"
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up."""
-
-    def server_close(self) -> None:
-        self.shutdown()
-        super().server_close()
+        return f"127.0.0.1:{self.port}"
 
 
 class _Handler(socketserver.StreamRequestHandler):

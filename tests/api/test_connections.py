@@ -7,6 +7,7 @@ import datetime as dt
 import ipaddress
 import itertools
 import socket
+import socketserver
 import ssl
 import threading
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from tests.hostile import (
     LAST_PAGE,
     SECRET,
     HostileServer,
+    LoopbackServer,
     as_json,
     client_of,
     download,
@@ -125,33 +127,25 @@ def test_no_answer_of_a_proxy_may_drip_for_ever(part: str, monkeypatch: pytest.M
 # TLS
 
 
-class TlsServer:
-    """Accepts connections on a free port within a `with` block, and hands each to a function."""
+class TlsServer(LoopbackServer):
+    """Hands one connection after the other to a function."""
 
     def __init__(self, handle: Callable[[socket.socket], None]) -> None:
         self.accepted = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self._handle = handle
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__(socketserver.BaseRequestHandler)
 
     @property
     def url(self) -> str:
-        return f"https://localhost:{self._listener.getsockname()[1]}"
+        return f"https://localhost:{self.port}"
 
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                sock, _ = self._listener.accept()
-                self.accepted += 1
-                with sock, contextlib.suppress(OSError):
-                    self._handle(sock)
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the library calls it
+        self.accepted += 1
+        self._handle(request)
 
-    def close(self) -> None:
-        self._listener.close()
-
-
-def listening(handle: Callable[[socket.socket], None]) -> contextlib.closing[TlsServer]:
-    return contextlib.closing(TlsServer(handle))
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection without a word, which would precede a reset."""
+        request.close()
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +219,7 @@ def test_a_handshake_that_is_cut_is_tried_again(cut: str, certificate: Path, mon
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     right = served(certificate, reply(as_json(LAST_PAGE), Connection="close"))
     handlers = itertools.chain([CUTS[cut]], itertools.repeat(right))
-    with listening(lambda sock: next(handlers)(sock)) as server:  # noqa: PLW0108 - another one for each connection
+    with TlsServer(lambda sock: next(handlers)(sock)) as server:  # noqa: PLW0108 - another one for each connection
         assert client_to(server.url).records({}).body["records"]
     assert server.accepted == 2
 
@@ -233,7 +227,7 @@ def test_a_handshake_that_is_cut_is_tried_again(cut: str, certificate: Path, mon
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_handshake_that_is_always_cut_leaves_the_api_unreachable(cut: str) -> None:
     with (
-        listening(CUTS[cut]) as server,
+        TlsServer(CUTS[cut]) as server,
         pytest.raises((UnreachableError, RetriableApiError), match="connection"),
     ):
         client_to(server.url).records({})
@@ -249,7 +243,7 @@ def test_a_certificate_that_is_not_trusted_is_final(
         real = socket.getaddrinfo
         monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *more, **named: real("127.0.0.1", *more, **named))
     with (
-        listening(served(certificate, b"")) as server,
+        TlsServer(served(certificate, b"")) as server,
         pytest.raises(UnreachableError, match="certificate"),
     ):
         client_to(server.url.replace("localhost", name)).records({})
@@ -266,7 +260,7 @@ def test_a_handshake_that_drips_ends_with_the_timeout() -> None:
         while not ended.wait(0.01):
             sock.sendall(b"\x02")
 
-    with listening(drip) as server:
+    with TlsServer(drip) as server:
         with pytest.raises((UnreachableError, RetriableApiError)):
             client_to(server.url, timeout=0.1).records({})
         ended.set()
@@ -378,7 +372,7 @@ def test_a_name_that_leads_elsewhere_after_it_was_checked_gets_no_request(
         with context.wrap_socket(sock, server_side=True) as tls:
             received.append(tls.recv(1 << 16))
 
-    with listening(handle) as server, mock.patch.object(transport, "leads_to_private_network", return_value=False):
+    with TlsServer(handle) as server, mock.patch.object(transport, "leads_to_private_network", return_value=False):
         service = transport.Transport("https://api.example", KEY, SECRET, timeout_seconds=60, user_agent="test")
         with pytest.raises(connections.PrivateAddressError), service.open_elsewhere(server.url + "/x", {}):
             pass

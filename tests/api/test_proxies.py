@@ -11,7 +11,7 @@ import pytest
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.retry import FEW_TRIES
 from tap_vonage_reports.errors import ConnectionRefusedByHostError, UnreachableError
-from tests.api.test_connections import certificate, client_to, listening, served
+from tests.api.test_connections import TlsServer, certificate, client_to, served
 from tests.hostile import KEY, LAST_PAGE, SECRET, HostileServer, as_json, reply
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def test_the_api_is_reached_through_a_proxy_with_a_private_ca(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setenv(bundle, str(certificate))
-    with listening(tunnel(asked, served(certificate, reply(as_json(LAST_PAGE), Connection="close")))) as proxy:
-        monkeypatch.setenv(variable, f"http://user:{PASSWORD}@127.0.0.1:{proxy.url.rpartition(':')[2]}")
+    with TlsServer(tunnel(asked, served(certificate, reply(as_json(LAST_PAGE), Connection="close")))) as proxy:
+        monkeypatch.setenv(variable, f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}")
         assert client_to(API).records({}).body["records"]
     (head,) = asked
     assert head.startswith("CONNECT localhost:443 ")
@@ -147,7 +147,7 @@ def test_a_file_without_certificates_is_final(
     (tmp_path / "bundle.pem").write_text(content)
     monkeypatch.setenv(variable, str(tmp_path / "bundle.pem"))
     with (
-        listening(served(certificate, b"")) as server,
+        TlsServer(served(certificate, b"")) as server,
         pytest.raises(UnreachableError, match="contains none") as caught,
     ):
         client_to(server.url).records({})
@@ -160,5 +160,5 @@ def test_a_private_ca_that_is_not_named_is_told_what_to_do(
     certificate: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, str(certificate))
-    with listening(served(certificate, b"")) as server, pytest.raises(UnreachableError, match="REQUESTS_CA_BUNDLE"):
+    with TlsServer(served(certificate, b"")) as server, pytest.raises(UnreachableError, match="REQUESTS_CA_BUNDLE"):
         client_to(server.url).records({})
