@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tap_vonage_reports.sandbox import Sandbox
 
-ACCOUNTS = 120
+ACCOUNTS = 60
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_state_grows_with_rows_and_windows(settings: dict[str, Any]) -> None
 
 
 def test_four_times_the_accounts_write_four_times_the_state(make_sandbox: Callable[..., Sandbox]) -> None:
-    runs = {accounts: run_tap(settings_of(make_sandbox, accounts), ["amd"]) for accounts in (100, 400)}
+    runs = {accounts: run_tap(settings_of(make_sandbox, accounts), ["amd"]) for accounts in (50, 200)}
     few, many = (length_of(output, "STATE") for output in runs.values())
     assert few < many < 4.4 * few
 
