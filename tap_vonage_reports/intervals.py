@@ -35,8 +35,9 @@ class TimeWindow:
     end: datetime
 
     def __str__(self) -> str:
-        """Return the window for a log line, to the minute."""
-        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+        """Return the window for a log line, to the minute, or to the second if it is shorter than one."""
+        form = "%Y-%m-%d %H:%M" if self.duration >= timedelta(minutes=1) else "%Y-%m-%d %H:%M:%S"
+        return f"{self.start:{form}} to {self.end:{form}}"
 
     @property
     def duration(self) -> timedelta:

@@ -499,3 +499,9 @@ def test_time_skipped_by_a_later_start_is_read_when_the_start_moves_back() -> No
     # Of the first run's rows those since hour 28 were not final, and the second has read those since hour 60 again.
     pages = open_sync(state, 111, **dated(start_date=0), lookback_hours=0).pages().windows
     assert set(range(28, 60)) <= set(hours_of(pages))
+
+
+def test_a_window_in_the_log_has_two_different_ends() -> None:
+    assert str(TimeWindow(ORIGIN, ORIGIN + timedelta(minutes=1))) == "2026-10-01 00:00 to 2026-10-01 00:01"
+    short = TimeWindow(ORIGIN, ORIGIN + timedelta(seconds=59))
+    assert str(short) == "2026-10-01 00:00:00 to 2026-10-01 00:00:59"
