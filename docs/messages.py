@@ -11,6 +11,7 @@ import inspect
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -80,10 +81,11 @@ class Message(Generic[Kind]):
     site: str
 
 
-def error_types() -> list[ErrorType]:
+@cache
+def error_types() -> tuple[ErrorType, ...]:
     """Return the error types in the order of their module."""
     found = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    return [kind for kind in found if issubclass(kind, errors.TapError)]
+    return tuple(kind for kind in found if issubclass(kind, errors.TapError))
 
 
 def error_texts() -> dict[ErrorType, list[str]]:
@@ -97,14 +99,18 @@ def log_texts() -> dict[str, list[str]]:
     return {level: found.get(level, []) for level in LEVELS}
 
 
-def error_messages() -> list[Message[ErrorType]]:
+@cache
+def error_messages() -> tuple[Message[ErrorType], ...]:
     """Return the messages of all errors."""
-    return [message for module in modules().values() for scope in module.scopes for message in _errors_in(scope)]
+    return tuple(message for module in modules().values() for scope in module.scopes for message in _errors_in(scope))
 
 
-def log_messages() -> list[Message[str]]:
+@cache
+def log_messages() -> tuple[Message[str], ...]:
     """Return the messages of all log lines."""
-    return [message for module in modules().values() for scope in module.scopes for message in _log_lines_in(scope)]
+    return tuple(
+        message for module in modules().values() for scope in module.scopes for message in _log_lines_in(scope)
+    )
 
 
 def _by_kind(messages: Iterable[Message[Kind]]) -> dict[Kind, list[str]]:

@@ -205,19 +205,19 @@ def error_sites(sources: dict[str, str]) -> tuple[set[str], set[str]]:
 
 
 def sentences(node: ast.AST | None, source: ast.AST) -> list[str]:
-    """What of an expression is written out, a local name followed to the assignment above it."""
+    """What of an expression is written out, the local name `msg` followed to the assignment above it."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
         case ast.JoinedStr(values=parts) | ast.List(elts=parts):
             return [text for part in parts for text in sentences(part, source)]
-        case ast.Name(id=name, lineno=line):
+        case ast.Name(id="msg", lineno=line):
             values = [
                 (part.lineno, part.value)
                 for part in ast.walk(source)
-                if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == name and part.lineno < line
+                if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "msg" and part.lineno < line
             ]
-            return sentences(max(values, key=lambda value: value[0])[1], source) if name == "msg" else []
+            return sentences(max(values, key=lambda value: value[0])[1], source)
     return []
 
 

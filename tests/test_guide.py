@@ -38,7 +38,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the guide's lin
 START = datetime.fromisoformat("2026-10-01T00:00:00+00:00")
 CLOCK = datetime.fromisoformat(NOW.replace("Z", "+00:00"))
 CHOSEN = ("sms", "voice_call")
-STATE_ID = "prod:tap-vonage-reports-to-target-jsonl"
 
 Row = dict[str, Any]
 
@@ -97,10 +96,10 @@ class Newcomer:
         return output
 
     def plan(self) -> dict[str, Any]:
-        """The plan, by the lines of the page on costs; also with the state before the first run, which is empty."""
-        *prepare, plan = lines_of("cost.md", "meltano-plan")
-        self.run(*prepare)
-        self.run(f"{plan.replace('--plan', '--plan=json')} > plan.json")
+        """The plan, by the lines of the page on costs; the catalog is there, by the same line of the guide."""
+        catalog, state, plan = lines_of("cost.md", "meltano-plan")
+        assert [catalog] == lines_of("guide.md", "meltano-catalog")
+        self.run(state, f"{plan.replace('--plan', '--plan=json')} > plan.json")
         content: dict[str, Any] = json.loads((self.folder / "plan.json").read_text(encoding="utf-8"))
         return content
 
@@ -124,7 +123,7 @@ def truth(sandbox: Sandbox, stream: str) -> dict[str, Row]:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    rows = {"*": 0, "sms": 20, "voice_call": 10}
+    rows = {"*": 0, "sms": 2, "voice_call": 1}
     with Sandbox(rows=rows, clock=NOW, faults=["no-rate-limit"]) as opened:
         yield opened
 
@@ -203,8 +202,7 @@ def test_an_interrupted_run_is_completed_by_the_next_one(sandbox: Sandbox, newco
 
 
 def test_reports_of_a_run_whose_state_meltano_lost_are_requested_once(sandbox: Sandbox, newcomer: Newcomer) -> None:
-    run = f"TAP_VONAGE_REPORTS_FETCH_MODE=async {lines_of('guide.md', 'meltano-run')[-1]}"
-    newcomer.run(f"meltano state clear --force {STATE_ID}")
+    run = f"TAP_VONAGE_REPORTS_FETCH_MODE=async {lines_of('guide.md', 'meltano-run')[-1]} --full-refresh"
     sandbox.requests.reset()
     sandbox.faults.on(Fault.REPORT_VANISHED, endpoints=["report-status"])
     try:
@@ -215,7 +213,7 @@ def test_reports_of_a_run_whose_state_meltano_lost_are_requested_once(sandbox: S
         process.communicate()
     finally:
         sandbox.faults.off(Fault.REPORT_VANISHED)
-    newcomer.run(f"meltano state clear --force {STATE_ID}", run)
+    newcomer.run(run)
     assert {stream: newcomer.rows(stream) for stream in CHOSEN} == {stream: truth(sandbox, stream) for stream in CHOSEN}
     created = [entry for entry in sandbox.requests.log if entry.endpoint == "report-create" and entry.status == 200]
     requested = Counter((entry.product, entry.direction, entry.date_start) for entry in created)

@@ -29,13 +29,13 @@ ACCOUNTS = (DEMO_KEY, "sub00001")
 Totals = dict[tuple[str, str, str], tuple[int, Decimal]]
 
 
-@pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
     """The address of S3 on this machine, with an empty bucket; the environment has the credentials."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with object_storage() as url:
+    with pytest.MonkeyPatch.context() as patch, object_storage() as url:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         s3fs.S3FileSystem(endpoint_url=url).mkdir(BUCKET)
         yield url
     s3fs.S3FileSystem.clear_instance_cache()

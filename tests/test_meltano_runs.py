@@ -129,14 +129,6 @@ class Project:
         return [json.loads(line, parse_float=Decimal) for line in text.splitlines()]
 
 
-@pytest.fixture(scope="module")
-def installed() -> Project:
-    """A project in which the plugins are installed as meltano.yml says; they stay, and are brought up to date."""
-    project = Project.new(environment("meltano", [MELTANO]).parent / "project", {})
-    project.run(Command(["install", TAP, TARGET], {"LD_PRELOAD": ""}))  # downloads need the real date (./run --date)
-    return project
-
-
 @contextmanager
 def sandbox() -> Generator[Sandbox, None, None]:
     """Two sub-accounts with messages whose status changes for days."""
@@ -185,16 +177,23 @@ class Store:
 
 
 @pytest.fixture(scope="module")
-def in_postgres(postgres: str, installed: Project) -> Store:
+def in_postgres(postgres: str) -> Store:
     def states() -> States:
         with psycopg.connect(postgres) as connection:
             rows = connection.execute("select state_id, completed_state from state").fetchall()
         return {name: json.loads(state)["singer_state"] for name, state in rows}
 
-    store = Store({"MELTANO_DATABASE_URI": postgres.replace("postgresql:", "postgresql+psycopg:")}, states)
-    # The first command makes the tables, which two runs must not do at the same time.
-    installed.run(Command(["state", "list"], store.variables))
-    return store
+    return Store({"MELTANO_DATABASE_URI": postgres.replace("postgresql:", "postgresql+psycopg:")}, states)
+
+
+@pytest.fixture(scope="module")
+def installed(in_postgres: Store) -> Project:
+    """A project in which the plugins are installed as meltano.yml says; they stay, and are brought up to date."""
+    project = Project.new(environment("meltano", [MELTANO]).parent / "project", {})
+    # The first command makes the tables, which two runs must not do at the same time. Downloads need the real date
+    # (./run --date).
+    project.run(Command(["install", TAP, TARGET], {**in_postgres.variables, "LD_PRELOAD": ""}))
+    return project
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,7 @@ def forgotten() -> int:
 TESTS = """
 import subprocess
 import sys
+import time
 
 from tap_vonage_reports.planning.things import clamp, count, within
 
@@ -59,8 +60,14 @@ def test_clamp():
     assert [clamp(value) for value in (9, 10, 11)] == [9, 10, 10]
 
 
+class Things(list):
+    def __bool__(self):
+        time.sleep(0.01)  # so that a mutant that counts for ever takes little of the processor
+        return len(self) > 0
+
+
 def test_count():
-    assert count([1, 2]) == 2
+    assert count(Things([1, 2])) == 2
 
 
 def test_within():

@@ -16,7 +16,6 @@ import sys
 import sysconfig
 import tempfile
 import threading
-import time
 import warnings
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -30,14 +29,12 @@ import pyarrow.parquet
 import pytest
 from pyrate_limiter.abstracts.bucket import Leaker
 
-import tap_vonage_reports
 from tap_vonage_reports.api.client import ReportsClient
 from tap_vonage_reports.api.request_context import CancelToken
 from tap_vonage_reports.api.retry import RetryPolicy
 from tap_vonage_reports.errors import PrefetchStorageError, RequestRejectedError, SyncFailedError, UnreachableError
 from tap_vonage_reports.extract.pages.spool import DiskQueue
 from tap_vonage_reports.extract.session import SyncSession
-from tap_vonage_reports.output import signals
 from tap_vonage_reports.output.signals import EXIT_WITHIN_SECONDS, Interrupted
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tests import harness
@@ -54,9 +51,10 @@ from tests.harness import (
     when_called,
     without_log,
 )
+from tests.interruptions import PACKAGE, Finalized, SignalInWait, ended_in_time, fail_when_closed, signal_after_post
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
     from types import FrameType
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor /dev/full")
@@ -69,7 +67,6 @@ MODES: dict[str, dict[str, Any]] = {
     "pages": {"fetch_mode": "sync"},
     "reports": {"fetch_mode": "async", "report_window_days": 1},
 }
-PACKAGE = Path(tap_vonage_reports.__file__).parent
 OF_SANDBOX = str(PACKAGE / "sandbox")
 
 
@@ -142,6 +139,15 @@ def run_interrupted(writer: Interrupting, settings: dict[str, Any]) -> Output:
     return Output(writer.lines)
 
 
+@pytest.fixture
+def quick_collections() -> Iterator[None]:
+    """Have a run's collection of garbage look only at what was made since, and not at all loaded modules."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def places_to_interrupt(
     settings: dict[str, Any], count: int, functions: frozenset[str] = frozenset()
 ) -> list[tuple[Place, int]]:
@@ -153,6 +159,7 @@ def places_to_interrupt(
     return [(place, chance.randint(1, writer.seen[place])) for place in chance.sample(places, min(count, len(places)))]
 
 
+@pytest.mark.usefixtures("quick_collections")
 @pytest.mark.parametrize(("mode", "count"), [("pages", 20), ("reports", 10)])
 def test_a_signal_at_any_line_loses_nothing(sandbox: Sandbox, mode: str, count: int) -> None:
     settings = settings_for(sandbox, **DATES, **MODES[mode], max_concurrent_requests=2)
@@ -176,6 +183,7 @@ def files_in(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("quick_collections")
 @pytest.mark.parametrize(("mode", "kind", "count"), [("pages", "jsonl", 40), ("reports", "parquet", 10)])
 def test_a_signal_at_any_line_leaves_no_file_behind_that_no_message_names(
     sandbox: Sandbox, tmp_path: Path, mode: str, kind: str, count: int
@@ -254,11 +262,6 @@ def test_further_signals_do_not_disturb_the_way_out(sandbox: Sandbox, tmp_path: 
     assert len(ended.bookmark("amd")["covered"]) == 1
 
 
-def ended_in_time() -> None:
-    """Make the last resort end the process as early as it does for users."""
-    signals.EXIT_WITHIN_SECONDS = EXIT_WITHIN_SECONDS
-
-
 def test_a_signal_ends_even_a_run_that_is_stuck_in_a_look_up_of_a_name(sandbox: Sandbox, tmp_path: Path) -> None:
     arguments = arguments_for(settings_for(sandbox, **DATES), tmp_path)
     stuck = partial(when_called, "socket.getaddrinfo", partial(signalled_and_stuck, signal.SIGTERM))
@@ -266,79 +269,6 @@ def test_a_signal_ends_even_a_run_that_is_stuck_in_a_look_up_of_a_name(sandbox: 
     assert EXIT_WITHIN_SECONDS < 2
     assert ended.code == 143
     assert "Interrupted" not in ended.log  # it was still in the look-up
-
-
-WAITS = {
-    "prefetch": "extract/pages/prefetch.py",
-    "rate limit": "api/rate_limit.py",
-    "pause": "api/request_context.py",
-}
-
-
-class SignalInWait:
-    """Sends a signal when the main thread waits at a condition, at an exact instant of `Condition.wait`."""
-
-    def __init__(self, wait: str, instant: str, number: int, checkpoints: int) -> None:
-        """Set up.
-
-        Args:
-            wait: The key in WAITS of the file that waits.
-            instant: "entered" with the lock held, "released", "asleep", or "woken" before the lock is held again.
-            number: The signal.
-            checkpoints: How many STATE messages have to be written before.
-        """
-        self._file, self._instant, self._number = str(PACKAGE / WAITS[wait]), instant, number
-        self._missing = checkpoints
-
-    def __call__(self) -> None:
-        SyncSession.delay_factor = 0.001  # with 0, there is no rate limit
-        when_called("tap_vonage_reports.state.checkpoint.Checkpointer.write", self._count)
-        real = threading.Condition.wait
-
-        def wait(condition: Any, timeout: float | None = None) -> bool:
-            if self._missing <= 0 and self._is_here():
-                self._missing = sys.maxsize  # once
-                return real(condition, self._place(condition, timeout))
-            return real(condition, timeout)
-
-        setattr(threading.Condition, "wait", wait)  # noqa: B010 - for this process
-
-    def _count(self) -> None:
-        self._missing -= 1
-
-    def _is_here(self) -> bool:
-        if threading.current_thread() is not threading.main_thread():
-            return False
-        caller, above = sys._getframe(2), sys._getframe(3)  # noqa: SLF001 - an Event may stand between
-        return self._file in (caller.f_code.co_filename, above.f_code.co_filename)
-
-    def _place(self, condition: Any, timeout: float | None) -> float | None:
-        """Place the signal; return the timeout of the wait."""
-        if self._instant == "entered":
-            signalled(self._number)
-        elif self._instant == "released":
-            release = condition._release_save  # noqa: SLF001
-
-            def released() -> Any:
-                condition._release_save = release  # noqa: SLF001
-                saved = release()
-                signalled(self._number)
-                return saved
-
-            condition._release_save = released  # noqa: SLF001
-        elif self._instant == "woken":
-            acquire = condition._acquire_restore  # noqa: SLF001
-
-            def woken(saved: Any) -> None:
-                condition._acquire_restore = acquire  # noqa: SLF001
-                signalled(self._number)
-                acquire(saved)
-
-            condition._acquire_restore = woken  # noqa: SLF001
-        else:
-            threading.Timer(0.05, signalled, [self._number]).start()
-            return 5
-        return timeout
 
 
 @pytest.mark.parametrize(
@@ -386,19 +316,6 @@ def test_a_signal_inside_a_wait_ends_the_run_with_its_state_written(
     assert max(sandbox.requests.reports.values(), default=1) == 1
 
 
-def fail_when_closed() -> None:
-    """Get a signal while the run is closed, and fail behind it."""
-
-    def close(_session: SyncSession) -> None:
-        try:
-            signalled(signal.SIGTERM)
-        finally:
-            msg = "cannot release un-acquired lock"
-            raise RuntimeError(msg)
-
-    setattr(SyncSession, "close", close)  # noqa: B010 - for this process
-
-
 def test_a_signal_that_makes_the_cleanup_fail_is_still_the_signal(sandbox: Sandbox, tmp_path: Path) -> None:
     ended = run_forked(*arguments_for(settings_for(sandbox, **DATES), tmp_path), prepare=[fail_when_closed])
     assert ended.code == 143
@@ -418,21 +335,6 @@ def test_ctrl_c_inside_a_wait_ends_a_connection_test(
     assert ("The state was handed to the target" in ended.log) == (how == "--test=records")
     assert "Unexpected" not in ended.log
     assert "Traceback" not in ended.log
-
-
-def signal_after_post(number: int) -> None:
-    """Get a signal when the first POST is answered, before the tap has seen the report's ID."""
-    real, left = ReportsClient.create_report, [number]
-
-    def create_report(client: ReportsClient, body: dict[str, Any]) -> Any:
-        answer = real(client, body)
-        for _ in range(2 * len(left)):
-            signalled(*left)
-            time.sleep(0.1)  # until the last resort has read it
-        left.clear()
-        return answer
-
-    setattr(ReportsClient, "create_report", create_report)  # noqa: B010 - for this process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -456,11 +358,6 @@ def test_a_signal_during_a_post_that_fails_is_not_put_off_until_the_next_try(san
     assert ended.code == 143
     assert "The state was handed to the target" in ended.log
     assert "try 2" not in ended.log
-
-
-class Finalized:
-    def __del__(self) -> None:
-        signalled(signal.SIGTERM)
 
 
 def test_a_signal_that_python_discards_ends_the_run_at_its_next_message(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -547,13 +444,20 @@ def test_ctrl_c_inside_a_wait_outside_a_run_has_no_traceback(sandbox: Sandbox, t
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("command", ENTRY_POINTS, ids=["python -m", "script"])
-@pytest.mark.parametrize("code", [AT_EXIT, IN_FINALIZER], ids=["at exit", "in a finalizer"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("code", "number", "entry"),
+    [
+        (AT_EXIT, signal.SIGTERM, 0),
+        (AT_EXIT, signal.SIGINT, 1),
+        (IN_FINALIZER, signal.SIGTERM, 1),
+        (IN_FINALIZER, signal.SIGINT, 0),
+    ],
+    ids=["at exit-SIGTERM", "at exit-SIGINT", "in a finalizer-SIGTERM", "in a finalizer-SIGINT"],
+)
 def test_a_signal_while_python_shuts_down_has_no_traceback(
-    command: list[str], tmp_path: Path, code: str, number: signal.Signals
+    tmp_path: Path, code: str, number: signal.Signals, entry: int
 ) -> None:
-    ended = run_customized(command, tmp_path, code.format(number=number.value))
+    ended = run_customized(ENTRY_POINTS[entry], tmp_path, code.format(number=number.value))
     assert ended.returncode == -number
     assert ended.stdout.startswith("tap-vonage-reports v")
     assert ended.stderr == ""
