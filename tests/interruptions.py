@@ -1,23 +1,29 @@
-"""Signals at exact instants of a run, for `run_forked`.
+"""What processes do that are killed, or get signals at exact instants of a run.
 
-Each of its processes imports this module anew, so it imports only what the harness has imported.
+Each of them imports this module anew, so it imports only what the harness has imported.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tap_vonage_reports
 from tap_vonage_reports.api.client import ReportsClient
+from tap_vonage_reports.extract.pages import prefetch
 from tap_vonage_reports.extract.session import SyncSession
 from tap_vonage_reports.output import signals
 from tap_vonage_reports.output.signals import EXIT_WITHIN_SECONDS
+from tap_vonage_reports.tap import TapVonageReports
 from tests.harness import signalled, when_called
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 PACKAGE = Path(tap_vonage_reports.__file__).parent
 
@@ -25,6 +31,23 @@ PACKAGE = Path(tap_vonage_reports.__file__).parent
 def ended_in_time() -> None:
     """Make the last resort end the process as early as it does for users."""
     signals.EXIT_WITHIN_SECONDS = EXIT_WITHIN_SECONDS
+
+
+def sync_into(settings: dict[str, Any], catalog: dict[str, Any], items_per_worker: int, output: Connection) -> None:
+    """Run the tap with its standard output on a connection, until it is killed.
+
+    Args:
+        settings: Its settings.
+        catalog: Its catalog.
+        items_per_worker: How many items are fetched ahead.
+        output: The connection.
+    """
+    os.dup2(output.fileno(), 1)
+    sys.stdout = os.fdopen(1, "w")
+    vars(prefetch)["ITEMS_PER_WORKER"] = items_per_worker
+    tap = TapVonageReports(config=settings, catalog=catalog)
+    tap.session.delay_factor = 0
+    tap.run_sync(tap.sync)
 
 
 WAITS = {

@@ -23,6 +23,7 @@ from tap_vonage_reports.output.signals import Interrupted
 from tap_vonage_reports.sandbox import Fault, Sandbox, Within
 from tap_vonage_reports.timestamps import parse_time
 from tests.harness import COMMAND, Output, catalog_of, forks, run_tap, settings_for
+from tests.interruptions import sync_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,24 +43,11 @@ def ahead(workers: int) -> int:
     return PAGE_SIZE * (ITEMS_PER_WORKER * (workers - 1) + prefetch.ITEMS_OF_FIRST_TASK + workers + 1)
 
 
-def child(settings: dict[str, Any], output: int) -> None:
-    """Run the tap with its standard output on a pipe; in a process of its own, which is going to be killed."""
-    os.dup2(output, 1)
-    sys.stdout = os.fdopen(1, "w")
-    from tap_vonage_reports.tap import TapVonageReports  # noqa: PLC0415 - after stdout is what it should be
-    from tests.harness import catalog_of  # noqa: PLC0415
-
-    vars(prefetch)["ITEMS_PER_WORKER"] = ITEMS_PER_WORKER
-    tap = TapVonageReports(config=settings, catalog=catalog_of(["amd"]))
-    tap.session.delay_factor = 0
-    tap.run_sync(tap.sync)
-
-
 def killed_after(size: int, settings: dict[str, Any]) -> Output:
     """What a run wrote that was killed when it had written some bytes."""
     # A connection, for it is handed over with the process itself: one that is killed at once leaves none open.
     receiver, sender = forks().Pipe(duplex=False)
-    process = forks().Process(target=_child, args=(settings, sender))
+    process = forks().Process(target=sync_into, args=(settings, catalog_of(["amd"]), ITEMS_PER_WORKER, sender))
     process.start()
     sender.close()
     with receiver, os.fdopen(os.dup(receiver.fileno()), "rb") as pipe:
@@ -68,10 +56,6 @@ def killed_after(size: int, settings: dict[str, Any]) -> Output:
         seen += pipe.read()
     process.join()
     return Output([line for line in seen.splitlines(keepends=True) if line.endswith(b"\n")])
-
-
-def _child(settings: dict[str, Any], output: Any) -> None:
-    child(settings, output.fileno())
 
 
 def rows_of_runs(sandbox: Sandbox) -> list[int]:
@@ -96,7 +80,7 @@ def records_before_the_last_state(output: Output) -> int:
 )
 @pytest.mark.parametrize(
     ("days", "pages", "kills", "workers"),
-    [(5, 5, 8, 1), (1, 40, 8, 1), (5, 8, 12, 5)],
+    [(5, 5, 12, 1), (1, 40, 12, 1), (5, 8, 20, 5)],
     ids=["5 windows x 5 pages", "1 x 40", "five at once"],
 )
 def test_killed_at_random_instants_it_loses_nothing_and_reads_no_page_behind_the_state_again(
@@ -337,7 +321,7 @@ def test_a_signal_ends_the_run_with_its_state_written(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, number: int, code: int
 ) -> None:
     end = START + timedelta(days=15)
-    sandbox = make_sandbox(rows={"amd": Within(8000, START, end)}, page_size=20)
+    sandbox = make_sandbox(rows={"amd": Within(2000, START, end)}, page_size=20)
     settings = settings_for(sandbox, start_date=START.isoformat(), end_date=end.isoformat(), fetch_mode="sync")
     process = start(settings, tmp_path)
     assert process.stdout is not None
@@ -350,7 +334,7 @@ def test_a_signal_ends_the_run_with_its_state_written(
     assert first.messages[-1]["type"] == "STATE"
     assert first.state is not None
     second = run_tap(settings, ["amd"], first.state)
-    assert len(set(first.ids("amd") + second.ids("amd"))) == 8000
+    assert len(set(first.ids("amd") + second.ids("amd"))) == 2000
 
 
 @pytest.mark.promise("Requested reports stay in state for the next run.")
