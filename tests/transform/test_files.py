@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -66,9 +67,12 @@ def test_a_prefix_that_is_another_stream_does_not_make_a_file_that_streams(small
 
 
 def test_files_that_are_named_like_no_stream_are_an_error(small: Small) -> None:
-    (small.files / "export.parquet").touch()
-    done = small.project.run(*RUN)
+    folder = small.files / "renamed"
+    folder.mkdir()
+    (folder / "export.parquet").touch()
+    done = small.project.run(*RUN, "--vars", json.dumps({"vonage_files": str(folder)}), "--target-path", str(folder))
     assert not done["success"]
+    assert f"files in the folder '{folder}'" in done["error"]
     assert "such as sms-20261128T101530123456Z-1f2e3d4c-00001.parquet. Check vonage_files" in done["error"]
 
 

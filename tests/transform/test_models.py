@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from statistics import median
@@ -318,7 +318,8 @@ def test_appended_rows_are_staged_as_they_are_now(built: Built) -> None:
 
 
 def test_a_place_without_anything_is_an_error_that_names_it(built: Built, tmp_path: Path) -> None:
-    nowhere = json.dumps({"vonage_files": str(tmp_path), "vonage_schema": tmp_path.name})
-    done = built.project.run("run", "--select", "stg_vonage__sms", "--vars", nowhere)
+    nowhere = {"VONAGE_FILES": str(tmp_path), "VONAGE_SCHEMA": tmp_path.name}
+    project = replace(built.project, variables=built.project.variables | nowhere)
+    done = project.run("run", "--select", "stg_vonage__sms")
     assert not done["success"]
     assert tmp_path.name in done["error"] + str(done["failures"])
