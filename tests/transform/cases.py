@@ -44,7 +44,8 @@ def currencies(marts: MadeUp) -> None:
 
 
 def invoices(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
+    marts.invoice("A-1")
     error: dict[str, Any] = {"difference": 5, "invoiced": 15, "is_equal": False, "likely_cause": "price"}
     marts.invoice("A-2", product="AMD", **error)
     marts.invoice("A-2", account_id="acc00001", product="ASR", **error)
@@ -55,7 +56,7 @@ def invoices(marts: MadeUp) -> None:
 
 
 def open_month(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
     error: dict[str, Any] = {"difference": -5, "is_equal": False, "likely_cause": "missing line"}
     for number in range(40):
         marts.invoice("C-1", month=date(2026, 11, 1), product=f"PRODUCT-{number}", invoiced=None, **error)
@@ -63,15 +64,14 @@ def open_month(marts: MadeUp) -> None:
 
 
 def several_invoices(marts: MadeUp) -> None:
-    marts.common()
-    marts.rows["vonage__invoice_reconciliation"].clear()
+    marts.few()
     error: dict[str, Any] = {"difference": 5, "invoiced": 15, "is_equal": False, "likely_cause": "price"}
     for product, billed_on in {"SMS": "A-1, A-2", "AMD": "A-2"}.items():
         marts.invoice("A-1, A-2", product=product, billed_on=billed_on, **error)
 
 
 def doubtful_bills(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
     marts.usage(LAST, 1, currency="USD")
     first, *_, last = [row for row in marts.rows["vonage__customer_billing"] if row["month"] == LAST.replace(day=1)]
     first |= {"doubtful_records": 3, "doubtful_cost": Decimal("1.25")}
@@ -79,17 +79,17 @@ def doubtful_bills(marts: MadeUp) -> None:
 
 
 def twice_counted_once(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
     twice(marts, counted=6)
 
 
 def twice_counted_twice(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
     twice(marts, counted=10)
 
 
 def twice_left_out(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
     twice(marts, counted=6)
     marts.rows["vonage__delivery"][-1]["sent"] -= 4
 
@@ -100,7 +100,6 @@ def twice(marts: MadeUp, counted: int) -> None:
     same = {"month": LAST.replace(day=1), "product": "SMS", "other_product": "MESSAGES", "is_certain": True}
     marts.rows["vonage__same_message"].append(same | {"currency": "EUR", "records": 4, "total_price": 1})
     sms = [row for row in marts.rows["vonage__daily_usage"] if row["stream"] == "sms"]
-    marts.rows["vonage__delivery"].clear()
     marts.delivery(LAST, sum(row["records"] for row in sms if row["usage_date"] in days(30)))
 
 
@@ -136,7 +135,8 @@ def many(marts: MadeUp) -> None:
 
 
 def products(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
+    marts.delivery(LAST)
     marts.usage(LAST, 5, product="MESSAGES", stream="messages")
     for number in range(11):
         for day in days(10 if number > 3 else 1):
@@ -179,7 +179,7 @@ def without_prices(marts: MadeUp) -> None:
 
 
 def only_a_future_plan(marts: MadeUp) -> None:
-    marts.common()
+    marts.few()
     for row in marts.rows["vonage__customer_billing"]:
         row |= {"has_plan": False, "amount": row["cost"]}
 

@@ -124,6 +124,13 @@ class MadeUp:
         row |= {"rows_pulled": 5000, "price": price, "product_refetched_share": 0.1}
         self.rows["vonage__extraction_cost"].append(row | columns)
 
+    def few(self) -> None:
+        """Add the usage of a day: a page that has few charts is made in less time."""
+        self.usage(LAST, 2)
+        self.usage(LAST, 1, stream="voice_call", product="VOICE-CALL", unit="second")
+        self.account("acc00001", "One")
+        self.fresh()
+
     def common(self) -> None:
         """Add what stands on every page: some of each section."""
         for day in days():

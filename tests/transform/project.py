@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,38 +23,36 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 class Dbt:
-    """A process that runs commands of dbt."""
+    """A process that runs commands of dbt, in any project."""
 
-    def __init__(self, folder: Path, variables: Mapping[str, str], project: Path = PROJECT) -> None:
-        """Prepare the process.
+    def __init__(self, folder: Path) -> None:
+        """Start the process.
 
         Args:
-            folder: The folder for what dbt writes.
-            variables: The environment variables of the project.
-            project: The folder of the project.
+            folder: The folder of its log.
         """
         python = environment("dbt", REQUIREMENTS) / "python"
         own = {
             "DBT_PROFILES_DIR": str(PROJECT),
-            "DBT_PROJECT_DIR": str(project),
-            "DBT_TARGET_PATH": str(folder / "target"),
-            "DBT_LOG_PATH": str(folder / "logs"),
             "DBT_QUIET": "true",
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "DO_NOT_TRACK": "1",
+            # Files that no test reads.
+            "DBT_LOG_LEVEL_FILE": "none",
+            "DBT_WRITE_JSON": "false",
         }
         self._log = folder / "dbt.log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - from above
                 [python, WORKER],
-                env={**os.environ, **own, **variables},
+                env={**os.environ, **own},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
 
-    def run(self, *arguments: str) -> dict[str, Any]:
-        """Run a command.
+    def run(self, arguments: tuple[str, ...], variables: Mapping[str, str]) -> dict[str, Any]:
+        """Run a command with environment variables.
 
         Returns:
             Whether it succeeded, its error, what it listed, the status of each node, the messages of those that failed,
@@ -62,18 +61,13 @@ class Dbt:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         printed = self._log.stat().st_size
-        self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
+        self._process.stdin.write(json.dumps((arguments, variables)).encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
-        assert line, self._log.read_text(encoding="utf-8")[-3000:]
+        text = self._log.read_bytes()[printed:].decode()
+        assert line, text[-3000:]
         answer: dict[str, Any] = json.loads(line)
-        return answer | {"printed": self._log.read_bytes()[printed:].decode()}
-
-    def succeed(self, *arguments: str) -> dict[str, Any]:
-        """Run a command of which no node may fail."""
-        done = self.run(*arguments)
-        assert done["success"], (done["error"], done["failures"], self._log.read_text(encoding="utf-8")[-3000:])
-        return done
+        return answer | {"printed": text}
 
     def __enter__(self) -> Self:
         return self
@@ -82,3 +76,33 @@ class Dbt:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.communicate()
+
+
+@dataclass
+class Project:
+    """A folder with a project, in which dbt runs.
+
+    Attributes:
+        dbt: The process that runs it.
+        folder: Where it is. What dbt writes goes into its folder `target`.
+        variables: Its environment variables.
+    """
+
+    dbt: Dbt
+    folder: Path
+    variables: dict[str, str]
+
+    def run(self, *arguments: str) -> dict[str, Any]:
+        """Run a command.
+
+        Returns:
+            The same as `Dbt.run`.
+        """
+        own = {"DBT_PROJECT_DIR": str(self.folder), "DBT_LOG_PATH": str(self.folder / "logs")}
+        return self.dbt.run(arguments, {**own, **self.variables})
+
+    def succeed(self, *arguments: str) -> dict[str, Any]:
+        """Run a command of which no node may fail."""
+        done = self.run(*arguments)
+        assert done["success"], (done["error"], done["failures"], done["printed"][-3000:])
+        return done

@@ -12,7 +12,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.transform.project import Dbt
+from tests.transform.project import Project
 from tests.transform.staging import PROJECT
 from tests.transform.warehouse import postgres_variables
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from tests.transform.project import Dbt
     from tests.transform.warehouse import Row
 
 STREAMS = ("sms", "messages", "verify_v2", "accounts")
@@ -34,28 +35,33 @@ class Small:
 
     Attributes:
         project: The copy.
-        files: The folder of Parquet files, for the layout `parquet`.
-        dbt: dbt in it.
+        files: The folder of Parquet files.
     """
 
-    def __init__(self, folder: Path, server: str | None = None, layout: str = "upserted") -> None:
+    def __init__(self, dbt: Dbt, folder: Path, server: str | None = None, layout: str = "upserted") -> None:
         """Prepare the copy.
 
         Args:
+            dbt: The process that runs it.
             folder: An empty folder.
             server: The URL of a PostgreSQL server; None for DuckDB.
             layout: How the rows are loaded, as in macros/layout.sql.
         """
-        self.project, self.files = folder / "project", folder / "files"
+        copy = folder / "project"
         self._server, self._file = server, folder / "warehouse.duckdb"
-        shutil.copytree(PROJECT, self.project, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb", "page"))
-        settings = self.project / "dbt_project.yml"
+        shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns("target", "logs", "*.duckdb", "page"))
+        settings = copy / "dbt_project.yml"
         streams = "  vonage_streams:\n" + "".join(f"    - {stream}\n" for stream in STREAMS)
         settings.write_text(_STREAMS.sub(streams, settings.read_text(encoding="utf-8")), encoding="utf-8")
         place = postgres_variables(server) if server else {"VONAGE_TARGET": "duckdb", "VONAGE_DUCKDB": str(self._file)}
-        own = {"VONAGE_LAYOUT": layout, "VONAGE_FILES": str(self.files)}
-        own |= {"VONAGE_SCHEMA": "small", "VONAGE_MODELS_SCHEMA": "small_models"}
-        self.dbt = Dbt(folder, place | own, self.project)
+        own = {"VONAGE_LAYOUT": layout, "VONAGE_SCHEMA": "small", "VONAGE_MODELS_SCHEMA": "small_models"}
+        self.project = Project(dbt, copy, place | own)
+        self.use_files(folder / "files")
+
+    def use_files(self, folder: Path) -> None:
+        """Take another folder for the files, for the layout `parquet`."""
+        self.files = folder
+        self.project.variables["VONAGE_FILES"] = str(folder)
 
     def load(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         """Replace all tables; the keys of the first row are the columns of a table."""
@@ -77,7 +83,7 @@ class Small:
 
     def seed(self, name: str, *lines: Mapping[str, Any]) -> None:
         """Replace the lines of a seed; what a line does not name is empty."""
-        with (self.project / "seeds" / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+        with (self.project.folder / "seeds" / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, SEED_COLUMNS[name], lineterminator="\n")
             writer.writeheader()
             writer.writerows(lines)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from statistics import median
@@ -23,7 +23,7 @@ from tap_vonage_reports.sandbox import Sandbox
 from tests.harness import StandingClock
 from tests.transform.dataset import CLOCK, MOVED, PAIRS, PLANTED, SUBACCOUNTS, UNPRICED_PAIRS, VOLUMES, Dataset, Groups
 from tests.transform.pasted import BLOCKS, MARTS, QUERIES
-from tests.transform.project import Dbt
+from tests.transform.project import Project
 from tests.transform.seeds import ERRORS, MARKUP, copy_project
 from tests.transform.staging import PROJECT
 from tests.transform.warehouse import Files, Tables
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.transform.project import Dbt
     from tests.transform.warehouse import Row, Warehouse
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
@@ -60,6 +61,7 @@ class Built:
 
     Attributes:
         dataset: What they were made of.
+        project: Where dbt builds them.
         nodes: The status of each node of the first build.
         rows: All rows after the last load.
         pasted: What the queries of the documentation gave after the first load.
@@ -69,7 +71,7 @@ class Built:
     """
 
     dataset: Dataset
-    dbt: Dbt
+    project: Project
     nodes: dict[str, str]
     rows: list[Row] = field(default_factory=list)
     pasted: dict[str, list[Row]] = field(default_factory=dict)
@@ -87,17 +89,18 @@ def tables(server: str, folder: Path) -> Tables:
 
 
 @pytest.fixture(scope="module", params=["parquet", "postgres"])
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, dbt: Dbt) -> Iterator[Built]:
     """Build the models after each of three loads."""
     folder = tmp_path_factory.mktemp(f"transform-{request.param}")
     name = request.param
     warehouse: Warehouse = Files(folder) if name == "parquet" else tables(request.getfixturevalue("postgres"), folder)
     sandbox = Sandbox(rows=VOLUMES, clock=CLOCK, subaccount_keys=SUBACCOUNTS, faults=["no-rate-limit"], polls=1)
     try:
-        with sandbox, Dbt(folder, warehouse.variables, copy_project(folder, sandbox)) as dbt:
+        with sandbox:
+            project = Project(dbt, copy_project(folder, sandbox), warehouse.variables)
             dataset = Dataset(sandbox, warehouse)
             dataset.load(planted=PLANTED)
-            built = Built(dataset, dbt, dbt.succeed("build")["nodes"])
+            built = Built(dataset, project, project.succeed("build")["nodes"])
             built.stages["first"] = dataset.truth(), dataset.fact()
             built.pasted = warehouse.pasted({"view": VIEW.read_text(encoding="utf-8")} | with_tables(QUERIES))
             built.marts = {name: built.query(query) for name, query in MARTS.items()}
@@ -105,10 +108,10 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             incremental = ("build", "--select", "int_vonage__usage")
             sandbox.clock.advance(days=1)
             dataset.load()
-            dbt.succeed(*incremental)
+            project.succeed(*incremental)
             built.stages["changed"] = dataset.truth(), dataset.fact()
             dataset.load(start=MOVED)
-            dbt.succeed(*incremental)
+            project.succeed(*incremental)
             built.stages["moved"] = dataset.truth(), dataset.fact()
             built.rows = built.query(ROWS)
             yield built
@@ -188,7 +191,7 @@ def test_streams_and_fields_that_were_not_loaded_are_empty(built: Built) -> None
 
 
 def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
-    built.dbt.succeed("run", "--full-refresh", "--select", "int_vonage__usage", "fct_vonage__usage")
+    built.project.succeed("run", "--full-refresh", "--select", "int_vonage__usage", "fct_vonage__usage")
     assert built.query(ROWS) == built.rows
 
 
@@ -292,12 +295,12 @@ def test_the_project_is_a_package_that_takes_seeds_of_other_names(built: Built, 
     (tmp_path / "dbt_project.yml").write_text(json.dumps(project), encoding="utf-8")
     (tmp_path / "packages.yml").write_text(json.dumps({"packages": [{"local": str(PROJECT)}]}), encoding="utf-8")
     own = ("--project-dir", str(tmp_path), "--target-path", str(tmp_path / "target"))
-    built.dbt.succeed("deps", "--project-dir", str(tmp_path))
-    built.dbt.succeed("parse", *own, "--no-partial-parse", "--warn-error")
-    listed = built.dbt.succeed("ls", *own, "--resource-type", "model", "--output", "name")["listed"]
+    built.project.succeed("deps", "--project-dir", str(tmp_path))
+    built.project.succeed("parse", *own, "--no-partial-parse", "--warn-error")
+    listed = built.project.succeed("ls", *own, "--resource-type", "model", "--output", "name")["listed"]
     assert {"fct_vonage__usage", "stg_vonage__sms"} <= set(listed)
     assert "stg_vonage__messages" not in listed
-    found = built.dbt.succeed("ls", *own, "--select", "my_plans+", "--resource-type", "model", "--output", "name")
+    found = built.project.succeed("ls", *own, "--select", "my_plans+", "--resource-type", "model", "--output", "name")
     assert found["listed"] == ["vonage__customer_billing"]
 
 
@@ -309,13 +312,14 @@ def test_appended_rows_are_staged_as_they_are_now(built: Built) -> None:
         connection.execute("create schema appended")
         connection.execute("create view appended.sms as select * from vonage.sms_history")
     layout = json.dumps({"vonage_layout": "appended", "vonage_schema": "appended"})
-    built.dbt.succeed("run", "--select", "stg_vonage__sms", "--vars", layout)
+    built.project.succeed("run", "--select", "stg_vonage__sms", "--vars", layout)
     found = built.query("select id, status, total_price from stg_vonage__sms order by id")
     assert found == built.query("select id, status, total_price from vonage.sms order by id")
 
 
 def test_a_place_without_anything_is_an_error_that_names_it(built: Built, tmp_path: Path) -> None:
-    nowhere = json.dumps({"vonage_files": str(tmp_path), "vonage_schema": tmp_path.name})
-    done = built.dbt.run("run", "--select", "stg_vonage__sms", "--vars", nowhere)
+    nowhere = {"VONAGE_FILES": str(tmp_path), "VONAGE_SCHEMA": tmp_path.name}
+    project = replace(built.project, variables=built.project.variables | nowhere)
+    done = project.run("run", "--select", "stg_vonage__sms")
     assert not done["success"]
     assert tmp_path.name in done["error"] + str(done["failures"])

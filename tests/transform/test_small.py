@@ -1,4 +1,4 @@
-"""Mistakes in seeds and settings are reported with what to do, and do not become wrong numbers."""
+"""Mistakes in seeds and settings are reported with what to do, and an older database needs no full refresh."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from tests.transform.small import Small
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.transform.project import Dbt
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
 
@@ -26,14 +28,13 @@ SEEDS = ("vonage_invoices", "vonage_price_plans", "vonage_account_names")
 
 
 @pytest.fixture(scope="module", params=["duckdb", "postgres"])
-def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, dbt: Dbt) -> Small:
     """The models built once over one SMS, with empty seeds."""
     server = request.getfixturevalue("postgres") if request.param == "postgres" else None
-    small = Small(tmp_path_factory.mktemp(f"small-{request.param}"), server)
-    with small.dbt:
-        small.load({"sms": [SMS, SMS | {"id": "s2", "account_id": "other"}], "accounts": [ACCOUNT]})
-        small.dbt.succeed("build", "--exclude", "test_type:unit")
-        yield small
+    small = Small(dbt, tmp_path_factory.mktemp(f"small-{request.param}"), server)
+    small.load({"sms": [SMS, SMS | {"id": "s2", "account_id": "other"}], "accounts": [ACCOUNT]})
+    small.project.succeed("build", "--exclude", "test_type:unit")
+    return small
 
 
 def plan(**columns: str) -> tuple[str, dict[str, str]]:
@@ -127,8 +128,10 @@ def test_what_is_right_in_a_seed_gives_no_warning(small: Small) -> None:
     ]
 
 
-def test_a_mistyped_time_zone_stops_before_any_model(small: Small) -> None:
-    done = small.dbt.run("run", "--vars", json.dumps({"vonage_time_zone": "Europe/Berln"}))
+def test_a_mistyped_time_zone_stops_before_any_model(small: Small, tmp_path: Path) -> None:
+    # In a folder of its own: with other variables, dbt parses the project anew, and again in the next test.
+    own = ("--target-path", str(tmp_path))
+    done = small.project.run("run", "--vars", json.dumps({"vonage_time_zone": "Europe/Berln"}), *own)
     assert not done["success"]
     assert "vonage_time_zone is 'Europe/Berln'" in done["error"] + str(done["failures"])
     assert set(done["nodes"].values()) <= {"error", "skipped"}
@@ -164,7 +167,7 @@ def test_pairs_that_personal_data_hides_are_reported(small: Small, policy: str) 
         small.seed(seed)
     marts = ("vonage__same_message_limits", "vonage__same_message", "vonage__customer_billing")
     selected = (*(f"+{mart}" for mart in marts), "same_messages_can_be_found")
-    done = small.dbt.succeed("build", "--full-refresh", "--indirect-selection", "empty", "--select", *selected)
+    done = small.project.succeed("build", "--full-refresh", "--indirect-selection", "empty", "--select", *selected)
     doubtful = "select product, other_product, is_certain, records from vonage__same_message order by 1, 2"
     limits = "select stream, other_product, hidden_records from vonage__same_message_limits where hidden_records > 0"
     bill = "select product, records, doubtful_records from vonage__customer_billing order by 1"
@@ -181,8 +184,24 @@ def test_pairs_that_personal_data_hides_are_reported(small: Small, policy: str) 
     assert small.query(bill) == [("MESSAGES", 1, 1), ("SMS", 2, 0), ("VERIFY-V2", 1, 1)]
 
 
+def sms_of(*days: int) -> list[dict[str, str]]:
+    rows = [{"id": f"s{day:02}", "date_received": f"2026-10-{day:02}T12:00:00Z", "country": "GB"} for day in days]
+    return [row | {"status": "delivered", "_sdc_batched_at": row["date_received"]} for row in rows]
+
+
+def test_a_column_that_an_earlier_version_lacked_is_filled_in_all_rows(small: Small) -> None:
+    run = ("run", "--select", "+fct_vonage__usage")
+    small.load({"sms": sms_of(1, 10)})
+    small.project.succeed(*run, "--full-refresh")
+    small.query("alter table int_vonage__usage drop column country cascade")
+    small.load({"sms": sms_of(1, 10, 20)})
+    small.project.succeed(*run)
+    found = small.query("select record_id, country from fct_vonage__usage order by 1")
+    assert found == [("s01", "GB"), ("s10", "GB"), ("s20", "GB")]
+
+
 def build(small: Small, lines: list[tuple[str, dict[str, str]]]) -> dict[str, dict[str, str]]:
     """Build the seeds and what depends on them."""
     for seed in SEEDS:
         small.seed(seed, *(line for name, line in lines if name == seed))
-    return small.dbt.run("build", "--select", *(f"{seed}+" for seed in SEEDS), "--exclude", "test_type:unit")
+    return small.project.run("build", "--select", *(f"{seed}+" for seed in SEEDS), "--exclude", "test_type:unit")

@@ -1,14 +1,17 @@
 """Commands of dbt in one process, for its packages take seconds to import. Runs in dbt's own environment.
 
-Reads one command per line, a list of arguments in JSON, and writes one line in JSON for each.
+Reads one command per line, in JSON: a list of arguments, and the environment variables that it has beside the
+process's. Writes one line in JSON for each.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from typing import Any
+from unittest import mock
 
 from dbt.cli.main import dbtRunner
 
@@ -19,7 +22,9 @@ def main() -> None:
     sys.stdout = sys.stderr
     runner = dbtRunner()
     for line in sys.stdin:
-        done = runner.invoke(json.loads(line))
+        arguments, variables = json.loads(line)
+        with mock.patch.dict(os.environ, variables):
+            done = runner.invoke(arguments)
         release()
         answers.write(json.dumps(report(done)) + "\n")
         answers.flush()
