@@ -200,7 +200,7 @@ def test_rows_that_were_read_before_a_long_pause_are_looked_at_again(make_sandbo
 
 def broken_off_page(sandbox: Sandbox, settings: dict[str, Any]) -> Output:
     """A run that was refused a page in the middle of its third window."""
-    sandbox.faults.on(Fault.FORBIDDEN, after=45, products=["SMS"])
+    sandbox.faults.on(Fault.FORBIDDEN, after=18, products=["SMS"])
     first = run_tap(settings, ["sms"])
     assert first.bookmark("sms", direction="outbound")["page"]["cursor"]
     return first
@@ -224,7 +224,7 @@ BREAKS = {"page": (broken_off_page, "sync"), "report": (broken_off_report, "asyn
 def test_a_run_that_resumes_refetches_what_may_have_changed_since(
     make_sandbox: Callable[..., Sandbox], tmp_path: Path, broken: str, how: str, pause: float
 ) -> None:
-    sandbox = make_sandbox(rows={"sms/outbound": 400}, page_size=20, faults=["late-rows"])
+    sandbox = make_sandbox(rows={"sms/outbound": 160}, page_size=20, faults=["late-rows"])
     settings = settings_for(sandbox, start_date="2026-11-16T12:00:00Z", max_concurrent_requests=1, lookback_hours=80)
     if how == "ids":
         settings |= {"status_refresh": "ids", "late_rows_hours": 8}
