@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,18 @@ TYPES = ColumnTypes(
 """As target-postgres makes them."""
 
 _STAGING = "_vonage_rows"
+_SESSION = (
+    "set timezone = 'UTC'; set datestyle = 'ISO'; set quote_all_identifiers = off; "
+    "set default_transaction_isolation = 'read committed'; "
+    "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+)
+"""What a role or database may have set otherwise.
+
+Texts without a zone are in UTC. Types are compared by their names. A loader that has waited for another one sees what
+that has created. A file is removed only after a commit that survives a crash of the server.
+"""
+_MARK = re.compile(r'("[^"]*")|\?|%')
+"""What psycopg would take for a parameter, and names, which may contain it."""
 _ADVICE: Sequence[tuple[type[psycopg.Error], str]] = (
     (sqlstate.InvalidPassword, "Check the settings user and password."),
     (sqlstate.InsufficientPrivilege, "Give the user the right to create and change tables in the schema."),
@@ -99,7 +112,11 @@ class Postgres:
         self._schema = schema
         self._runs: set[str] = set()
         self._connection = _connect(self._address, self._parameters)
-        self._create_schema()
+        try:
+            self._create_schema()
+        except BaseException:
+            self.close()
+            raise
 
     def hold(self, run: str) -> bool:
         """Hold a run, by a lock of the server's that ends with the connection."""
@@ -121,7 +138,7 @@ class Postgres:
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a statement."""
-        query = statement.replace("?", "%s").encode() if parameters else statement.encode()
+        query = (_MARK.sub(_placeholder, statement) if parameters else statement).encode()
         with _errors():
             cursor = self._connection.execute(query, parameters or None)
             return cursor.fetchall() if cursor.description else []
@@ -271,6 +288,10 @@ class Postgres:
         return int.from_bytes(hashlib.sha256(f"{self._schema}/{name}".encode()).digest()[:7], "big")
 
 
+def _placeholder(mark: re.Match[str]) -> str:
+    return "%s" if mark[0] == "?" else mark[0].replace("%", "%%")
+
+
 def _is_alive(connection: psycopg.Connection[Any]) -> bool:
     try:
         connection.execute("select 1")
@@ -286,8 +307,7 @@ def _connect(address: str, parameters: Mapping[str, Any]) -> psycopg.Connection[
         connection = psycopg.connect(
             make_conninfo(address, **parameters, **ours), autocommit=True, prepare_threshold=None
         )
-        # Texts without a zone are in UTC.
-        connection.execute("set timezone = 'UTC'; set datestyle = 'ISO'")
+        connection.execute(_SESSION)
     except (psycopg.Error, UnicodeError) as error:
         said = str(error)
         why = next((why for words, why in _CONNECTION_ADVICE if words in said), "check the settings of the server")

@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import duckdb
 import fsspec
@@ -647,9 +648,11 @@ def test_messages_of_an_interrupted_run_are_loaded_after_runs_of_other_streams_a
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+@pytest.mark.parametrize("isolation", ["read\\ committed", "serializable"])
 def test_two_loaders_that_both_find_nothing_in_the_database_both_load(
-    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch, isolation: str
 ) -> None:
+    """Also where the role's or the database's transactions see nothing that others have created meanwhile."""
     schema = database_for(postgres, tmp_path).schema
     both, seen, execute = threading.Barrier(2), set(), Postgres.execute
 
@@ -666,7 +669,8 @@ def test_two_loaders_that_both_find_nothing_in_the_database_both_load(
     for part, key in (("0123abcd", "a"), ("feedbeef", "b")):
         path = write(tmp_path / part / "sms" / f"sms-20261120T120000000001Z-{part}-00001.parquet", [{**ROW, "id": key}])
         lines.append(schema_message() + batch_message(path) + message("STATE", value=key))
-    run = partial(run_loader, url=postgres, default_target_schema=schema)
+    options = quote(f"-c default_transaction_isolation={isolation}")
+    run = partial(run_loader, url=f"{postgres}&options={options}", default_target_schema=schema)
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(run, lines)) == [["a"], ["b"]]
     with psycopg.connect(postgres) as connection:

@@ -1,0 +1,63 @@
+"""PostgreSQL servers with settings, names and objects of their own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tap_vonage_reports.load.postgres import Postgres
+from tests.load.canned import batch_message, message, run_loader, schema_message, write
+from tests.test_postgres import database_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+
+
+def load(folder: Path, number: int, **settings: Any) -> list[Any]:
+    """Load a row whose status is the number, and return the states that were passed on."""
+    path = write(
+        folder / f"sms-20261120T120000000001Z-0000000{number}-00001.parquet", [{"id": "a", "status": str(number)}]
+    )
+    return run_loader(schema_message() + batch_message(path) + message("STATE", value=number), **settings)
+
+
+@pytest.mark.parametrize("name", ["50% %s", "what?", 'a "quoted" ?', "it's", "$1", "back\\slash"])
+def test_a_schema_may_have_any_name(postgres: str, tmp_path: Path, name: str) -> None:
+    schema = f"{database_for(postgres, tmp_path).schema} {name}"
+    for number in (1, 2):
+        assert load(tmp_path, number, url=postgres, default_target_schema=schema) == [number]
+    with psycopg.connect(postgres) as connection:
+        query = sql.SQL("select id, status from {}").format(sql.Identifier(schema, "sms"))
+        assert connection.execute(query).fetchall() == [("a", "2")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("synchronous_commit", "off", "on"),
+        ("synchronous_commit", "remote_apply", "remote_apply"),
+        ("timezone", "America/New_York", "UTC"),
+        ("datestyle", "German", "ISO, DMY"),
+        ("default_transaction_isolation", "serializable", "read committed"),
+    ],
+)
+def test_settings_of_a_role_that_could_lose_or_change_rows_do_not_apply(
+    postgres: str, tmp_path: Path, setting: str, value: str, expected: str
+) -> None:
+    """With synchronous_commit off, a crash of the server would lose rows whose files are removed already."""
+    database = Postgres(postgres, {"options": f"-c {setting}={value}"}, database_for(postgres, tmp_path).schema)
+    assert database.execute(f"show {setting}") == [(expected,)]
+    database.close()
+
+
+def test_a_role_that_quotes_all_names_can_load_twice(postgres: str, tmp_path: Path) -> None:
+    url = f"{postgres}&options={quote('-c quote_all_identifiers=on')}"
+    schema = database_for(postgres, tmp_path).schema
+    assert [load(tmp_path, number, url=url, default_target_schema=schema) for number in (1, 2)] == [[1], [2]]
