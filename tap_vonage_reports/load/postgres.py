@@ -65,7 +65,17 @@ _MARK = re.compile(r'("[^"]*")|\?|%')
 """What psycopg would take for a parameter, and names, which may contain it."""
 _ADVICE: Sequence[tuple[type[psycopg.Error], str]] = (
     (sqlstate.InvalidPassword, "Check the settings user and password."),
-    (sqlstate.InsufficientPrivilege, "Give the user the right to create and change tables in the schema."),
+    (
+        sqlstate.InsufficientPrivilege,
+        "Let the user create the schema, or own it and its tables, and create temporary tables.",
+    ),
+    (sqlstate.ReadOnlySqlTransaction, "It is read-only, at least for this user. Use a server that takes rows."),
+    (sqlstate.QueryCanceled, "If statement_timeout is set for the user, raise it. Then run again."),
+    (sqlstate.IdleInTransactionSessionTimeout, "Raise idle_in_transaction_session_timeout for the user."),
+    (sqlstate.LockNotAvailable, "Another session has locked the table. Raise lock_timeout for the user, or run again."),
+    (sqlstate.ReservedName, "Set default_target_schema to a name that does not begin with pg_."),
+    (sqlstate.WrongObjectType, "What has the name of a stream is no table, but a view, for example. Rename it."),
+    (psycopg.IntegrityError, "A constraint of the table does not allow a row. Remove the constraint."),
     (sqlstate.DependentObjectsStillExist, "Drop what depends on the column, run again, and create it again."),
     (
         sqlstate.FeatureNotSupported,

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.postgres import Postgres
 from tests.load.canned import batch_message, message, run_loader, schema_message, write
 from tests.test_postgres import database_for
@@ -61,3 +62,42 @@ def test_a_role_that_quotes_all_names_can_load_twice(postgres: str, tmp_path: Pa
     url = f"{postgres}&options={quote('-c quote_all_identifiers=on')}"
     schema = database_for(postgres, tmp_path).schema
     assert [load(tmp_path, number, url=url, default_target_schema=schema) for number in (1, 2)] == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("statement", "options", "words"),
+    [
+        ("create view {}.sms as select 'a' as id", "", "is no table, but a view"),
+        ("create table {}.sms (id text primary key, mine text not null)", "", "Remove the constraint"),
+        ("create table {}.sms (id text primary key, status text check (status = 'x'))", "", "Remove the constraint"),
+        ("create table {}.other (id text)", "-c default_transaction_read_only=on", "It is read-only"),
+    ],
+)
+def test_what_a_server_refuses_is_explained_with_what_to_do(
+    postgres: str, tmp_path: Path, statement: str, options: str, words: str
+) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create schema {schema}".encode())
+        connection.execute(statement.format(schema).encode())
+    with pytest.raises(LoadError, match=words):
+        load(tmp_path, 1, url=f"{postgres}&options={quote(options)}", default_target_schema=schema)
+
+
+def test_a_schema_that_no_user_may_create_is_explained(postgres: str, tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="that does not begin with pg_"):
+        load(tmp_path, 1, url=postgres, default_target_schema="pg_vonage")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"), [("statement_timeout", "statement_timeout is set"), ("lock_timeout", "Raise lock_timeout")]
+)
+def test_a_time_limit_of_the_role_is_named(postgres: str, tmp_path: Path, setting: str, words: str) -> None:
+    """The table is locked for as long as the loader waits, whatever the machine's speed is."""
+    schema = database_for(postgres, tmp_path).schema
+    load(tmp_path, 1, url=postgres, default_target_schema=schema)
+    with psycopg.connect(postgres) as other:
+        other.execute(f"lock table {schema}.sms".encode())
+        with pytest.raises(LoadError, match=words):
+            load(tmp_path, 2, url=f"{postgres}&options={quote(f'-c {setting}=2000')}", default_target_schema=schema)
+    assert load(tmp_path, 2, url=postgres, default_target_schema=schema) == [2]
