@@ -21,6 +21,7 @@ import fsspec
 import psycopg
 import pyarrow as pa
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from tap_vonage_reports.errors import LoadError, SettingsError
 from tap_vonage_reports.load import __main__ as program
@@ -487,6 +488,25 @@ def memory() -> Callable[[Path], str]:
         return f"memory://batches/{path.name}"
 
     return put
+
+
+def test_a_loaded_file_that_cannot_be_removed_is_removed_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "rm_file", refuse)
+        database = load(tmp_path, ROW)
+    assert "Loaded files are still there" in caplog.text
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
+    path = write(tmp_path / "sms-20261121T120000000001Z-feedbeef-00001.parquet", [{**ROW, "status": "changed"}])
+    run_loader(schema_message() + batch_message(path) + message("STATE", value=2), duckdb_path=str(database))
+    assert list(tmp_path.glob("*.parquet")) == []
+    assert [row["status"] for row in rows_of(database)] == ["changed"]
+    with duckdb.connect(str(database), read_only=True) as file:
+        assert file.execute("select name from vonage._vonage_files where loaded_at is null").fetchall() == []
 
 
 def test_messages_that_are_repeated_after_a_kill_replace_rows_that_were_there(tmp_path: Path) -> None:
