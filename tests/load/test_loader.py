@@ -652,6 +652,20 @@ def test_messages_of_an_interrupted_run_replace_no_row_that_a_later_run_has_load
     assert not older.exists()
 
 
+def test_a_later_run_is_one_in_any_layout_with_a_prefix(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"duckdb_path": str(tmp_path / "x.duckdb"), "load_leftovers": False}
+    older = write(tmp_path / f"cdr-sms-{RUN}-00001.parquet", [ROW])
+    lines = schema_message() + batch_message(older)
+    with pytest.raises(LoadError, match="is missing"):
+        run_loader(lines + batch_message(tmp_path / f"cdr-sms-{RUN}-00002.parquet"), **settings)
+    name = "cdr-sms/sms-20261120T120000000002Z-feedbeef-00001.parquet"
+    newer = write(tmp_path / name, [{**ROW, "status": "delivered"}])
+    run_loader(schema_message() + batch_message(newer), **settings)
+    with pytest.raises(LoadError, match="older rows would replace newer ones"):
+        run_loader(lines, **settings)
+    assert [row["status"] for row in rows_of(tmp_path / "x.duckdb")] == ["delivered"]
+
+
 def test_messages_of_an_interrupted_run_are_loaded_after_runs_of_other_streams_and_folders(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"duckdb_path": str(tmp_path / "x.duckdb"), "load_leftovers": False}
     older = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
