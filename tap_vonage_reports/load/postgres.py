@@ -75,6 +75,8 @@ _ADVICE: Sequence[tuple[type[psycopg.Error], str]] = (
     (sqlstate.LockNotAvailable, "Another session has locked the table. Raise lock_timeout for the user, or run again."),
     (sqlstate.ReservedName, "Set default_target_schema to a name that does not begin with pg_."),
     (sqlstate.WrongObjectType, "What has the name of a stream is no table, but a view, for example. Rename it."),
+    (sqlstate.UntranslatableCharacter, "The database's encoding lacks a character of the rows. Use one in UTF8."),
+    (sqlstate.NumericValueOutOfRange, "A column is too narrow for a number. Change the columns of money to numeric."),
     (psycopg.IntegrityError, "A constraint of the table does not allow a row. Remove the constraint."),
     (sqlstate.DependentObjectsStillExist, "Drop what depends on the column, run again, and create it again."),
     (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -101,3 +102,30 @@ def test_a_time_limit_of_the_role_is_named(postgres: str, tmp_path: Path, settin
         with pytest.raises(LoadError, match=words):
             load(tmp_path, 2, url=f"{postgres}&options={quote(f'-c {setting}=2000')}", default_target_schema=schema)
     assert load(tmp_path, 2, url=postgres, default_target_schema=schema) == [2]
+
+
+def test_a_database_whose_encoding_lacks_a_character_is_explained(postgres: str, tmp_path: Path) -> None:
+    name = database_for(postgres, tmp_path).schema
+    path = write(
+        tmp_path / "sms-20261120T120000000001Z-00000001-00001.parquet",
+        [{"id": "a", "status": "\N{WHITE SMILING FACE}"}],
+    )
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        options = "encoding 'LATIN1' template template0 lc_collate 'C' lc_ctype 'C'"
+        connection.execute(f"create database {name} {options}".encode())
+        url = urlsplit(postgres)._replace(path=f"/{name}").geturl()
+        with pytest.raises(LoadError, match="Use one in UTF8"):
+            run_loader(schema_message() + batch_message(path), url=url)
+
+
+def test_a_column_with_too_few_digits_before_the_point_is_explained(postgres: str, tmp_path: Path) -> None:
+    schema = database_for(postgres, tmp_path).schema
+    path = write(
+        tmp_path / "sms-20261120T120000000001Z-00000001-00001.parquet",
+        [{"id": "a", "total_price": Decimal("12345678901.5")}],
+    )
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"create schema {schema}".encode())
+        connection.execute(f"create table {schema}.sms (id text primary key, total_price numeric(38, 30))".encode())
+    with pytest.raises(LoadError, match="Change the columns of money to numeric"):
+        run_loader(schema_message() + batch_message(path), url=postgres, default_target_schema=schema)
