@@ -110,6 +110,28 @@ def test_a_table_has_the_rows_of_the_api_whenever_the_program_is_killed(
         }
 
 
+def test_files_of_any_layout_and_prefix_go_into_the_table_of_their_stream(tmp_path: Path, python: Path) -> None:
+    folder, tables = tmp_path / "vonage", tmp_path / "lake"
+    names = {
+        "sms/sms-20261101T000000000000Z-ffffffff-00001": "old",
+        "cdr-sms-20261102T000000000000Z-00000000-00001": "new",
+    }
+    for name, status in names.items():
+        path = folder / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = f"select 'a' as id, '{status}' as status, 0.1::decimal(38, 18) as total_price"
+        with duckdb.connect() as database:
+            database.execute(f"copy ({rows}) to '{path}'")
+    with duckdb.connect() as database:
+        account = folder / "cdr-accounts-20261102T000000000000Z-00000000-00002.parquet"
+        database.execute(f"copy (select 'abcd1234' as api_key) to '{account}'")
+    done = run(python, MERGE, EXAMPLE / "merge.py", NEVER, 1000, folder, tables)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tables.iterdir()) == ["accounts", "sms"]
+    assert table_of(python, tables / "sms")["statuses"] == {"a": "new"}
+    assert list(folder.rglob("*.parquet")) == []
+
+
 def test_a_table_stays_divided_as_it_was_made(tmp_path: Path, python: Path) -> None:
     folder, tables = tmp_path / "vonage", tmp_path / "lake"
     folder.mkdir()

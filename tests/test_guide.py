@@ -245,3 +245,23 @@ def test_the_guides_filter_selects_two_streams_and_changes_nothing_else(tmp_path
         (root,) = (entry for entry in stream["metadata"] if not entry["breadcrumb"])
         root["metadata"]["selected"] = stream["tap_stream_id"] in CHOSEN
     assert written == json.loads(json.dumps(catalog))
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="needs jq")
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ("", "old"),
+        ('{"type":"SCHEMA","stream":"sms","schema":{},"key_properties":["id"]}\n', "old"),
+        ('{"type":"STATE","value":"first"}\n{"type":"STATE","value":"new"}\n', "new"),
+        ('{"type":"STATE","value":"new"}\n{"type":"STATE","val', "new"),
+    ],
+)
+def test_saving_the_state_of_a_run_that_wrote_none_keeps_the_old_one(
+    tmp_path: Path, messages: str, expected: str
+) -> None:
+    """Without a state, everything would be read and billed again."""
+    (tmp_path / "state.json").write_text('"old"', encoding="utf-8")
+    (tmp_path / "messages.jsonl").write_text(messages, encoding="utf-8")
+    Newcomer(tmp_path, dict(os.environ)).run(block_of("loaders.md", "save-state"))
+    assert json.loads((tmp_path / "state.json").read_text(encoding="utf-8")) == expected

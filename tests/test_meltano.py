@@ -123,6 +123,15 @@ def test_the_tap_that_writes_files_is_the_tap_with_files_that_its_loader_takes()
     assert plugin["config"]["batch_config"]["encoding"]["format"] == "parquet"
 
 
+def test_the_plugins_in_the_docs_can_be_pasted_into_a_file_as_meltano_writes_it() -> None:
+    docs = (Path(__file__).parent.parent / "docs" / "loaders.md").read_text(encoding="utf-8")
+    block = docs.partition("<!-- vonage-files -->\n```yaml\n")[2].partition("```")[0]
+    head = "plugins:\n  extractors:\n"
+    written = yaml.safe_load(f"{head}  - name: tap-vonage-reports\n{block.removeprefix(head)}")["plugins"]
+    assert [plugin["name"] for plugin in written["extractors"]] == ["tap-vonage-reports", "tap-vonage-files"]
+    assert [plugin["name"] for plugin in written["loaders"]] == ["target-vonage-files"]
+
+
 def test_the_plugins_that_the_documentation_gives_are_those_of_the_projects_own_file() -> None:
     docs = (Path(__file__).parent.parent / "docs" / "loaders.md").read_text(encoding="utf-8")
     given = yaml.safe_load(docs.partition("<!-- vonage-files -->\n```yaml\n")[2].partition("```")[0])["plugins"]

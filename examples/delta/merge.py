@@ -40,7 +40,9 @@ UNUSED_FOR = timedelta(days=7)
 NEWEST = """
 select * exclude (filename, file_row_number) {month}
 from read_parquet($files, filename = true, file_row_number = true, union_by_name = true, hive_partitioning = false)
-qualify row_number() over (partition by {key} order by parse_filename(filename) desc, file_row_number desc) = 1
+qualify row_number() over (
+    partition by {key} order by regexp_extract(filename, '[^-]+-[^-]+-[^-]+$') desc, file_row_number desc
+) = 1
 """
 
 
@@ -71,8 +73,11 @@ def division(text: str) -> tuple[str, str]:
 
 
 def files_by_stream(folder: Path) -> Iterator[tuple[str, Iterator[Path]]]:
-    """Yield the streams, and the files of each, the oldest first. The names say both, in any `batch_layout`."""
-    names = {path: path.name.rsplit("-", 3) for path in folder.rglob("*-*-*-*.parquet")}
+    """Yield the streams, and the files of each, the oldest first. The names say both, in any `batch_layout`.
+
+    A prefix that stands before the name of a stream ends with a hyphen, which no stream has in its name.
+    """
+    names = {path: path.name.split("-")[-4:] for path in folder.rglob("*-*-*-*.parquet")}
     found = sorted((stream, parts, path) for path, (stream, *parts) in names.items() if not path.name.startswith("."))
     for stream, files in groupby(found, key=itemgetter(0)):
         yield stream, (path for *_, path in files)

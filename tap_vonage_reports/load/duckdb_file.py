@@ -10,7 +10,7 @@ import duckdb
 from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.columns import Kind
 from tap_vonage_reports.load.destination import ColumnTypes, column_definitions, value_of
-from tap_vonage_reports.load.parquet_rows import duckdb_errors, literal, quoted
+from tap_vonage_reports.load.parquet_rows import literal, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -57,6 +57,16 @@ _ADVICE: Mapping[str, str] = {
     "No space": "its disk is full. Make room there",
 }
 """What is wrong with a file and what to do, by words of DuckDB's error."""
+_REFUSED: Sequence[tuple[type[Exception] | tuple[type[Exception], ...], str]] = (
+    (duckdb.ConstraintException, "A constraint of the table does not allow a row. Remove the constraint."),
+    (
+        (duckdb.CatalogException, duckdb.BinderException),
+        "The schema has other things than tables of this loader under their names, such as a view. Load into another.",
+    ),
+    (duckdb.OutOfMemoryException, "Give the loader more memory, or set batch_size of the tap to fewer rows."),
+    (duckdb.Error, "Check that its disk has room, and that its folder is writable."),
+)
+"""What to do about an error, by its kind."""
 
 
 class DuckDBFile:
@@ -112,13 +122,16 @@ class DuckDBFile:
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a statement."""
-        problem = (
-            "DuckDB refused to load the rows. Check that its disk has room. Nothing of this transaction remains, and "
-            "its files are still there"
-        )
-        with duckdb_errors(problem):
+        try:
             rows: list[tuple[Any, ...]] = self._connection.execute(statement, list(parameters)).fetchall()
-            return rows
+        except duckdb.Error as error:
+            advice = next(advice for kinds, advice in _REFUSED if isinstance(error, kinds))
+            msg = (
+                f"DuckDB refused to load the rows ({type(error).__name__}). {advice} Nothing of this transaction "
+                "remains, and its files are still there."
+            )
+            raise LoadError(msg) from None
+        return rows
 
     def name(self, table: str) -> str:
         """Return the name of a table with its schema, quoted."""

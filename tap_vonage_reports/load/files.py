@@ -149,6 +149,6 @@ def _storage_errors(what: str) -> Generator[None, None, None]:
         why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
         msg = (
             f"A BATCH file cannot be {what} ({why}). Check that the loader runs where the tap does, or that both can "
-            "reach its storage, and may read and remove files there. The next run repeats what is missing."
+            "reach its storage, and may read and remove files there. The next run tries it again."
         )
         raise LoadError(msg) from None

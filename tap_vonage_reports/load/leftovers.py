@@ -58,6 +58,7 @@ class Leftovers:
         self._tools, self._search = tools, search
         self._runs: dict[str, str] = {}
         self._tried: set[str] = set()
+        self._unremoved: set[str] = set()
         self._repeated: set[str] = set()
         with tools.destination.transaction():
             tools.ledger.open()
@@ -119,11 +120,15 @@ class Leftovers:
         ]
         self._end(cleared)
 
+    def remove(self, files: Sequence[BatchFile]) -> None:
+        """Remove files that this run has loaded. The next run tries to remove those that cannot be removed now."""
+        self._unremoved |= {file.run for file in remove(self._tools.store, files) if file.run}
+
     def finish(self, streams: Collection[str], put: Put) -> None:
         """Try once more what could not be cleared, and note that this run has ended. The arguments are as above."""
         self._tried = set()
         self.clear(streams, put)
-        self._end(self._runs)
+        self._end(self._runs.keys() - self._unremoved)
 
     def _end(self, runs: Collection[str]) -> None:
         with self._tools.destination.transaction():
@@ -172,14 +177,21 @@ class Leftovers:
         return Path(place.path) if self._tools.store.is_local(place) else elsewhere()
 
 
-def remove(store: FileStore, files: Sequence[BatchFile]) -> None:
-    """Remove files that were loaded. If that fails, the run goes on, with a warning."""
+def remove(store: FileStore, files: Sequence[BatchFile]) -> list[BatchFile]:
+    """Remove files that were loaded. If that fails, the run goes on, with a warning.
+
+    Returns:
+        The files that could not be removed.
+    """
     failed: LoadError | None = None
+    left = []
     for file in files:
         try:
             if store.exists(file):
                 store.remove(file)
         except LoadError as error:
             failed = error
+            left.append(file)
     if failed:
         logger.warning("Loaded files are still there, and they hold personal data: %s", failed)
+    return left

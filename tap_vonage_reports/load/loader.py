@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tap_vonage_reports.errors import LoadError
 from tap_vonage_reports.load.columns import StreamSchema, stream_schema
 from tap_vonage_reports.load.destination import prepare_table
-from tap_vonage_reports.load.leftovers import Leftovers, remove
+from tap_vonage_reports.load.leftovers import Leftovers
 from tap_vonage_reports.load.messages import (
     BatchMessage,
     RecordMessage,
@@ -122,7 +122,7 @@ class Loader:
             with self._tools.destination.transaction():
                 for stream, files in self._announced.items():
                     self._load(stream, files)
-            remove(self._tools.store, [file for files in self._announced.values() for file in files.values()])
+            self._leftovers.remove([file for files in self._announced.values() for file in files.values()])
             self._announced.clear()
             self._received.clear()
         if state is not None:

@@ -26,7 +26,10 @@ def is_of_stream(name: str, stream: str) -> bool:
 def is_later(name: str, other: str) -> bool:
     """Return True if a file is of the same stream as another one, and of a later run."""
     mine, theirs = _NAME.fullmatch(name), _NAME.fullmatch(other)
-    if not mine or not theirs or mine["stream"] != theirs["stream"]:
+    if not mine or not theirs:
+        return False
+    # Whether the prefix is in the name depends on the layout.
+    if not (mine["stream"].endswith(theirs["stream"]) or theirs["stream"].endswith(mine["stream"])):
         return False
     return mine["run"] != theirs["run"] and mine["time"] > theirs["time"]
 

@@ -174,8 +174,8 @@ class ParquetRows:
 
     def _damaged(self) -> str:
         return (
-            f"A BATCH file of {self._schema.stream} cannot be read. If it is damaged, remove it: the state has not "
-            "passed it, so the next run of the tap reads its rows again"
+            f"A BATCH file of {self._schema.stream} cannot be read. Check that the loader has the right to. If it is "
+            "damaged, remove it: the state has not passed it, so the next run of the tap reads its rows again"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,33 @@ TYPES = ColumnTypes(
 """As target-postgres makes them."""
 
 _STAGING = "_vonage_rows"
+_SESSION = (
+    "set timezone = 'UTC'; set datestyle = 'ISO'; set quote_all_identifiers = off; "
+    "set default_transaction_isolation = 'read committed'; "
+    "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'"
+)
+"""What a role or database may have set otherwise.
+
+Texts without a zone are in UTC. Types are compared by their names. A loader that has waited for another one sees what
+that has created. A file is removed only after a commit that survives a crash of the server.
+"""
+_MARK = re.compile(r'("[^"]*")|\?|%')
+"""What psycopg would take for a parameter, and names, which may contain it."""
 _ADVICE: Sequence[tuple[type[psycopg.Error], str]] = (
     (sqlstate.InvalidPassword, "Check the settings user and password."),
-    (sqlstate.InsufficientPrivilege, "Give the user the right to create and change tables in the schema."),
+    (
+        sqlstate.InsufficientPrivilege,
+        "Let the user create the schema, or own it and its tables, and create temporary tables.",
+    ),
+    (sqlstate.ReadOnlySqlTransaction, "It is read-only, at least for this user. Use a server that takes rows."),
+    (sqlstate.QueryCanceled, "If statement_timeout is set for the user, raise it. Then run again."),
+    (sqlstate.IdleInTransactionSessionTimeout, "Raise idle_in_transaction_session_timeout for the user."),
+    (sqlstate.LockNotAvailable, "Another session has locked the table. Raise lock_timeout for the user, or run again."),
+    (sqlstate.ReservedName, "Set default_target_schema to a name that does not begin with pg_."),
+    (sqlstate.WrongObjectType, "What has the name of a stream is no table, but a view, for example. Rename it."),
+    (sqlstate.UntranslatableCharacter, "The database's encoding lacks a character of the rows. Use one in UTF8."),
+    (sqlstate.NumericValueOutOfRange, "A column is too narrow for a number. Change the columns of money to numeric."),
+    (psycopg.IntegrityError, "A constraint of the table does not allow a row. Remove the constraint."),
     (sqlstate.DependentObjectsStillExist, "Drop what depends on the column, run again, and create it again."),
     (
         sqlstate.FeatureNotSupported,
@@ -99,7 +124,11 @@ class Postgres:
         self._schema = schema
         self._runs: set[str] = set()
         self._connection = _connect(self._address, self._parameters)
-        self._create_schema()
+        try:
+            self._create_schema()
+        except BaseException:
+            self.close()
+            raise
 
     def hold(self, run: str) -> bool:
         """Hold a run, by a lock of the server's that ends with the connection."""
@@ -121,7 +150,7 @@ class Postgres:
 
     def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a statement."""
-        query = statement.replace("?", "%s").encode() if parameters else statement.encode()
+        query = (_MARK.sub(_placeholder, statement) if parameters else statement).encode()
         with _errors():
             cursor = self._connection.execute(query, parameters or None)
             return cursor.fetchall() if cursor.description else []
@@ -271,6 +300,10 @@ class Postgres:
         return int.from_bytes(hashlib.sha256(f"{self._schema}/{name}".encode()).digest()[:7], "big")
 
 
+def _placeholder(mark: re.Match[str]) -> str:
+    return "%s" if mark[0] == "?" else mark[0].replace("%", "%%")
+
+
 def _is_alive(connection: psycopg.Connection[Any]) -> bool:
     try:
         connection.execute("select 1")
@@ -286,8 +319,7 @@ def _connect(address: str, parameters: Mapping[str, Any]) -> psycopg.Connection[
         connection = psycopg.connect(
             make_conninfo(address, **parameters, **ours), autocommit=True, prepare_threshold=None
         )
-        # Texts without a zone are in UTC.
-        connection.execute("set timezone = 'UTC'; set datestyle = 'ISO'")
+        connection.execute(_SESSION)
     except (psycopg.Error, UnicodeError) as error:
         said = str(error)
         why = next((why for words, why in _CONNECTION_ADVICE if words in said), "check the settings of the server")

@@ -438,6 +438,24 @@ def test_a_duckdb_file_that_another_process_has_open_is_explained(tmp_path: Path
         process.kill()
 
 
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("create view vonage.sms as select 'a' as id", "such as a view"),
+        ("create table vonage.sms (id varchar, mine varchar not null)", "Remove the constraint"),
+        ("create table vonage.sms (id varchar, status varchar check (status = 'x'))", "Remove the constraint"),
+        ("create table vonage._vonage_files (id varchar)", "other things than tables of this loader"),
+    ],
+)
+def test_what_duckdb_refuses_is_explained_with_what_to_do(tmp_path: Path, statement: str, words: str) -> None:
+    path = tmp_path / "x.duckdb"
+    with duckdb.connect(str(path)) as file:
+        file.execute("create schema vonage")
+        file.execute(statement)
+    with pytest.raises(LoadError, match=words):
+        load_rows(tmp_path, [{"id": "a", "status": "new"}], 1, duckdb_path=str(path))
+
+
 @pytest.mark.parametrize("mode", ["hash", "drop"])
 def test_what_a_run_left_before_personal_data_was_changed_is_read_again_and_enters_no_table(
     make_sandbox: Callable[..., Sandbox],

@@ -14,12 +14,14 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import duckdb
 import fsspec
 import psycopg
 import pyarrow as pa
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from tap_vonage_reports.errors import LoadError, SettingsError
 from tap_vonage_reports.load import __main__ as program
@@ -488,6 +490,25 @@ def memory() -> Callable[[Path], str]:
     return put
 
 
+def test_a_loaded_file_that_cannot_be_removed_is_removed_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFileSystem, "rm_file", refuse)
+        database = load(tmp_path, ROW)
+    assert "Loaded files are still there" in caplog.text
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
+    path = write(tmp_path / "sms-20261121T120000000001Z-feedbeef-00001.parquet", [{**ROW, "status": "changed"}])
+    run_loader(schema_message() + batch_message(path) + message("STATE", value=2), duckdb_path=str(database))
+    assert list(tmp_path.glob("*.parquet")) == []
+    assert [row["status"] for row in rows_of(database)] == ["changed"]
+    with duckdb.connect(str(database), read_only=True) as file:
+        assert file.execute("select name from vonage._vonage_files where loaded_at is null").fetchall() == []
+
+
 def test_messages_that_are_repeated_after_a_kill_replace_rows_that_were_there(tmp_path: Path) -> None:
     for leftovers in (False, True):
         folder = tmp_path / str(leftovers)
@@ -631,6 +652,20 @@ def test_messages_of_an_interrupted_run_replace_no_row_that_a_later_run_has_load
     assert not older.exists()
 
 
+def test_a_later_run_is_one_in_any_layout_with_a_prefix(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"duckdb_path": str(tmp_path / "x.duckdb"), "load_leftovers": False}
+    older = write(tmp_path / f"cdr-sms-{RUN}-00001.parquet", [ROW])
+    lines = schema_message() + batch_message(older)
+    with pytest.raises(LoadError, match="is missing"):
+        run_loader(lines + batch_message(tmp_path / f"cdr-sms-{RUN}-00002.parquet"), **settings)
+    name = "cdr-sms/sms-20261120T120000000002Z-feedbeef-00001.parquet"
+    newer = write(tmp_path / name, [{**ROW, "status": "delivered"}])
+    run_loader(schema_message() + batch_message(newer), **settings)
+    with pytest.raises(LoadError, match="older rows would replace newer ones"):
+        run_loader(lines, **settings)
+    assert [row["status"] for row in rows_of(tmp_path / "x.duckdb")] == ["delivered"]
+
+
 def test_messages_of_an_interrupted_run_are_loaded_after_runs_of_other_streams_and_folders(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"duckdb_path": str(tmp_path / "x.duckdb"), "load_leftovers": False}
     older = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
@@ -647,9 +682,11 @@ def test_messages_of_an_interrupted_run_are_loaded_after_runs_of_other_streams_a
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the server comes for Linux and macOS only")
+@pytest.mark.parametrize("isolation", ["read\\ committed", "serializable"])
 def test_two_loaders_that_both_find_nothing_in_the_database_both_load(
-    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch, isolation: str
 ) -> None:
+    """Also where the role's or the database's transactions see nothing that others have created meanwhile."""
     schema = database_for(postgres, tmp_path).schema
     both, seen, execute = threading.Barrier(2), set(), Postgres.execute
 
@@ -666,7 +703,8 @@ def test_two_loaders_that_both_find_nothing_in_the_database_both_load(
     for part, key in (("0123abcd", "a"), ("feedbeef", "b")):
         path = write(tmp_path / part / "sms" / f"sms-20261120T120000000001Z-{part}-00001.parquet", [{**ROW, "id": key}])
         lines.append(schema_message() + batch_message(path) + message("STATE", value=key))
-    run = partial(run_loader, url=postgres, default_target_schema=schema)
+    options = quote(f"-c default_transaction_isolation={isolation}")
+    run = partial(run_loader, url=f"{postgres}&options={options}", default_target_schema=schema)
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(run, lines)) == [["a"], ["b"]]
     with psycopg.connect(postgres) as connection:
