@@ -54,7 +54,7 @@ from tests.harness import (
 from tests.interruptions import PACKAGE, Finalized, SignalInWait, ended_in_time, fail_when_closed, signal_after_post
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from types import FrameType
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor /dev/full")
@@ -139,15 +139,6 @@ def run_interrupted(writer: Interrupting, settings: dict[str, Any]) -> Output:
     return Output(writer.lines)
 
 
-@pytest.fixture
-def quick_collections() -> Iterator[None]:
-    """Have a run's collection of garbage look only at what was made since, and not at all loaded modules."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 def places_to_interrupt(
     settings: dict[str, Any], count: int, functions: frozenset[str] = frozenset()
 ) -> list[tuple[Place, int]]:
@@ -159,7 +150,6 @@ def places_to_interrupt(
     return [(place, chance.randint(1, writer.seen[place])) for place in chance.sample(places, min(count, len(places)))]
 
 
-@pytest.mark.usefixtures("quick_collections")
 @pytest.mark.parametrize(("mode", "count"), [("pages", 20), ("reports", 10)])
 def test_a_signal_at_any_line_loses_nothing(sandbox: Sandbox, mode: str, count: int) -> None:
     settings = settings_for(sandbox, **DATES, **MODES[mode], max_concurrent_requests=2)
@@ -183,7 +173,6 @@ def files_in(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.usefixtures("quick_collections")
 @pytest.mark.parametrize(("mode", "kind", "count"), [("pages", "jsonl", 40), ("reports", "parquet", 10)])
 def test_a_signal_at_any_line_leaves_no_file_behind_that_no_message_names(
     sandbox: Sandbox, tmp_path: Path, mode: str, kind: str, count: int

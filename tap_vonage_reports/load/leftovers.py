@@ -122,7 +122,7 @@ class Leftovers:
 
     def remove(self, files: Sequence[BatchFile]) -> None:
         """Remove files that this run has loaded. The next run tries to remove those that cannot be removed now."""
-        self._unremoved |= {file.run for file in remove(self._tools.store, files) if file.run}
+        self._unremoved |= {file.run for file in _remove(self._tools.store, files) if file.run}
 
     def finish(self, streams: Collection[str], put: Put) -> None:
         """Try once more what could not be cleared, and note that this run has ended. The arguments are as above."""
@@ -145,7 +145,7 @@ class Leftovers:
             return False
         with tools.destination.transaction():
             loaded = tools.ledger.loaded(files)
-        remove(tools.store, [files.pop(key) for key in loaded])
+        _remove(tools.store, [files.pop(key) for key in loaded])
         # Files of a stream that this run does not have wait for one that has.
         known = [(stream, file) for file in files.values() for stream in streams if file.belongs_to(stream)]
         for stream, file in known:
@@ -169,7 +169,7 @@ class Leftovers:
                 file.name.rpartition("Z-")[2],
             )
         else:
-            remove(tools.store, [file])
+            _remove(tools.store, [file])
 
     def _local(self, address: str) -> Path:
         """Return where the marks of runs with files at an address are."""
@@ -177,7 +177,7 @@ class Leftovers:
         return Path(place.path) if self._tools.store.is_local(place) else elsewhere()
 
 
-def remove(store: FileStore, files: Sequence[BatchFile]) -> list[BatchFile]:
+def _remove(store: FileStore, files: Sequence[BatchFile]) -> list[BatchFile]:
     """Remove files that were loaded. If that fails, the run goes on, with a warning.
 
     Returns:

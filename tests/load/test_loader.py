@@ -652,12 +652,18 @@ def test_messages_of_an_interrupted_run_replace_no_row_that_a_later_run_has_load
     assert not older.exists()
 
 
+def lines_of_interrupted(folder: Path, stream: str, **settings: Any) -> bytes:
+    """The messages up to a file with a row, of a run that ends because the next file is missing."""
+    first, missing = (folder / f"{stream}-{RUN}-0000{number}.parquet" for number in (1, 2))
+    lines = schema_message() + batch_message(write(first, [ROW]))
+    with pytest.raises(LoadError, match="is missing"):
+        run_loader(lines + batch_message(missing), **settings)
+    return lines
+
+
 def test_a_later_run_is_one_in_any_layout_with_a_prefix(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"duckdb_path": str(tmp_path / "x.duckdb"), "load_leftovers": False}
-    older = write(tmp_path / f"cdr-sms-{RUN}-00001.parquet", [ROW])
-    lines = schema_message() + batch_message(older)
-    with pytest.raises(LoadError, match="is missing"):
-        run_loader(lines + batch_message(tmp_path / f"cdr-sms-{RUN}-00002.parquet"), **settings)
+    lines = lines_of_interrupted(tmp_path, "cdr-sms", **settings)
     name = "cdr-sms/sms-20261120T120000000002Z-feedbeef-00001.parquet"
     newer = write(tmp_path / name, [{**ROW, "status": "delivered"}])
     run_loader(schema_message() + batch_message(newer), **settings)
@@ -668,10 +674,7 @@ def test_a_later_run_is_one_in_any_layout_with_a_prefix(tmp_path: Path) -> None:
 
 def test_messages_of_an_interrupted_run_are_loaded_after_runs_of_other_streams_and_folders(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"duckdb_path": str(tmp_path / "x.duckdb"), "load_leftovers": False}
-    older = write(tmp_path / f"sms-{RUN}-00001.parquet", [ROW])
-    lines = schema_message() + batch_message(older)
-    with pytest.raises(LoadError, match="is missing"):
-        run_loader(lines + batch_message(tmp_path / f"sms-{RUN}-00002.parquet"), **settings)
+    lines = lines_of_interrupted(tmp_path, "sms", **settings)
     name = "20261120T120000000002Z-feedbeef-00001.parquet"
     other = write(tmp_path / "other" / f"sms-{name}", [{**ROW, "id": "b"}])
     messages = write(tmp_path / f"messages-{name}", [{**ROW, "id": "c"}])
